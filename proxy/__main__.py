@@ -1,0 +1,5 @@
+"""`python -m proxy` is `briefcased`."""
+
+from proxy.cli import main
+
+main()

@@ -1,0 +1,222 @@
+"""The profile file: what one provider's API is, which operations it has, and where a credential goes.
+
+One YAML file per provider under `profiles/`; the operator's own directory adds and overrides. Everything is frozen,
+strict and refuses unknown keys; the JSON Schema in `docs/schema/profile.json` is generated from these classes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from proxy.model import Action  # noqa: TC001  # pydantic needs it at run time
+
+
+class Strict(BaseModel):
+    """Frozen, strict, unknown keys refused, input values never in error texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+OperationId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=64)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")]
+Method = Annotated[str, Field(pattern=r"^[A-Z]{3,16}$")]
+
+
+class HostRule(Strict):
+    """An authority this profile manages.
+
+    `host` is an exact name, or `*.example.com` for exactly one more label; wildcards below a public suffix are
+    refused at load. `paths` limits the profile to path prefixes of a shared host.
+    """
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 443
+    scheme: Literal["https", "http"] = "https"
+    paths: tuple[str, ...] = ("/",)
+    http_upgrade: bool = Field(
+        default=False, description="A plain `http://` request of the agent for this host leaves over HTTPS."
+    )
+
+
+class StandInShape(Strict):
+    """How a stand-in looks, so that SDKs that check the shape of a key accept it."""
+
+    prefix: str = ""
+    length: Annotated[int, Field(ge=16, le=256)] = 40
+    alphabet: Literal["base62", "hex", "digits", "base64url"] = "base62"
+    template: str | None = Field(
+        default=None, description="For compound shapes: `{digits:10}:{base64url:35}`; replaces prefix and length."
+    )
+
+
+class SecretSlot(Strict):
+    """One long-lived secret that an account of this provider may have."""
+
+    title: str = ""
+    env: tuple[str, ...] = Field(default=(), description="Variables that usually hold it, most usual first.")
+    prefixes: tuple[str, ...] = Field(default=(), description="Known beginnings of a real value, for detection.")
+    stand_in: StandInShape = StandInShape()
+
+
+class HeaderCredential(Strict):
+    """Sets one header: `prefix` + secret, or `template` with `{secret_name}` placeholders."""
+
+    kind: Literal["header"]
+    header: HeaderName = "Authorization"
+    prefix: str = ""
+    secret: Name | None = None
+    template: str | None = None
+    add_headers: dict[HeaderName, str] = Field(default={}, description="Fixed headers that go with it.")
+
+
+class BasicCredential(Strict):
+    """HTTP Basic (RFC 7617): user and password, each a literal with `{secret_name}` placeholders.
+
+    `keep_username`: the user part that the agent sent is kept, as git hosts accept any.
+    """
+
+    kind: Literal["basic"]
+    username: str = ""
+    password: str = ""
+    keep_username: bool = False
+
+
+class QueryCredential(Strict):
+    """Sets one query parameter to the secret."""
+
+    kind: Literal["query"]
+    parameter: str
+    secret: Name
+
+
+class PathCredential(Strict):
+    """Puts the secret into the path segment that holds the stand-in: `template` is the segment, `bot{token}`."""
+
+    kind: Literal["path"]
+    segment: Annotated[int, Field(ge=0, le=16)]
+    template: str
+
+
+class CookieCredential(Strict):
+    """Sets one cookie to the secret; other cookies of the agent are dropped."""
+
+    kind: Literal["cookie"]
+    cookie: HeaderName
+    secret: Name
+
+
+class BodyFieldCredential(Strict):
+    """Sets one field of a JSON object (JSON pointer) or form body; an operation must opt in."""
+
+    kind: Literal["body_field"]
+    format: Literal["json", "form"]
+    pointer: str = Field(description="JSON pointer (RFC 6901) such as `/token`, or the form field's name.")
+    secret: Name
+
+
+class SeveralCredentials(Strict):
+    """Several spots at once (Datadog: two keys in two headers)."""
+
+    kind: Literal["several"]
+    parts: tuple[HeaderCredential | BasicCredential | QueryCredential | CookieCredential, ...]
+
+
+CredentialSpec = Annotated[
+    HeaderCredential
+    | BasicCredential
+    | QueryCredential
+    | PathCredential
+    | CookieCredential
+    | BodyFieldCredential
+    | SeveralCredentials,
+    Field(discriminator="kind"),
+]
+
+
+class Limits(Strict):
+    """Ceilings of one operation. None means the sidecar's own limit."""
+
+    max_body_bytes: Annotated[int, Field(ge=0)] | None = None
+    max_held_bytes: Annotated[int, Field(ge=0, le=64 * 1024 * 1024)] = 1024 * 1024
+    response_timeout_s: Annotated[int, Field(ge=1, le=86_400)] = 600
+
+
+class Operation(Strict):
+    """One callable thing. All discriminators given must hold.
+
+    `path` is a template over whole segments: literals, `{name}` for one segment, `{name=prefix*}` is not supported,
+    `**` as the last segment for any rest (also none). `query` and `headers` map a name to the exact value, or to `*`
+    for "present". Where two operations match, the more specific path wins; ties are refused at load.
+    """
+
+    id: OperationId
+    title: str = ""
+    methods: tuple[Method, ...]
+    path: str
+    hosts: tuple[str, ...] = Field(default=(), description="Only these of the profile's hosts; empty: all.")
+    query: dict[str, str] = {}
+    headers: dict[HeaderName, str] = {}
+    action: Action
+    credentials: tuple[Name, ...] = Field(
+        default=(), description="Names of credentials in order of preference; empty: the profile's order."
+    )
+    anonymous: bool = Field(default=False, description="Needs no credential; none is attached.")
+    limits: Limits = Limits()
+    websocket: bool = False
+    allow_range: bool = Field(default=False, description="Let `Range` through; off because ranges defeat scrubbing.")
+
+
+class ExampleRequest(Strict):
+    """What the agent sends. `{stand_in:NAME}` in any value is replaced by the stand-in of that secret."""
+
+    method: Method = "GET"
+    url: str
+    headers: dict[str, str] = {}
+    body: str | None = None
+
+
+class ExampleExpect(Strict):
+    """What must be seen. In `upstream_*`, `{secret:NAME}` stands for the real value. `denied` is an error slug."""
+
+    operation: OperationId | None = None
+    denied: str | None = None
+    upstream_headers: dict[str, str] = {}
+    upstream_absent_headers: tuple[str, ...] = ()
+    upstream_path: str | None = Field(default=None, description="Path and query as the provider must see them.")
+    upstream_body: str | None = None
+
+
+class Example(Strict):
+    """A runnable example; tests execute it through the real proxy against a sample server."""
+
+    name: str
+    request: ExampleRequest
+    expect: ExampleExpect
+    account_secrets: tuple[Name, ...] = Field(default=(), description="Secrets the account has; empty: the first.")
+
+
+class Profile(Strict):
+    """One provider."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Name
+    title: str
+    docs: str
+    checked: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Date the facts were last checked.")]
+    hosts: Annotated[tuple[HostRule, ...], Field(min_length=1)]
+    secrets: dict[Name, SecretSlot]
+    credentials: dict[Name, CredentialSpec]
+    operations: Annotated[tuple[Operation, ...], Field(min_length=1)]
+    examples: tuple[Example, ...] = ()
+    strip_headers: tuple[HeaderName, ...] = Field(
+        default=(), description="Further headers in which this API takes credentials; removed from the agent's request."
+    )
+    strip_query: tuple[str, ...] = Field(default=(), description="Query parameters in which it takes credentials.")
+    owned_headers: tuple[HeaderName, ...] = Field(
+        default=(), description="Headers that choose whose account is used; the agent's are removed, accounts set them."
+    )
+    owned_query: tuple[str, ...] = ()
+    notes: str = ""

@@ -1,0 +1,160 @@
+"""`Exchange`: one request and its response, free of any lane; and the words a lane and the pipeline exchange.
+
+A lane (the mitmproxy engine today, the express lane later) drives an exchange through the calls of
+`proxy.pipeline.Pipeline` and does what they return. It decides nothing itself:
+
+    on_connect          Denial | Tunnel          the agent asks for a destination
+    on_head             Denial | Hold | Forward  the request head is complete
+    on_body             Denial | Forward         the whole body, where a rule asked for it (after Hold)
+    on_response_head    Denial | Relay           the upstream's head
+    on_response_chunk   bytes | Cut              a piece of the body, scrubbed; b"" ends it
+    on_trailers         headers                  scrubbed
+    on_end              None                     exactly once, whatever happened
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from proxy.errors import Denial
+    from proxy.model import Agent, Authority, Headers, RequestHead
+
+
+class Outcome(StrEnum):
+    """How an allowed exchange ended, as its outcome receipt says."""
+
+    COMPLETED = "completed"
+    CLIENT_ABORTED = "client_aborted"
+    UPSTREAM_ABORTED = "upstream_aborted"
+    RESPONSE_ABORTED = "response_aborted"  # we cut it: a leak or a fault after the answer had begun
+    RESPONSE_WITHHELD = "response_withheld"
+    NOT_SENT = "not_sent"  # refused or failed at the dial; nothing reached the provider
+    UNKNOWN_AFTER_CRASH = "unknown_after_crash"
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """What is known of one connection of an agent before any request on it.
+
+    Attributes:
+        authority: of the CONNECT; None for plain absolute-form requests.
+        intercept: False where the operator lets the bytes through unread.
+        receipt: id of the decision receipt that was written for the tunnel itself (pass-through only).
+    """
+
+    agent: Agent
+    authority: Authority | None
+    intercept: bool = True
+    receipt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Where to connect, and everything that binds an identity to the connection: equal dials may share one.
+
+    Attributes:
+        account: `provider/name`, or `-` for none.
+        agent: its name.
+        tls: verified TLS to `authority.host`; plain only where the profile says so.
+        trust: PEM bundle of roots; None is the default bundle.
+        allow_private: CIDR blocks that this host may resolve to although they are private.
+    """
+
+    authority: Authority
+    tls: bool
+    agent: str
+    account: str
+    trust: Path | None = None
+    allow_private: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Collect the body, at most this many bytes, then call `on_body`."""
+
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Dial and send exactly this. The decision receipt is durable.
+
+    Attributes:
+        body: the whole body to send in place of the agent's; None streams the agent's.
+        max_body_bytes: cut the exchange when a streamed body grows beyond this.
+    """
+
+    head: RequestHead
+    dial: Dial
+    body: bytes | None
+    max_body_bytes: int
+    response_timeout_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Send this response head; pass every chunk through `on_response_chunk` when `scan` is set."""
+
+    headers: Headers
+    scan: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Reset the connection: an answer that has begun must not end cleanly."""
+
+    reason: str
+
+
+class ChunkFilter(Protocol):
+    """A streaming filter over a response body."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Bytes that may be released now; b"" at the end flushes. Raises `WithheldError` to cut."""
+        ...
+
+    @property
+    def hits(self) -> int:
+        """How many occurrences were replaced so far."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """The state of one exchange. The pipeline fills it; receipts are written from it.
+
+    Attributes:
+        id: of the decision receipt; also the `Briefcased-Receipt` header.
+        decided: the decision receipt is durable.
+        allowed: the decision was yes; an outcome receipt is owed.
+        ended: `on_end` ran.
+    """
+
+    id: str
+    tunnel: Tunnel
+    generation: int
+    started_s: float
+    head: RequestHead | None = None
+    profile: str | None = None
+    operation: str | None = None
+    action: str | None = None
+    account: str | None = None
+    credential: str | None = None
+    denial: Denial | None = None
+    forward: Forward | None = None
+    decided: bool = False
+    allowed: bool = False
+    ended: bool = False
+    dialled_address: str | None = None
+    status: int | None = None
+    request_bytes: int = 0
+    response_bytes: int = 0
+    redactions: int = 0
+    filter: ChunkFilter | None = None
+    fault: str | None = None
+    notes: list[str] = field(default_factory=list)

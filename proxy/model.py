@@ -1,0 +1,131 @@
+"""The values that travel between the parts. No behaviour beyond reading them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What an operation does at the provider."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+class Mode(StrEnum):
+    """How strict a deployment is; see `docs/modes.md`."""
+
+    REFERENCE = "reference"
+    STAGING = "staging"
+    GA = "ga"
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A destination: `host` is a lower-case ASCII DNS name without a trailing dot, or a canonical IP literal without
+    brackets; `port` is 1 to 65535."""  # fmt: skip
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountId:
+    """One set of credentials at a provider: `github/work`."""
+
+    provider: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Who is calling.
+
+    Attributes:
+        name: unique among the agents of this sidecar.
+        accounts: the accounts it may use, as `provider/name`, `provider/*` or `*`. Empty means none.
+        token_id: the public part of the token it authenticated with, for receipts and revocation.
+    """
+
+    name: str
+    accounts: tuple[str, ...]
+    token_id: str
+
+    def may_use(self, account: AccountId) -> bool:
+        """Whether one of the grants covers `account`."""
+        return any(grant in ("*", f"{account.provider}/*", str(account)) for grant in self.accounts)
+
+
+type Headers = tuple[tuple[str, str], ...]
+"""Lower-case names and their values, in order; values are latin-1 text without control characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawHead:
+    """A request head as a lane parsed it, before anything was believed.
+
+    Attributes:
+        target: HTTP/1 request target as received (origin- or absolute-form), or the HTTP/2 `:path`.
+        authority: HTTP/2 `:authority`; empty for HTTP/1.
+        scheme: HTTP/2 `:scheme`; empty for HTTP/1.
+        http_version: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+        end_stream: no body follows.
+    """
+
+    method: bytes
+    target: bytes
+    authority: bytes
+    scheme: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    http_version: str
+    end_stream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The one canonical form of a request head: what is decided on is what leaves (P8).
+
+    Attributes:
+        path: origin-form path, starts with `/`, as it leaves.
+        segments: the path's segments, percent-decoded, without the leading empty one: `/a/b%20c` is `("a", "b c")`.
+            A trailing slash gives a last empty segment.
+        query: without the `?`, as it leaves; None when there is no `?` at all.
+        headers: end-to-end headers only; `host` is not among them, the authority is.
+        content_length: None when unknown (chunked, HTTP/2 without it) or when there is no body.
+        websocket: a well-formed WebSocket upgrade (RFC 6455, section 4.1).
+    """
+
+    method: str
+    scheme: str
+    authority: Authority
+    path: str
+    segments: tuple[str, ...]
+    query: str | None
+    headers: Headers
+    has_body: bool
+    content_length: int | None = None
+    websocket: bool = False
+
+    def header(self, name: str) -> str | None:
+        """The first value of the header `name` (lower-case), or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """A response head as the upstream sent it; names are lower-case."""
+
+    status: int
+    headers: Headers
+    end_stream: bool = False

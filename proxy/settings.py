@@ -1,0 +1,134 @@
+"""`briefcased.yaml` and the environment: every knob of the sidecar, typed.
+
+Secret values never stand in the file, only secret refs (`env:NAME`, `file:/path`, `exec:["cmd"]`, `local:name`).
+The environment is read here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from proxy.model import Action, Mode
+
+
+class Strict(BaseModel):
+    """Frozen, strict, unknown keys refused, input values never in error texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Listen = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}$")]
+Grant = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_-]*/(\*|[a-z][a-z0-9_-]*))$")]
+
+
+class Listeners(Strict):
+    """Addresses; port 0 picks a free one."""
+
+    proxy: Listen = "127.0.0.1:8080"
+    control: Listen = "127.0.0.1:8081"
+
+
+class Account(Strict):
+    """One set of credentials: secret refs by slot name, and what may be done with them."""
+
+    secrets: dict[Name, str]
+    actions: tuple[Action, ...] = Field(
+        default=(Action.READ, Action.WRITE), description="Actions allowed; `admin` must be named.", strict=False
+    )
+    default: bool = False
+    headers: dict[str, str] = Field(default={}, description="Values for the profile's owned headers.")
+    query: dict[str, str] = {}
+
+
+class Provider(Strict):
+    """Enables the profile of this name, with at least one account."""
+
+    accounts: Annotated[dict[Name, Account], Field(min_length=1)]
+    ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for this provider, PEM.")
+
+
+class PrivateTarget(Strict):
+    """A private address that a named host may resolve to."""
+
+    host: str
+    addresses: Annotated[tuple[str, ...], Field(min_length=1, description="Addresses or CIDR blocks.")]
+
+
+class Egress(Strict):
+    """How the sidecar reaches providers."""
+
+    allow_private: tuple[PrivateTarget, ...] = ()
+    ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for all providers, PEM.")
+    connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    resolver: Literal["system"] = "system"
+
+
+class AgentEntry(Strict):
+    """What an agent may use. Its token is made by `briefcased agents add`."""
+
+    accounts: tuple[Grant, ...] = ()
+
+
+class Limits(Strict):
+    """Ceilings for everything an agent can make grow (P7)."""
+
+    max_connections: Annotated[int, Field(ge=1)] = 1024
+    max_connections_per_agent: Annotated[int, Field(ge=1)] = 256
+    max_header_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 64 * 1024
+    max_headers: Annotated[int, Field(ge=8, le=1024)] = 128
+    max_uri_bytes: Annotated[int, Field(ge=256, le=65_536)] = 16 * 1024
+    header_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+    idle_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    max_upstreams_per_host: Annotated[int, Field(ge=1, le=1024)] = 64
+    max_body_bytes: Annotated[int, Field(ge=0)] = 16 * 1024 * 1024 * 1024
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
+
+
+class Certificates(Strict):
+    """The interception CA. `issuer_*` bring an operator's own issuing CA with its chain."""
+
+    issuer_certificate: Path | None = Field(default=None, strict=False, description="PEM: issuing CA, then its chain.")
+    issuer_key: str | None = Field(default=None, description="Secret ref of its private key, PEM.")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.issuer_certificate is None) != (self.issuer_key is None):
+            raise ValueError("issuer_certificate and issuer_key go together")
+        return self
+
+
+class Settings(Strict):
+    """The whole file."""
+
+    version: Literal[1]
+    mode: Annotated[Mode, Field(strict=False)] = Mode.REFERENCE
+    listeners: Listeners = Listeners()
+    providers: dict[Name, Provider] = {}
+    agents: dict[Name, AgentEntry] = {}
+    profiles: tuple[Path, ...] = Field(default=(), strict=False, description="Directories with further profiles.")
+    unmatched: Literal["refuse", "pass"] = Field(
+        default="refuse", description="Hosts without a profile: refused, or passed through unread."
+    )
+    egress: Egress = Egress()
+    limits: Limits = Limits()
+    certificates: Certificates = Certificates()
+
+
+def home() -> Path:
+    """Where state lives: `$BRIEFCASED_HOME`, else the platform's state directory. Not created here."""
+    if set_ := os.environ.get("BRIEFCASED_HOME"):
+        return Path(set_).absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "briefcased"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "briefcased"
+
+
+def environment() -> dict[str, str]:
+    """A copy of the process environment, for `run` and the `env:` store."""
+    return dict(os.environ)
