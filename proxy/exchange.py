@@ -16,13 +16,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from proxy.errors import Denial
     from proxy.model import Agent, Authority, Headers, RequestHead
+
+
+# What engine and addons leave for each other in a flow's metadata (the mitmproxy lane).
+EXCHANGE_KEY: Final = "briefcased.exchange"  # the `Exchange`
+INVALID_KEY: Final = "briefcased.invalid"  # a `Denial`: the head never reaches the pipeline, only its receipt
+BODYLESS_KEY: Final = "briefcased.bodyless"  # True: no request body follows
+RESPONSE_BODYLESS_KEY: Final = "briefcased.response_bodyless"  # True: no response body follows
+ANSWER_KEY: Final = "briefcased.answer"  # True: `flow.response` is ours and must be sent now
+HOLD_KEY: Final = "briefcased.hold"  # bytes of body that may be held
+RETRIES_KEY: Final = "briefcased.retries"  # further attempts that a challenge may cause
+RETRY_KEY: Final = "briefcased.retry"  # True: attempt again now
+TEE_KEY: Final = "briefcased.tee"  # a streamed body, kept for a further attempt; None when it grew too large
 
 
 class Outcome(StrEnum):
@@ -133,6 +146,7 @@ class Exchange:
         decided: the decision receipt is durable.
         allowed: the decision was yes; an outcome receipt is owed.
         ended: `on_end` ran.
+        client_gone: the agent went away while we were deciding; `on_client_gone` is told so.
     """
 
     id: str
@@ -157,4 +171,6 @@ class Exchange:
     redactions: int = 0
     filter: ChunkFilter | None = None
     fault: str | None = None
+    client_gone: bool = False
+    on_client_gone: Callable[[], None] | None = None
     notes: list[str] = field(default_factory=list)

@@ -219,4 +219,7 @@ class Profile(Strict):
         default=(), description="Headers that choose whose account is used; the agent's are removed, accounts set them."
     )
     owned_query: tuple[str, ...] = ()
+    encoded_slash: bool = Field(
+        default=False, description="The API takes `%2F` inside one path segment as data (GitLab project ids)."
+    )
     notes: str = ""

@@ -1,0 +1,44 @@
+# `make demo` and `make test` do all set-up by themselves.
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+WORKERS ?= 2
+
+.PHONY: help setup demo test test-all check fix bench lock schemas clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
+
+setup: ## make .venv with the locked dependencies
+	@scripts/bootstrap dev
+
+demo: ## see the main job work: real proxy, real TLS, real client
+	@scripts/bootstrap runtime
+	@$(PY) -m proxy demo
+
+test: setup ## every test but the long ones
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+test-all: setup ## every test
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal
+
+check: setup ## lint, types, import rule
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+fix: setup ## format and apply safe lint fixes
+	@.venv/bin/ruff check --fix --quiet . || true
+	@.venv/bin/ruff format --quiet .
+
+bench: setup ## measure against no proxy and plain mitmdump
+	@$(PY) bench/run.py
+
+schemas: setup ## regenerate docs/schema from the code
+	@$(PY) scripts/generate_schemas.py
+
+lock: setup ## resolve requirements/*.txt again, with hashes
+	@scripts/lock
+
+clean: ## remove what the other targets made
+	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache node_modules tests/clients/node/node_modules dist

@@ -1,0 +1,59 @@
+"""Request hooks: head and body go to the pipeline; its step is done to the flow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from addons.flows import apply, exchange_of, handler_of, raw_head, refuse
+from proxy.errors import Denial
+from proxy.exchange import EXCHANGE_KEY, HOLD_KEY, INVALID_KEY, Exchange, Forward, Hold
+
+if TYPE_CHECKING:
+    from mitmproxy.http import HTTPFlow
+
+    from proxy.pipeline import Pipeline
+
+
+class Gate:
+    """Decides in `requestheaders`; `request` only matters for bodies that a rule asked to hold."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline: Final = pipeline
+
+    async def requestheaders(self, flow: HTTPFlow) -> None:
+        """mitmproxy's hook."""
+        handler = handler_of(flow.client_conn)
+        exchange = self._pipeline.begin(handler.tunnel)
+        flow.metadata[EXCHANGE_KEY] = exchange
+        flow.metadata["briefcased.http10"] = flow.request.http_version == "HTTP/1.0"
+        handler.open_exchanges.add(exchange)
+        invalid = flow.metadata.get(INVALID_KEY)
+        if isinstance(invalid, Denial):
+            self._do(flow, exchange, await self._pipeline.refuse(exchange, invalid))
+        else:
+            step = await self._pipeline.on_head(exchange, raw_head(flow), sni=flow.client_conn.sni)
+            self._do(flow, exchange, step)
+
+    async def request(self, flow: HTTPFlow) -> None:
+        """mitmproxy's hook: runs after a streamed body too, when nothing is left to decide."""
+        if HOLD_KEY in flow.metadata and not flow.request.stream:
+            exchange = exchange_of(flow)
+            content = flow.request.raw_content or b""
+            self._do(flow, exchange, await self._pipeline.on_body(exchange, content))
+
+    def sidecar_client_gone(self, flow: HTTPFlow) -> None:
+        """Our own hook: the agent left while we were deciding."""
+        exchange = exchange_of(flow)
+        exchange.client_gone = True
+        if exchange.on_client_gone is not None:
+            exchange.on_client_gone()
+
+    @staticmethod
+    def _do(flow: HTTPFlow, exchange: Exchange, step: Denial | Hold | Forward) -> None:
+        match step:
+            case Denial():
+                refuse(flow, step, exchange.id)
+            case Hold():
+                flow.metadata[HOLD_KEY] = step.max_bytes
+            case Forward():
+                apply(flow, step)

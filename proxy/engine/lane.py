@@ -1,0 +1,100 @@
+"""The mitmproxy lane as a service: takes connections from the front, drains on stop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from mitmproxy.proxy import mode_specs
+
+from proxy.engine.handler import PrefixedReader, SidecarHandler
+from proxy.engine.layers import plain_stack, tls_stack
+from proxy.engine.master import SidecarMaster
+from proxy.engine.pins import check_seams, pinned
+from proxy.engine.proved import PROVED
+
+if TYPE_CHECKING:
+    from mitmproxy.proxy.context import Context
+    from mitmproxy.proxy.layer import Layer
+
+    from proxy.egress.dial import Dialler
+    from proxy.exchange import Tunnel
+    from proxy.settings import Limits
+
+
+class MitmproxyLane:
+    """Serves connections through mitmproxy's layers. Construct inside a running loop.
+
+    Raises:
+        EngineMismatchError: the installed mitmproxy differs from the one proved.
+    """
+
+    def __init__(self, *, addons: tuple[object, ...], dialler: Dialler, limits: Limits) -> None:
+        check_seams(PROVED)
+        self.master: Final = SidecarMaster(addons)
+        self._options: Final = pinned(self.master.options, limits)
+        self._dialler: Final = dialler
+        self._limits: Final = limits
+        self._mode: Final = mode_specs.ProxyMode.parse("regular")
+        self._handlers: Final[set[SidecarHandler]] = set()
+        self._empty: Final = asyncio.Event()
+        self._empty.set()
+
+    async def start(self) -> None:
+        """Run the addons' `running` hooks; a failure aborts the start."""
+        await self.master.running()
+
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tunnel: Tunnel, prefix: bytes
+    ) -> None:
+        """Serve one agent connection until it ends. `prefix` was read by the front and comes first."""
+
+        def build(context: object) -> Layer:
+            return self._stack(context, tunnel)  # type: ignore[arg-type]
+
+        handler = SidecarHandler(
+            reader=PrefixedReader(prefix, reader),
+            writer=writer,
+            options=self._options,
+            mode=self._mode,
+            tunnel=tunnel,
+            addons=self.master.addons,
+            dialler=self._dialler,
+            build=build,
+        )
+        self._handlers.add(handler)
+        self._empty.clear()
+        try:
+            await handler.run()
+        finally:
+            self._handlers.discard(handler)
+            if not self._handlers:
+                self._empty.set()
+
+    def _stack(self, context: Context, tunnel: Tunnel) -> Layer:
+        if tunnel.authority is None:
+            return plain_stack(context, max_head_bytes=self._limits.max_header_bytes)
+        context.server.address = (tunnel.authority.host, tunnel.authority.port)
+        context.server.tls = True
+        return tls_stack(context, max_head_bytes=self._limits.max_header_bytes)
+
+    @property
+    def connections(self) -> int:
+        """Agent connections being served."""
+        return len(self._handlers)
+
+    async def drain(self, limit_s: float) -> None:
+        """Close idle connections, let busy ones finish for at most `limit_s` seconds, then reset the rest."""
+        deadline = asyncio.get_running_loop().time() + limit_s
+        while self._handlers and asyncio.get_running_loop().time() < deadline:
+            for handler in list(self._handlers):
+                handler.close_when_idle()
+            try:
+                await asyncio.wait_for(self._empty.wait(), 0.05)
+            except TimeoutError:
+                continue
+        for handler in list(self._handlers):
+            handler.abort()
+            handler.close_now()
+        await self._empty.wait()
+        await self.master.done()

@@ -1,0 +1,40 @@
+"""Fingerprints of mitmproxy's seams, as the contract tests in `tests/engine/` were last run against them (12.2.3).
+
+Made by `scripts/prove_engine.py` after the contract tests have passed on another version.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROVED: Final = {
+    "HttpStream.state_wait_for_request_headers": "3706d5d5ce01dcd4",
+    "HttpStream.start_request_stream": "46f03368a2a54362",
+    "HttpStream.state_stream_request_body": "c98f7f715cef7cfa",
+    "HttpStream.state_consume_request_body": "45459c1bbd8bdb1a",
+    "HttpStream.state_wait_for_response_headers": "10e32e91b2948164",
+    "HttpStream.start_response_stream": "b0de9e9a5ee27276",
+    "HttpStream.state_stream_response_body": "3fb6320300d3ddd5",
+    "HttpStream.send_response": "d581bc106152e369",
+    "HttpStream.flow_done": "ad9969744785c572",
+    "HttpStream.check_invalid": "ef0a126eef45d903",
+    "HttpStream.check_killed": "368cad352d1e82b6",
+    "HttpStream.handle_protocol_error": "59fc3b2eeeabf63a",
+    "HttpStream.make_server_connection": "ddc7bc72f4d2fbc7",
+    "HttpLayer._handle_event": "6ba31883cc7a06b3",
+    "HttpLayer.event_to_child": "1095f6e1581d1780",
+    "HttpLayer.get_connection": "1aa1c63e3175766c",
+    "HttpLayer.make_stream": "654959c6e74548e1",
+    "Http1Server.read_headers": "3fe0945216bcf7bc",
+    "Http1Server.send": "cc218a1337c0f5cf",
+    "ClientTLSLayer.receive_handshake_data": "a0ee021f92f6d0ff",
+    "TLSLayer.start_tls": "3878cd7c942a58ba",
+    "TLSLayer.receive_handshake_data": "721fe6313c0979fe",
+    "ConnectionHandler.handle_connection": "95c3f93e9824e527",
+    "ConnectionHandler.close_connection": "c0d10cc05dd65b80",
+    "ConnectionHandler.wakeup": "6e42e075ee5fa3df",
+    "LiveConnectionHandler.__init__": "2cb1077a21556ca9",
+    "AddonManager.register": "01ddcca314eebbd3",
+    "AddonManager.invoke_addon": "13180532440359de",
+    "Master.__init__": "8e2a46cc1aca56ca",
+}

@@ -1,0 +1,460 @@
+"""One request and its response in the mitmproxy lane: fails closed, answers early, can ask again.
+
+`SidecarStream` replaces mitmproxy's `HttpStream`. What it changes, each with a contract test in `tests/engine/`:
+
+- a refusal set in `requestheaders` is sent at once; mitmproxy would first read the whole body into memory;
+- no upstream connection without a decided exchange whose canonical head is exactly what is about to be sent;
+- what an agent pushes while we decide is bounded; that it went away is told;
+- every error becomes one of our problem documents, none of mitmproxy's pages leaves;
+- an answer that has begun is cut by a reset, never ended cleanly;
+- a challenge (401, 402) can be answered inside the stream, unseen by the agent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mitmproxy import flow as mflow
+from mitmproxy import http
+from mitmproxy.net.http.validate import validate_headers
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.commands import StartHook
+from mitmproxy.proxy.layers.http import (
+    DropStream,
+    GetHttpConnection,
+    HttpErrorHook,
+    HttpRequestHeadersHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+    HttpStream,
+    SendHttp,
+    validate_request,
+)
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    HttpEvent,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+
+from proxy.engine.failure import denial_for
+from proxy.errors import Denial, render
+from proxy.exchange import (
+    ANSWER_KEY,
+    BODYLESS_KEY,
+    EXCHANGE_KEY,
+    HOLD_KEY,
+    INVALID_KEY,
+    RESPONSE_BODYLESS_KEY,
+    RETRIES_KEY,
+    RETRY_KEY,
+    TEE_KEY,
+    Exchange,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from mitmproxy.connection import Connection
+    from mitmproxy.connection import Server as ServerConnection
+
+    from proxy.exchange import Dial
+
+    type Steps[T] = Generator[commands.Command, object, T]
+
+MAX_HELD_BYTES: Final = 1024 * 1024
+"""What an agent may push while its request is being decided."""
+MAX_CHALLENGE_BYTES: Final = 64 * 1024
+LINGER_S: Final = 2.0
+"""How long an early answer may be read before the connection closes under a client that still uploads."""
+RETRY_ID_SHIFT: Final = 40
+NO_DECISION: Final = Denial("policy_unavailable", "This request has no decision.", by="engine")
+
+
+@dataclass
+class SidecarRetryHook(StartHook):
+    """A challenge is complete: an addon may mint again and allow one more attempt. Blocking, may be async."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class SidecarClientGoneHook(StartHook):
+    """The agent went away while a hook was deciding."""
+
+    flow: http.HTTPFlow
+    blocking = False
+
+
+@dataclass
+class AbortClient(commands.ConnectionCommand):
+    """Reset the agent's connection: whatever was begun must not look finished."""
+
+
+@dataclass
+class WatchResponse(commands.ConnectionCommand):
+    """Start (or, with None, stop) the clock for the upstream's response head."""
+
+    flow: http.HTTPFlow
+    timeout_s: float | None
+
+
+class KeyedConnection(GetHttpConnection):
+    """A request for an upstream connection that only an equal dial may share."""
+
+    dial: Dial
+
+    def connection_spec_matches(self, connection: Connection) -> bool:
+        """Whether `connection` was opened for an equal dial: same authority, agent, account and trust."""
+        return getattr(connection, "dial", None) == self.dial and super().connection_spec_matches(connection)
+
+
+class SidecarStream(HttpStream):
+    """See the module."""
+
+    bodyless = False
+    held_bytes = 0
+    sent_bytes = 0
+    answered = False
+    attempt = 0
+    alias: int | None = None
+    challenge: http.Response | None = None
+
+    # -- entry ---------------------------------------------------------------------------------------------------
+
+    def handle_event(self, event: events.Event) -> Steps[None]:
+        """Bound what arrives while a hook decides, and tell when the agent is gone."""
+        if self._paused:
+            if isinstance(event, RequestData):
+                self.held_bytes += len(event.data)
+                if self.held_bytes > MAX_HELD_BYTES:
+                    yield AbortClient(self.context.client)
+                    return
+            elif isinstance(event, RequestProtocolError) and hasattr(self, "flow"):
+                yield SidecarClientGoneHook(self.flow)
+        yield from super().handle_event(event)
+
+    def _handle_event(self, event: events.Event) -> Steps[None]:
+        if isinstance(event, events.Wakeup):  # the end of the linger after an early answer
+            yield commands.CloseConnection(self.context.client)
+            return
+        if self.alias is not None and isinstance(event, HttpEvent) and event.stream_id == self.alias:
+            event.stream_id = self.stream_id
+        yield from super()._handle_event(event)
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange that the gate made for this flow."""
+        found = self.flow.metadata.get(EXCHANGE_KEY) if hasattr(self, "flow") else None
+        return found if isinstance(found, Exchange) else None
+
+    # -- request -------------------------------------------------------------------------------------------------
+
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> Steps[None]:
+        """As mitmproxy, remembering whether a body follows."""
+        self.bodyless = event.end_stream
+        yield from super().state_wait_for_request_headers(event)
+
+    def handle_connect(self) -> Steps[None]:
+        """A CONNECT inside a connection that the front already handed over is refused."""
+        yield from self._refuse_head(Denial("method_not_allowed", "CONNECT is not possible here.", by="engine"))
+
+    def _refuse_head(self, denial: Denial) -> Steps[None]:
+        """Refuse a head that never becomes a decision of the pipeline; the gate writes its receipt."""
+        self.flow.metadata[INVALID_KEY] = denial
+        yield HttpRequestHeadersHook(self.flow)
+        if not (yield from self.check_killed(emit_error_hook=True)):
+            yield from self._answer(denial)
+
+    def check_invalid(self, request: bool) -> Steps[bool]:  # noqa: FBT001  # mitmproxy's signature
+        """As mitmproxy, but with our answer."""
+        if request:
+            self.flow.metadata[BODYLESS_KEY] = self.bodyless
+            refusal = getattr(self.flow.request, "refusal", None)
+            if isinstance(refusal, Denial):
+                yield from self._refuse_head(refusal)
+                return True
+            if validate_request(self.mode, self.flow.request, validate_inbound_headers=True) is None:
+                return False
+            yield from self._refuse_head(Denial("malformed_request", "The request is not valid HTTP.", by="engine"))
+            return True
+        assert self.flow.response is not None
+        try:
+            validate_headers(self.flow.response)
+        except ValueError:
+            yield commands.CloseConnection(self.flow.server_conn)
+            yield from self._answer(Denial("response_withheld", "The answer is not valid HTTP.", by="engine"))
+            return True
+        return False
+
+    def check_killed(self, emit_error_hook: bool) -> Steps[bool]:  # noqa: FBT001  # mitmproxy's signature
+        """As mitmproxy, and send an answer that an addon has set, before reading any body."""
+        if (yield from super().check_killed(emit_error_hook)):
+            return True
+        if self.flow.metadata.pop(ANSWER_KEY, False):
+            yield from self._send_answer()
+            return True
+        return False
+
+    def state_stream_request_body(self, event: HttpEvent) -> Steps[None]:
+        """As mitmproxy, with the operation's ceiling."""
+        if isinstance(event, RequestData):
+            exchange = self.exchange
+            self.sent_bytes += len(event.data)
+            if exchange is None or exchange.forward is None:
+                yield from self._answer(NO_DECISION)
+                return
+            exchange.request_bytes = self.sent_bytes
+            if self.sent_bytes > exchange.forward.max_body_bytes:
+                yield from self._too_large()
+                return
+        yield from super().state_stream_request_body(event)
+
+    def state_consume_request_body(self, event: HttpEvent) -> Steps[None]:
+        """As mitmproxy, but what is held has a ceiling."""
+        if isinstance(event, RequestData):
+            limit = self.flow.metadata.get(HOLD_KEY, 0)
+            if len(self.request_body_buf) + len(event.data) > limit:
+                yield from self._too_large()
+                return
+        yield from super().state_consume_request_body(event)
+
+    def _too_large(self) -> Steps[None]:
+        yield from self._drop_upstream()
+        yield from self._answer(Denial("request_too_large", "The body is larger than allowed.", by="engine"))
+
+    # -- dial ----------------------------------------------------------------------------------------------------
+
+    def make_server_connection(self) -> Steps[bool]:
+        """The positive gate: dial only for a decided exchange, and only what was decided."""
+        exchange = self.exchange
+        if exchange is None or not exchange.decided or exchange.forward is None or not self._is_as_decided(exchange):
+            yield from self._answer(NO_DECISION)
+            return False
+        dial = exchange.forward.dial
+        command = KeyedConnection((dial.authority.host, dial.authority.port), dial.tls, None, "tcp")
+        command.dial = dial
+        reply = yield command
+        assert isinstance(reply, tuple)
+        connection, error = reply
+        if error:
+            yield from self._answer(denial_for(error))
+            return False
+        self.context.server = self.flow.server_conn = connection
+        exchange.dialled_address = connection.peername[0] if connection.peername else None
+        if connection.alpn != b"h2" and exchange.forward.head.has_body and "content-length" not in self.flow.request.headers:
+            self.flow.request.headers["transfer-encoding"] = "chunked"
+        yield WatchResponse(connection, self.flow, exchange.forward.response_timeout_s)
+        return True
+
+    def _is_as_decided(self, exchange: Exchange) -> bool:
+        assert exchange.forward is not None
+        head, request = exchange.forward.head, self.flow.request
+        target = head.path if head.query is None else f"{head.path}?{head.query}"
+        return (request.method, request.scheme, request.host, request.port, request.path) == (
+            head.method,
+            head.scheme,
+            head.authority.host,
+            head.authority.port,
+            target,
+        )
+
+    # -- response ------------------------------------------------------------------------------------------------
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> Steps[None]:
+        """As mitmproxy, but never buffered, and a challenge may be answered here."""
+        yield WatchResponse(self.context.server, self.flow, None)
+        if self._may_ask_again(event.response):
+            self.challenge, self.server_state = event.response, self.state_challenge
+            return
+        yield from self._begin_response(event.response, end_stream=event.end_stream)
+
+    def _begin_response(self, response: http.Response, *, end_stream: bool) -> Steps[None]:
+        self.flow.response = response
+        if (yield from self.check_invalid(request=False)):
+            return
+        self.flow.metadata[RESPONSE_BODYLESS_KEY] = end_stream
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(emit_error_hook=True)):
+            return
+        exchange = self.exchange
+        if exchange is None or exchange.denial is not None:
+            yield from self._drop_upstream()
+            withheld = Denial("response_withheld", "The answer could not be checked.", by="engine")
+            yield from self._answer(withheld if exchange is None else exchange.denial or withheld)
+        elif end_stream:
+            self.server_state = self.state_consume_response_body
+        else:
+            self.flow.response.stream = self.flow.response.stream or True
+            self.answered = True
+            yield from self.start_response_stream()
+
+    def state_stream_response_body(self, event: HttpEvent) -> Steps[None]:
+        """As mitmproxy, but the agent's connection is reset when the firewall says so."""
+        generator = super().state_stream_response_body(event)
+        for command in generator:
+            if self._faulted():
+                generator.close()
+                break
+            yield command
+        if self._faulted():
+            yield from self._cut()
+
+    def _faulted(self) -> bool:
+        exchange = self.exchange
+        return exchange is None or exchange.fault is not None
+
+    # -- challenge and second attempt ----------------------------------------------------------------------------
+
+    def _may_ask_again(self, response: http.Response) -> bool:
+        meta = self.flow.metadata
+        return (
+            self.attempt < int(meta.get(RETRIES_KEY, 0))
+            and self.client_state == self.state_done
+            and response.status_code in (401, 402)
+            and self._replayable_body() is not None
+        )
+
+    def _replayable_body(self) -> bytes | None:
+        if self.bodyless:
+            return b""
+        return self.flow.request.raw_content if not self.flow.request.stream else self.flow.metadata.get(TEE_KEY)
+
+    def state_challenge(self, event: HttpEvent) -> Steps[None]:
+        """Collect the challenge, ask the addons, and send the request once more or give the challenge on."""
+        assert self.challenge is not None
+        if isinstance(event, ResponseData):
+            self.response_body_buf += event.data[: MAX_CHALLENGE_BYTES - len(self.response_body_buf)]
+        elif isinstance(event, ResponseEndOfMessage):
+            self.challenge.data.content = bytes(self.response_body_buf)
+            self.response_body_buf.clear()
+            self.flow.response = self.challenge
+            self.attempt += 1
+            yield SidecarRetryHook(self.flow)
+            if (yield from self.check_killed(emit_error_hook=True)):
+                return
+            if self.flow.metadata.pop(RETRY_KEY, False):
+                yield from self._send_again()
+            else:
+                yield from self._give_challenge_on()
+
+    def _give_challenge_on(self) -> Steps[None]:
+        assert self.flow.response is not None
+        content = self.flow.response.raw_content or b""
+        yield from self._begin_response(self.flow.response, end_stream=not content)
+        if self.server_state == self.state_stream_response_body:
+            yield from self.server_state(ResponseData(self.stream_id, content))
+        if self.server_state in (self.state_stream_response_body, self.state_consume_response_body):
+            yield from self.server_state(ResponseEndOfMessage(self.stream_id))
+
+    def _send_again(self) -> Steps[None]:
+        body = self._replayable_body() or b""
+        self.flow.response = None
+        if not (yield from self.make_server_connection()):
+            return
+        parent = self.context.layers[self.context.layers.index(self) - 1]
+        self.alias = self.stream_id + (self.attempt << RETRY_ID_SHIFT)
+        parent.streams[self.alias] = self
+        self.server_state = self.state_wait_for_response_headers
+        server = self.context.server
+        yield SendHttp(RequestHeaders(self.alias, self.flow.request, end_stream=not body), server)
+        if body:
+            yield SendHttp(RequestData(self.alias, body), server)
+        yield SendHttp(RequestEndOfMessage(self.alias), server)
+
+    def flow_done(self) -> Steps[None]:
+        """As mitmproxy, and forget the second attempt's id."""
+        if self.alias is not None:
+            yield DropStream(self.alias)
+        yield from super().flow_done()
+
+    # -- refusing, failing, cutting ------------------------------------------------------------------------------
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Steps[None]:
+        """An upstream that fails before its answer began gives our problem document; afterwards the agent is cut."""
+        yield WatchResponse(self.context.server, self.flow, None)
+        upstream_failed = isinstance(event, ResponseProtocolError)
+        if self.alias is not None:
+            if not upstream_failed and self.server_state not in (self.state_done, self.state_errored):
+                yield SendHttp(RequestProtocolError(self.alias, event.message, event.code), self.context.server)
+            yield DropStream(self.alias)
+        client_listens = self.client_state != self.state_errored and self.server_state != self.state_done
+        if upstream_failed and client_listens and hasattr(self, "flow") and self.flow.live:
+            if self.answered:
+                yield from self._cut()
+            else:
+                exchange = self.exchange
+                timed_out = exchange is not None and exchange.fault == "upstream_timeout"
+                yield from self._answer(denial_for("timeout" if timed_out else event.message))
+            return
+        if upstream_failed:
+            event = ResponseProtocolError(event.stream_id, "closed", ErrorCode.KILL)
+        yield from super().handle_protocol_error(event)
+
+    def _answer(self, denial: Denial) -> Steps[None]:
+        """Refuse with a problem document, wherever the stream stands before an answer has begun."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.denial = exchange.denial or denial
+            denial = exchange.denial
+        if self.answered:
+            yield from self._cut()
+            return
+        answer = render(denial, receipt=None if exchange is None else exchange.id)
+        self.flow.response = http.Response(
+            b"HTTP/1.1", answer.status, b"", http.Headers(answer.headers), answer.body, None, 0, 0
+        )
+        self.flow.error = mflow.Error(denial.slug)
+        yield HttpErrorHook(self.flow)
+        yield from self._send_answer()
+
+    def _send_answer(self) -> Steps[None]:
+        """Send `flow.response` now and swallow the rest of the request."""
+        response = self.flow.response
+        assert response is not None
+        unread = not self.bodyless and self.client_state != self.state_done
+        http1 = not self.flow.request.is_http2
+        self.flow.request.stream = False
+        self.flow.request.headers.pop("expect", None)
+        if http1 and (unread or hasattr(self.flow.request, "refusal")):
+            response.headers["connection"] = "close"
+        self.client_state = self.server_state = self.state_errored
+        self.answered = True
+        response.http_version = "HTTP/1.1" if http1 else "HTTP/2.0"
+        body = b"" if self.flow.request.method == "HEAD" else response.raw_content or b""
+        yield HttpResponseHook(self.flow)
+        client = self.context.client
+        yield SendHttp(ResponseHeaders(self.stream_id, response, end_stream=not body), client)
+        if body:
+            yield SendHttp(ResponseData(self.stream_id, body), client)
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), client)
+        self.flow.live = False
+        if http1 and unread:
+            yield commands.RequestWakeup(LINGER_S)  # closing at once would be a reset, which eats the answer
+        yield DropStream(self.stream_id)
+
+    def _drop_upstream(self) -> Steps[None]:
+        server: ServerConnection = self.flow.server_conn
+        if self.server_state not in (self.state_uninitialized, self.state_done, self.state_errored) and server.connected:
+            stream_id = self.alias if self.alias is not None else self.stream_id
+            yield SendHttp(RequestProtocolError(stream_id, "cut", ErrorCode.CANCEL), server)
+
+    def _cut(self) -> Steps[None]:
+        yield from self._drop_upstream()
+        exchange = self.exchange
+        self.flow.error = mflow.Error(exchange.fault if exchange is not None and exchange.fault else "upstream aborted")
+        yield HttpErrorHook(self.flow)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
+        if self.flow.request.is_http2:
+            yield SendHttp(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL), self.context.client)
+        else:
+            yield AbortClient(self.context.client)
+        yield DropStream(self.stream_id)

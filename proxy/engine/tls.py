@@ -1,0 +1,117 @@
+"""TLS on both legs: cached OpenSSL contexts, strict verification upstream, our leaf towards the agent."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+import certifi
+from OpenSSL import SSL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from certs.authority import CertificateAuthority
+    from certs.leaf import Leaf
+    from proxy.exchange import Dial
+
+H2: Final = b"h2"
+HTTP11: Final = b"http/1.1"
+MAX_CONTEXTS: Final = 1024
+# X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT (OpenSSL, x509_vfy.h)
+HOST_FLAGS: Final = 0x4 | 0x20
+
+
+class QuietConnection(SSL.Connection):
+    """mitmproxy parses the peer's whole chain after each handshake; nobody here reads it."""
+
+    def get_peer_cert_chain(self, **_: object) -> list[object]:  # type: ignore[override]
+        """Nothing."""
+        return []
+
+    def get_peer_certificate(self, **_: object) -> None:  # type: ignore[override]
+        """Nothing."""
+
+
+class AgentSide:
+    """Server contexts for the leg to the agent, one per host, as long as its leaf is the current one."""
+
+    def __init__(self, authority: CertificateAuthority) -> None:
+        self.authority = authority
+        self._contexts: dict[str, tuple[Leaf, SSL.Context]] = {}
+
+    def connection(self, host: str) -> SSL.Connection:
+        """A handshake for `host`. Raises what `CertificateAuthority.leaf` raises for a host that is not managed."""
+        leaf = self.authority.leaf(host)
+        cached = self._contexts.get(host)
+        if cached is None or cached[0] is not leaf:
+            if len(self._contexts) >= MAX_CONTEXTS:
+                self._contexts.pop(next(iter(self._contexts)))
+            cached = (leaf, _server_context(leaf))
+            self._contexts[host] = cached
+        connection = QuietConnection(cached[1])
+        connection.set_accept_state()
+        return connection
+
+
+def _server_context(leaf: Leaf) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(SSL.OP_NO_RENEGOTIATION)
+    context.use_certificate(leaf.cert)
+    context.use_privatekey(leaf.key)
+    for issuer in leaf.chain:
+        context.add_extra_chain_cert(issuer)
+    context.set_session_id(b"briefcased")
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_alpn_select_callback(_choose_alpn)
+    return context
+
+
+def _choose_alpn(_connection: SSL.Connection, offers: list[bytes]) -> bytes | object:
+    for protocol in (H2, HTTP11):
+        if protocol in offers:
+            return protocol
+    return SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+class UpstreamSide:
+    """Client contexts for the leg to the provider, one per trust bundle and ALPN offer."""
+
+    def __init__(self, default_bundle: Path | None) -> None:
+        self._default: Final = default_bundle
+        self._contexts: dict[tuple[Path | None, int, tuple[bytes, ...]], SSL.Context] = {}
+
+    def connection(self, dial: Dial, alpn: tuple[bytes, ...]) -> SSL.Connection:
+        """A handshake that verifies the chain and the name or address of `dial`. Raises OSError, SSL.Error."""
+        host = dial.authority.host
+        connection = QuietConnection(self._context(dial.trust or self._default, alpn))
+        parameters = SSL._lib.SSL_get0_param(connection._ssl)  # noqa: SLF001  # pyOpenSSL has no call for it
+        SSL._lib.X509_VERIFY_PARAM_set_hostflags(parameters, HOST_FLAGS)  # noqa: SLF001
+        try:
+            packed = ipaddress.ip_address(host).packed
+        except ValueError:
+            name = host.encode("ascii")
+            connection.set_tlsext_host_name(name)
+            bound = SSL._lib.X509_VERIFY_PARAM_set1_host(parameters, name, len(name))  # noqa: SLF001
+        else:
+            bound = SSL._lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))  # noqa: SLF001
+        if bound != 1:
+            raise OSError("the certificate check could not be bound to the host")
+        connection.set_connect_state()
+        return connection
+
+    def _context(self, bundle: Path | None, alpn: tuple[bytes, ...]) -> SSL.Context:
+        # A bundle that is replaced under the same name counts as another one.
+        key = (bundle, 0 if bundle is None else bundle.stat().st_mtime_ns, alpn)
+        context = self._contexts.get(key)
+        if context is None:
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            context.set_min_proto_version(SSL.TLS1_2_VERSION)
+            context.set_options(SSL.OP_NO_RENEGOTIATION)
+            context.set_verify(SSL.VERIFY_PEER, None)
+            context.load_verify_locations(str(bundle) if bundle is not None else certifi.where())
+            context.set_alpn_protos(list(alpn))
+            context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+            self._contexts[key] = context
+        return context

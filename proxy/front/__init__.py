@@ -1,0 +1,1 @@
+"""The listener: first bytes under a strict, bounded grammar, agent authentication, lane choice."""

@@ -1,0 +1,84 @@
+"""The first head of a connection (RFC 9112, sections 3.2.2 and 3.2.3), and what a ClientHello begins with. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.canonical import parse_authority
+from proxy.errors import Denial
+from proxy.model import Authority
+
+HEAD: Final = re.compile(
+    rb"([!-~]+) ([!-~]+) HTTP/1\.[01]\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r\n)*)\r\n"
+)
+HANDSHAKE: Final = 0x16
+RECORD_HEADER_BYTES: Final = 5
+MAX_CLIENT_HELLO_BYTES: Final = 16 * 1024
+HTTPS_ONLY_PORTS_REFUSED: Final = frozenset({53, 853, 5353})
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """`CONNECT host:port`."""
+
+    authority: Authority
+    proxy_authorization: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """An absolute-form request; the lane reads the head again, this only says who asks."""
+
+    proxy_authorization: str | None
+
+
+def first_head(head: bytes) -> Connect | Plain | Denial:
+    """Judge the first head of a connection, terminated by an empty line."""
+    found = HEAD.fullmatch(head)
+    if found is None:
+        return _malformed("The first line or a header is not valid HTTP/1.1.")
+    method, target, block = found.groups()
+    headers = [line.split(b":", 1) for line in block.split(b"\r\n") if line]
+    named = {name.lower() for name, _ in headers}
+    credentials = [value.strip(b" \t") for name, value in headers if name.lower() == b"proxy-authorization"]
+    if len(credentials) > 1:
+        return _malformed("More than one Proxy-Authorization.")
+    try:
+        credential = credentials[0].decode("ascii") if credentials else None
+    except UnicodeDecodeError:
+        return _malformed("Proxy-Authorization is not ASCII.")
+    if method != b"CONNECT":
+        if not target.lower().startswith(b"http://"):
+            return _malformed("This is a proxy: send CONNECT, or a request with an absolute http:// URL.")
+        return Plain(credential)
+    if named & {b"content-length", b"transfer-encoding"}:
+        return _malformed("A CONNECT request has no body.")
+    authority = parse_authority(target, None)
+    if authority is None:
+        return _malformed("The CONNECT target is not host:port.")
+    if authority.port in HTTPS_ONLY_PORTS_REFUSED:
+        return Denial("destination_not_allowed", "This port is not a web service's.", by="front")
+    hosts = [value.strip(b" \t") for name, value in headers if name.lower() == b"host"]
+    if any(parse_authority(host, authority.port) != authority for host in hosts):
+        return Denial("authority_mismatch", "Host differs from the CONNECT target.", by="front")
+    return Connect(authority, credential)
+
+
+def hello_missing(data: bytes) -> int | None:
+    """Bytes still missing of the first TLS record; 0 when it is complete; None when this is not TLS."""
+    if data[:1] and data[0] != HANDSHAKE:
+        return None
+    if data[1:2] and data[1] != 3:  # noqa: PLR2004  # the record layer's major version, RFC 8446 section 5.1
+        return None
+    if len(data) < RECORD_HEADER_BYTES:
+        return RECORD_HEADER_BYTES - len(data)
+    length = int.from_bytes(data[3:5])
+    if not 4 <= length <= MAX_CLIENT_HELLO_BYTES:  # noqa: PLR2004  # a handshake header has four bytes
+        return None
+    return max(0, RECORD_HEADER_BYTES + length - len(data))
+
+
+def _malformed(detail: str) -> Denial:
+    return Denial("malformed_request", detail, by="front")

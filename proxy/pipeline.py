@@ -1,0 +1,396 @@
+"""READ THIS FIRST: the way of one request, on one screen.
+
+    match -> identify -> validate -> authorize -> mint -> record intent -> present
+          -> (stream both ways, scrubbed) -> record outcome
+
+`decide()` is pure: the simulator, the tests and the live path call the same function. `Pipeline` adds what has an
+effect, in that order and nowhere else, and answers the calls of a lane (see `proxy/exchange.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from proxy.canonical import HeadLimits, canonical_head
+from proxy.credentials.strip import strip_foreign
+from proxy.errors import Denial, Refused
+from proxy.exchange import Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel
+from proxy.firewall import WithheldError, accept_encoding, open_scanner, plan, scrub_headers
+from proxy.model import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from proxy.catalog.binding import BoundAccount
+    from proxy.catalog.matcher import Catalog, Match
+    from proxy.clock import Clock
+    from proxy.credentials import CredentialSpec
+    from proxy.credentials.broker import Broker
+    from proxy.credentials.standin import StandIns
+    from proxy.model import Authority, Headers, RawHead, RequestHead, ResponseHead
+    from proxy.receipts.log import ReceiptLog
+    from proxy.settings import Settings
+
+UNMATCHED_TIMEOUT_S: Final = 600
+ANONYMOUS: Final = Agent("-", (), "-")
+"""Stands in receipts for whoever did not authenticate."""
+DRAIN_RETRY_S: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One configuration, whole. A request sees one generation from its first byte to its last receipt."""
+
+    number: int
+    settings: Settings
+    catalog: Catalog
+    accounts: Mapping[str, tuple[BoundAccount, ...]]
+    stand_ins: StandIns
+    head_limits: HeadLimits
+    allow_private: Mapping[str, tuple[str, ...]]
+
+    def trust(self, provider: str) -> Path | None:
+        """The operator's roots for `provider`, or for all; None for the default bundle."""
+        entry = self.settings.providers.get(provider)
+        return (entry.ca_bundle if entry is not None else None) or self.settings.egress.ca_bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A yes, and what it covers. `match` is None for an unmanaged host that the operator lets through."""
+
+    head: RequestHead
+    match: Match | None
+    account: BoundAccount | None
+    credential: tuple[str, CredentialSpec] | None
+
+
+def decide(generation: Generation, agent: Agent, head: RequestHead) -> Decision | Denial:
+    """Whether `agent` may make this request, and with which account. Pure."""
+    match = generation.catalog.match(head)
+    if match is None:
+        if generation.settings.unmatched == "pass":
+            return Decision(head, None, None, None)
+        return Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
+    operation = match.operation
+    if operation is None or (head.websocket and not operation.websocket):
+        return Denial("operation_not_allowed", "The profile does not list this operation.", by="match")
+    account = _choose_account(generation, agent, match, head)
+    if isinstance(account, Denial):
+        return account
+    if operation.action not in account.account.actions:
+        return Denial("policy_denied", f"The account does not allow {operation.action} operations.", by="policy")
+    limit = operation.limits.max_body_bytes
+    if limit is not None and (head.content_length or 0) > limit:
+        return Denial("request_too_large", "The body is larger than this operation allows.", by="validate")
+    credential = None
+    if not operation.anonymous:
+        credential = account.credential_for(operation)
+        if credential is None:
+            return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
+    return Decision(_clean(head, match, account), match, account, credential)
+
+
+def _choose_account(generation: Generation, agent: Agent, match: Match, head: RequestHead) -> BoundAccount | Denial:
+    """By stand-in, else the default account, else the only one that the agent may use."""
+    provider = match.profile.name
+    accounts = generation.accounts.get(provider, ())
+    if not accounts:
+        return Denial("not_connected", "No account is configured for this provider.", by="match")
+    named = {found.account for found in generation.stand_ins.find(head) if found.agent == agent.name}
+    foreign = [found for found in generation.stand_ins.find(head) if found.agent != agent.name]
+    if foreign or any(account.provider != provider for account in named):
+        return Denial("credential_scope", "This stand-in belongs to another provider or agent.", by="identify")
+    if len(named) > 1:
+        return Denial("credential_scope", "Stand-ins of two accounts in one request.", by="identify")
+    usable = [a for a in accounts if agent.may_use(a.id)]
+    if named:
+        chosen = [a for a in usable if a.id in named]
+    else:
+        chosen = [a for a in usable if a.is_default] or (usable if len(usable) == 1 else [])
+    if not chosen:
+        detail = "This agent may not use an account of this provider, or must say which by its stand-in."
+        return Denial("policy_denied", detail, by="policy")
+    return chosen[0]
+
+
+def _clean(head: RequestHead, match: Match, account: BoundAccount) -> RequestHead:
+    """Without anything the agent brought that could act as a credential or choose whose account is used (D-02)."""
+    profile, operation = match.profile, match.operation
+    head = strip_foreign(
+        head,
+        strip_headers=profile.strip_headers,
+        strip_query=profile.strip_query,
+        owned_headers=profile.owned_headers,
+        owned_query=profile.owned_query,
+    )
+    ours = (*((name.lower(), value) for name, value in account.account.headers.items()),)
+    kept = tuple(
+        (name, value)
+        for name, value in head.headers
+        if name != "accept-encoding" and (name not in ("range", "if-range") or (operation and operation.allow_range))
+    )
+    encoding = ("accept-encoding", accept_encoding(head.header("accept-encoding")))
+    # A profile's `https` host asked for over plain HTTP leaves over TLS (http_upgrade).
+    upgraded = head.scheme == "http" and match.host_rule.scheme == "https"
+    authority = replace(head.authority, port=match.host_rule.port) if upgraded else head.authority
+    return replace(
+        head, scheme=match.host_rule.scheme, authority=authority, headers=(*kept, *ours, encoding)
+    )
+
+
+class Pipeline:
+    """The calls of a lane. One instance per process; `generation` is swapped whole by a reload."""
+
+    def __init__(self, *, generation: Generation, broker: Broker, receipts: ReceiptLog, clock: Clock) -> None:
+        self.generation = generation
+        self.draining = False
+        self._broker: Final = broker
+        self._receipts: Final = receipts
+        self._clock: Final = clock
+        self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
+        self.calls = 0
+        self.refused = 0
+
+    # -- before a request ----------------------------------------------------------------------------------------
+
+    async def on_connect(self, agent: Agent, authority: Authority) -> Tunnel | Denial:
+        """Whether a tunnel to `authority` may exist at all. A denial has its receipt already."""
+        generation = self.generation
+        if self.draining:
+            return await self.refuse_connection(agent, authority, _draining())
+        if generation.catalog.host(authority.host, authority.port) is not None:
+            return Tunnel(agent, authority)
+        if generation.settings.unmatched == "pass":
+            return await self._pass_through(agent, authority)
+        denial = Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
+        return await self.refuse_connection(agent, authority, denial)
+
+    async def _pass_through(self, agent: Agent, authority: Authority) -> Tunnel | Denial:
+        exchange = self.begin(Tunnel(agent, authority, intercept=False))
+        fields = {**self._fields(exchange), "decision": "allow", "host": authority.host, "port": authority.port}
+        try:
+            await self._receipts.record_decision({**fields, "tunnel": True})
+        except Refused as refused:
+            return refused.denial
+        exchange.decided = exchange.allowed = True
+        self.calls += 1
+        return Tunnel(agent, authority, intercept=False, receipt=exchange.id)
+
+    async def refuse_connection(self, agent: Agent | None, authority: Authority | None, denial: Denial) -> Denial:
+        """Record a refusal that happened before there was a request; returns what to answer, with its receipt id."""
+        exchange = self.begin(Tunnel(agent or ANONYMOUS, authority))
+        answered = await self.refuse(exchange, denial)
+        return replace(answered, extra={**answered.extra, "receipt": exchange.id})
+
+    @staticmethod
+    def plain_tunnel(agent: Agent) -> Tunnel:
+        """A connection for absolute-form requests."""
+        return Tunnel(agent, None)
+
+    def begin(self, tunnel: Tunnel) -> Exchange:
+        """A new exchange on `tunnel`."""
+        return Exchange(self._receipts.new_id(), tunnel, self.generation.number, self._clock.monotonic_s())
+
+    # -- request -------------------------------------------------------------------------------------------------
+
+    async def on_head(self, exchange: Exchange, raw: RawHead, *, sni: str | None) -> Denial | Hold | Forward:
+        """The request head is complete: refuse, ask for the body, or forward."""
+        generation = self.generation
+        exchange.generation = generation.number
+        if self.draining:
+            return await self.refuse(exchange, _draining())
+        connect = exchange.tunnel.authority
+        slashes = connect is not None and generation.catalog.allows_encoded_slash(connect.host, connect.port)
+        head = canonical_head(raw, connect=connect, sni=sni, limits=generation.head_limits, encoded_slash=slashes)
+        if isinstance(head, Denial):
+            return await self.refuse(exchange, head)
+        exchange.head = head
+        decision = decide(generation, exchange.tunnel.agent, head)
+        if isinstance(decision, Denial):
+            return await self.refuse(exchange, decision)
+        if decision.match is not None and decision.match.operation is not None:
+            operation = decision.match.operation
+            exchange.profile, exchange.operation = decision.match.profile.name, operation.id
+            exchange.action = operation.action.value
+        if decision.account is not None:
+            exchange.account = str(decision.account.id)
+        if decision.credential is not None and decision.credential[1].needs_body and head.has_body:
+            assert decision.match is not None
+            assert decision.match.operation is not None
+            self._pending[exchange.id] = (generation, decision)
+            return Hold(decision.match.operation.limits.max_held_bytes)
+        return await self._admit(generation, exchange, decision, None)
+
+    async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Forward:
+        """The whole body, where `on_head` asked to hold it."""
+        generation, decision = self._pending.pop(exchange.id)
+        return await self._admit(generation, exchange, decision, body)
+
+    async def _admit(
+        self, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
+    ) -> Denial | Forward:
+        """mint -> record intent -> present. Nothing is resolved or dialled before the receipt is durable (P3)."""
+        head = decision.head
+        try:
+            if decision.credential is not None:
+                name, spec = decision.credential
+                assert decision.account is not None
+                exchange.credential = name
+                account = decision.account
+                minted = await self._broker.mint(account.id, name, spec, account.account.secrets)
+                presented = spec.present(minted, head, body)
+                head, body = presented.head, presented.body
+            await self._receipts.record_decision({**self._fields(exchange), "decision": "allow"})
+        except Refused as refused:
+            return await self.refuse(exchange, refused.denial)
+        exchange.decided = exchange.allowed = True
+        exchange.forward = self._forward(generation, exchange, decision, head, body)
+        self.calls += 1
+        return exchange.forward
+
+    def _forward(
+        self, generation: Generation, exchange: Exchange, decision: Decision, head: RequestHead, body: bytes | None
+    ) -> Forward:
+        limits, operation = generation.settings.limits, decision.match.operation if decision.match else None
+        provider = decision.match.profile.name if decision.match else ""
+        dial = Dial(
+            authority=head.authority,
+            tls=head.scheme == "https",
+            agent=exchange.tunnel.agent.name,
+            account=exchange.account or "-",
+            trust=generation.trust(provider),
+            allow_private=generation.allow_private.get(head.authority.host, ()),
+        )
+        largest = operation.limits.max_body_bytes if operation else None
+        return Forward(
+            head=head,
+            dial=dial,
+            body=body,
+            max_body_bytes=limits.max_body_bytes if largest is None else min(largest, limits.max_body_bytes),
+            response_timeout_s=operation.limits.response_timeout_s if operation else UNMATCHED_TIMEOUT_S,
+        )
+
+    async def refuse(self, exchange: Exchange, denial: Denial) -> Denial:
+        """Record a refusal; if even that fails, the refusal is that receipts are unavailable."""
+        self._pending.pop(exchange.id, None)
+        exchange.denial = denial
+        self.refused += 1
+        fields = {**self._fields(exchange), "decision": "deny", "slug": denial.slug, "denied_by": denial.by}
+        try:
+            await self._receipts.record_decision(fields)
+        except Refused as refused:
+            exchange.denial = refused.denial
+        else:
+            exchange.decided = True
+        return exchange.denial
+
+    # -- response ------------------------------------------------------------------------------------------------
+
+    def on_response_head(self, exchange: Exchange, head: ResponseHead) -> Denial | Relay:
+        """The upstream's head: refused, or to be relayed through the scanner."""
+        assert exchange.head is not None
+        exchange.status = head.status
+        vocabulary = self._broker.vocabulary(exchange.tunnel.agent.name)
+        planned = plan(head, exchange.head, vocabulary)
+        if isinstance(planned, Denial):
+            return planned
+        exchange.redactions += planned.hits
+        exchange.filter = planned.filter
+        receipt = ("briefcased-receipt", exchange.id)
+        return Relay((*planned.headers, receipt), scan=planned.filter is not None)
+
+    def on_response_chunk(self, exchange: Exchange, data: bytes) -> bytes | Cut:
+        """Scrub one piece of the body; b"" ends it. After a `Cut` the lane resets the agent's connection."""
+        if exchange.filter is None:
+            clean = data
+        else:
+            try:
+                clean = exchange.filter.feed(data)
+            except WithheldError:
+                exchange.fault = "response_withheld"
+                return Cut("response_withheld")
+        exchange.response_bytes += len(clean)
+        return clean
+
+    def on_trailers(self, exchange: Exchange, trailers: Headers) -> Headers:
+        """Scrub trailers."""
+        clean, hits = scrub_headers(trailers, self._broker.vocabulary(exchange.tunnel.agent.name))
+        exchange.redactions += hits
+        return clean
+
+    def on_message(self, exchange: Exchange, content: bytes) -> bytes:
+        """Scrub one whole message of the provider on a WebSocket."""
+        scanner = open_scanner(self._broker.vocabulary(exchange.tunnel.agent.name))
+        clean = scanner.feed(content) + scanner.feed(b"")
+        exchange.redactions += scanner.hits
+        exchange.response_bytes += len(clean)
+        return clean
+
+    # -- end -----------------------------------------------------------------------------------------------------
+
+    def on_end(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Exactly once, whatever happened: the outcome of an allowed exchange is recorded."""
+        self._pending.pop(exchange.id, None)
+        if exchange.ended:
+            return
+        exchange.ended = True
+        if exchange.filter is not None:
+            exchange.redactions += exchange.filter.hits
+        if not exchange.allowed:
+            return
+        if exchange.denial is not None:
+            self.refused += 1
+        self._receipts.record_outcome(
+            {
+                "of": exchange.id,
+                "outcome": outcome.value,
+                "error": exchange.denial.slug if exchange.denial is not None else exchange.fault,
+                "status": exchange.status,
+                "address": exchange.dialled_address,
+                "request_bytes": exchange.request_bytes,
+                "response_bytes": exchange.response_bytes,
+                "redactions": exchange.redactions,
+                "duration_ms": int((self._clock.monotonic_s() - exchange.started_s) * 1000),
+            }
+        )
+
+    def end_pass_through(self, receipt: str, started_s: float, *, sent: int, received: int, error: str | None) -> None:
+        """The outcome of a tunnel that was passed through unread."""
+        self._receipts.record_outcome(
+            {
+                "of": receipt,
+                "outcome": (Outcome.COMPLETED if error is None else Outcome.NOT_SENT).value,
+                "error": error,
+                "request_bytes": sent,
+                "response_bytes": received,
+                "duration_ms": int((self._clock.monotonic_s() - started_s) * 1000),
+            }
+        )
+
+    def _fields(self, exchange: Exchange) -> dict[str, str | int | bool | None]:
+        """What a decision receipt says: ids, names and numbers; never a query, a body or a credential."""
+        head, tunnel = exchange.head, exchange.tunnel
+        authority = head.authority if head is not None else tunnel.authority
+        return {
+            "id": exchange.id,
+            "agent": tunnel.agent.name,
+            "token_id": tunnel.agent.token_id,
+            "generation": exchange.generation,
+            "method": head.method if head is not None else None,
+            "scheme": head.scheme if head is not None else None,
+            "host": authority.host if authority is not None else None,
+            "port": authority.port if authority is not None else None,
+            "path": self.generation.stand_ins.mask(head.path) if head is not None else None,
+            "profile": exchange.profile,
+            "operation": exchange.operation,
+            "action": exchange.action,
+            "account": exchange.account,
+            "credential": exchange.credential,
+        }
+
+
+def _draining() -> Denial:
+    return Denial("draining", "The proxy is shutting down.", by="pipeline", retry_after_s=DRAIN_RETRY_S)

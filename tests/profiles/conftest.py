@@ -1,0 +1,98 @@
+"""The shipped profiles, and an oracle that resolves a call without the product's own matcher."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import orjson
+import pytest
+import yaml
+
+from proxy.catalog.schema import Operation, Profile
+
+FOLDER = Path(__file__).parents[2] / "profiles"
+FILES = tuple(sorted(FOLDER.glob("*.yaml")))
+
+
+def load(path: Path) -> Profile:
+    """A profile by the schema alone."""
+    return Profile.model_validate_json(orjson.dumps(yaml.safe_load(path.read_text())))
+
+
+PROFILES = {path.stem: load(path) for path in FILES}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, as far as it decides which operation it is."""
+
+    method: str
+    host: str
+    segments: tuple[str, ...]
+    query: dict[str, str]
+    websocket: bool = False
+
+    @classmethod
+    def of(cls, method: str, url: str, *, websocket: bool = False) -> Call:
+        parts = urlsplit(url)
+        assert parts.scheme == "https"
+        segments = tuple(unquote(segment) for segment in parts.path.split("/")[1:])
+        query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        return cls(method, parts.hostname or "", segments, query, websocket)
+
+
+def pieces(template: str) -> tuple[str, ...]:
+    return tuple(template.split("/")[1:])
+
+
+def is_name(piece: str) -> bool:
+    return piece.startswith("{") and piece.endswith("}")
+
+
+def covers(template: str, segments: tuple[str, ...]) -> bool:
+    parts = pieces(template)
+    if parts[-1] == "**":
+        parts, segments = parts[:-1], segments[: len(parts) - 1] if len(segments) >= len(parts) - 1 else ("\0",)
+    if len(parts) != len(segments):
+        return False
+    return all(
+        (is_name(part) and segment != "") or part == segment for part, segment in zip(parts, segments, strict=True)
+    )
+
+
+def rank(operation: Operation) -> tuple[object, ...]:
+    """The leftmost more literal segment wins, then the number of discriminators."""
+    weight = tuple(0 if piece == "**" else 1 if is_name(piece) else 2 for piece in pieces(operation.path))
+    return (weight if weight[-1] == 0 else (*weight, 3), len(operation.query) + len(operation.headers))
+
+
+def resolve(profile: Profile, call: Call) -> Operation | None:
+    """The operation that `call` is, or None."""
+    hosts = {rule.host for rule in profile.hosts}
+    found = [
+        operation
+        for operation in profile.operations
+        if call.method in operation.methods
+        and call.host in (operation.hosts or hosts)
+        and operation.websocket == call.websocket
+        and covers(operation.path, call.segments)
+        and all(call.query.get(name) == value for name, value in operation.query.items())
+    ]
+    return max(found, key=rank, default=None)
+
+
+def operation_of(profile: Profile, operation_id: str) -> Operation:
+    return next(operation for operation in profile.operations if operation.id == operation_id)
+
+
+def call_of(method: str, url: str) -> Call:
+    plain = re.sub(r"\{(?:stand_in|secret):([a-z_]+)\}", r"\1", url)
+    return Call.of(method, plain)
+
+
+@pytest.fixture(params=sorted(PROFILES))
+def profile(request: pytest.FixtureRequest) -> Profile:
+    return PROFILES[request.param]

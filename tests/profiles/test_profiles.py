@@ -1,0 +1,147 @@
+"""What every shipped profile must be, without running it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from publicsuffixlist import PublicSuffixList
+
+from proxy.catalog import schema
+from proxy.catalog.schema import (
+    BasicCredential,
+    BodyFieldCredential,
+    CookieCredential,
+    HeaderCredential,
+    PathCredential,
+    Profile,
+    QueryCredential,
+    SeveralCredentials,
+)
+from tests.profiles.conftest import FILES, FOLDER, PROFILES
+
+SHIPPED = {
+    "anthropic", "datadog", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
+    "openweathermap", "sentry", "slack", "stripe", "telegram",
+}  # fmt: skip
+RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+def leaves(
+    profile: Profile,
+) -> list[
+    HeaderCredential | BasicCredential | QueryCredential | CookieCredential | PathCredential | BodyFieldCredential
+]:
+    """The profile's credentials with `several` unfolded."""
+    found = []
+    for spec in profile.credentials.values():
+        found.extend(spec.parts if isinstance(spec, SeveralCredentials) else (spec,))
+    return found
+
+
+def test_exactly_these_are_shipped():
+    assert {path.stem for path in FILES} == SHIPPED
+
+
+def test_the_file_carries_the_name_of_its_profile():
+    assert {path.stem: PROFILES[path.stem].name for path in FILES} == {name: name for name in SHIPPED}
+
+
+def test_facts_carry_their_source_and_date(profile):
+    assert profile.docs.startswith("https://")
+    assert profile.checked >= "2026-11-23"
+
+
+def test_ids_are_unique(profile):
+    ids = [operation.id for operation in profile.operations]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_name_refers_to_something(profile):
+    hosts = {rule.host for rule in profile.hosts}
+    for operation in profile.operations:
+        assert set(operation.hosts) <= hosts, operation.id
+        assert set(operation.credentials) <= set(profile.credentials), operation.id
+        assert not (operation.anonymous and operation.credentials), operation.id
+    for spec in leaves(profile):
+        named = getattr(spec, "secret", None)
+        texts = [getattr(spec, "template", None) or "", getattr(spec, "username", ""), getattr(spec, "password", "")]
+        used = {named} - {None} | {name for text in texts for name in PLACEHOLDER.findall(text)}
+        assert used, spec
+        assert used <= set(profile.secrets), spec
+
+
+def test_every_secret_is_used(profile):
+    text = "".join(spec.model_dump_json() for spec in leaves(profile))
+    assert [name for name in profile.secrets if f'"{name}"' not in text and f"{{{name}}}" not in text] == []
+
+
+@pytest.mark.parametrize("private_section", [True, False])
+def test_no_wildcard_reaches_a_public_suffix(profile, private_section):
+    suffixes = PublicSuffixList(only_icann=not private_section)
+    for rule in profile.hosts:
+        assert rule.scheme == "https"
+        assert rule.host == rule.host.lower()
+        assert rule.host.isascii()
+        assert suffixes.privatesuffix(rule.host.removeprefix("*.")) is not None, rule.host
+        assert "*" not in rule.host.removeprefix("*.")
+
+
+def test_shipped_profiles_send_credentials_to_exact_names_only(profile):
+    assert [rule.host for rule in profile.hosts if "*" in rule.host] == []
+
+
+def test_stand_ins_look_like_the_vendors_tokens(profile):
+    for name, slot in profile.secrets.items():
+        shape = slot.stand_in
+        text = shape.template if shape.template is not None else shape.prefix
+        assert not slot.prefixes or text.startswith(slot.prefixes), name
+        assert slot.env, name
+        if shape.template is not None:
+            assert sum(int(size) for size in RANDOM_PART.findall(shape.template)) >= 20, name
+            assert "{" not in RANDOM_PART.sub("", shape.template), name
+
+
+def test_what_the_agent_may_have_sent_in_a_credentials_place_is_stripped(profile):
+    headers = {header.lower() for header in profile.strip_headers}
+    for spec in leaves(profile):
+        match spec:
+            case HeaderCredential():
+                assert spec.header.lower() in headers, spec
+            case BasicCredential():
+                assert "authorization" in headers, spec
+            case QueryCredential():
+                assert spec.parameter in profile.strip_query, spec
+            case CookieCredential():
+                assert "cookie" in headers, spec
+            case PathCredential() | BodyFieldCredential():
+                pass
+
+
+@pytest.mark.parametrize(("name", "headers"), [
+    ("openai", {"OpenAI-Organization", "OpenAI-Project"}),
+    ("gemini", {"X-Goog-User-Project"}),
+    ("stripe", {"Stripe-Context", "Stripe-Account"}),
+    ("gitlab", {"Sudo"}),
+    ("huggingface", {"X-HF-Bill-To"}),
+    ("anthropic", {"anthropic-workspace-id"}),
+])  # fmt: skip
+def test_headers_that_choose_the_account_belong_to_it(name, headers):
+    assert headers <= set(PROFILES[name].owned_headers)
+
+
+def test_the_page_about_profiles_names_every_field_and_every_profile():
+    page = (FOLDER.parent / "docs" / "profiles.md").read_text()
+    fields = {
+        info.alias or name
+        for model in vars(schema).values()
+        if isinstance(model, type) and issubclass(model, schema.Strict)
+        for name, info in model.model_fields.items()
+    }
+    assert [field for field in sorted(fields) if f"`{field}`" not in page] == []
+    assert set(re.findall(r"^\| `([a-z]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
+
+
+def test_an_encoded_slash_is_data_only_where_ids_and_revisions_have_them():
+    assert {name for name, profile in PROFILES.items() if profile.encoded_slash} == {"gitlab", "huggingface"}
