@@ -10,6 +10,7 @@ effect, in that order and nowhere else, and answers the calls of a lane (see `pr
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import HeadLimits, canonical_head
@@ -18,6 +19,7 @@ from proxy.errors import Denial, Refused
 from proxy.exchange import Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel
 from proxy.firewall import WithheldError, accept_encoding, open_scanner, plan, scrub_headers
 from proxy.model import Agent
+from proxy.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,8 +153,7 @@ class Pipeline:
         self._receipts: Final = receipts
         self._clock: Final = clock
         self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
-        self.calls = 0
-        self.refused = 0
+        self.tally: Final = Tally()
 
     # -- before a request ----------------------------------------------------------------------------------------
 
@@ -176,7 +177,7 @@ class Pipeline:
         except Refused as refused:
             return refused.denial
         exchange.decided = exchange.allowed = True
-        self.calls += 1
+        self.tally.decisions["allow"] += 1
         return Tunnel(agent, authority, intercept=False, receipt=exchange.id)
 
     async def refuse_connection(self, agent: Agent | None, authority: Authority | None, denial: Denial) -> Denial:
@@ -233,22 +234,22 @@ class Pipeline:
         self, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
     ) -> Denial | Forward:
         """mint -> record intent -> present. Nothing is resolved or dialled before the receipt is durable (P3)."""
-        head = decision.head
+        head, present = decision.head, None
         try:
-            if decision.credential is not None:
+            if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
-                assert decision.account is not None
-                exchange.credential = name
-                account = decision.account
+                account, exchange.credential = decision.account, name
                 minted = await self._broker.mint(account.id, name, spec, account.account.secrets)
-                presented = spec.present(minted, head, body)
-                head, body = presented.head, presented.body
+                present = partial(spec.present, minted)
             await self._receipts.record_decision({**self._fields(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
+        if present is not None:
+            presented = present(head, body)
+            head, body = presented.head, presented.body
         exchange.decided = exchange.allowed = True
         exchange.forward = self._forward(generation, exchange, decision, head, body)
-        self.calls += 1
+        self.tally.decisions["allow"] += 1
         return exchange.forward
 
     def _forward(
@@ -277,7 +278,7 @@ class Pipeline:
         """Record a refusal; if even that fails, the refusal is that receipts are unavailable."""
         self._pending.pop(exchange.id, None)
         exchange.denial = denial
-        self.refused += 1
+        self.tally.decisions[denial.slug] += 1
         fields = {**self._fields(exchange), "decision": "deny", "slug": denial.slug, "denied_by": denial.by}
         try:
             await self._receipts.record_decision(fields)
@@ -341,8 +342,10 @@ class Pipeline:
             exchange.redactions += exchange.filter.hits
         if not exchange.allowed:
             return
-        if exchange.denial is not None:
-            self.refused += 1
+        self.tally.outcomes[outcome.value] += 1
+        self.tally.redactions += exchange.redactions
+        self.tally.request_bytes += exchange.request_bytes
+        self.tally.response_bytes += exchange.response_bytes
         self._receipts.record_outcome(
             {
                 "of": exchange.id,
