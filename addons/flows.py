@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from mitmproxy import http
 
-from proxy.errors import render
 from proxy.exchange import ANSWER_KEY, BODYLESS_KEY, EXCHANGE_KEY, Exchange
 from proxy.model import RawHead, ResponseHead
 
@@ -77,7 +76,7 @@ def apply(flow: http.HTTPFlow, forward: Forward) -> None:
         data.http_version = b"HTTP/1.1"
         fields.insert(0, (b"host", authority))
     if forward.body is not None:
-        fields = [(name, value) for name, value in fields if name != b"content-length"]
+        fields = [(name, value) for name, value in fields if name not in (b"content-length", b"expect")]
         fields.append((b"content-length", str(len(forward.body)).encode()))
         data.content = forward.body
     elif head.content_length is not None and not any(name == b"content-length" for name, _ in fields):
@@ -88,12 +87,10 @@ def apply(flow: http.HTTPFlow, forward: Forward) -> None:
     request.stream = forward.body is None and head.has_body
 
 
-def refuse(flow: http.HTTPFlow, denial: Denial, receipt: str) -> None:
-    """Answer the flow with a problem document, at once."""
-    answer = render(denial, receipt=receipt)
+def refuse(flow: http.HTTPFlow, denial: Denial) -> None:
+    """Have the stream answer the flow with a problem document, at once."""
     flow.request.stream = False
-    flow.response = http.Response(b"HTTP/1.1", answer.status, b"", http.Headers(answer.headers), answer.body, None, 0, 0)
-    flow.metadata[ANSWER_KEY] = True
+    flow.metadata[ANSWER_KEY] = denial
 
 
 def response_head(flow: http.HTTPFlow, *, end_stream: bool) -> ResponseHead:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from addons.flows import apply, exchange_of, handler_of, raw_head, refuse
 from proxy.errors import Denial
-from proxy.exchange import EXCHANGE_KEY, HOLD_KEY, INVALID_KEY, Exchange, Forward, Hold
+from proxy.exchange import EXCHANGE_KEY, HOLD_KEY, INVALID_KEY, Forward, Hold
 
 if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
@@ -29,17 +29,17 @@ class Gate:
         handler.open_exchanges.add(exchange)
         invalid = flow.metadata.get(INVALID_KEY)
         if isinstance(invalid, Denial):
-            self._do(flow, exchange, await self._pipeline.refuse(exchange, invalid))
+            self._do(flow, await self._pipeline.refuse(exchange, invalid))
         else:
             step = await self._pipeline.on_head(exchange, raw_head(flow), sni=flow.client_conn.sni)
-            self._do(flow, exchange, step)
+            self._do(flow, step)
 
     async def request(self, flow: HTTPFlow) -> None:
         """mitmproxy's hook: runs after a streamed body too, when nothing is left to decide."""
         if HOLD_KEY in flow.metadata and not flow.request.stream:
             exchange = exchange_of(flow)
             content = flow.request.raw_content or b""
-            self._do(flow, exchange, await self._pipeline.on_body(exchange, content))
+            self._do(flow, await self._pipeline.on_body(exchange, content))
 
     def sidecar_client_gone(self, flow: HTTPFlow) -> None:
         """Our own hook: the agent left while we were deciding."""
@@ -49,10 +49,10 @@ class Gate:
             exchange.on_client_gone()
 
     @staticmethod
-    def _do(flow: HTTPFlow, exchange: Exchange, step: Denial | Hold | Forward) -> None:
+    def _do(flow: HTTPFlow, step: Denial | Hold | Forward) -> None:
         match step:
             case Denial():
-                refuse(flow, step, exchange.id)
+                refuse(flow, step)
             case Hold():
                 flow.metadata[HOLD_KEY] = step.max_bytes
             case Forward():

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from proxy.canonical import HeadLimits, canonical_head
+from proxy.canonical import HeadLimits, canonical_head, set_query
 from proxy.credentials.strip import strip_foreign
 from proxy.errors import Denial, Refused
 from proxy.exchange import Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel
-from proxy.firewall import WithheldError, accept_encoding, open_scanner, plan, scrub_headers
+from proxy.firewall import Vocabulary, WithheldError, accept_encoding, open_scanner, plan, scrub_headers
 from proxy.model import Agent
 from proxy.tally import Tally
 
@@ -39,6 +39,7 @@ UNMATCHED_TIMEOUT_S: Final = 600
 ANONYMOUS: Final = Agent("-", (), "-")
 """Stands in receipts for whoever did not authenticate."""
 DRAIN_RETRY_S: Final = 5
+HTTPS_PORT: Final = 443
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,7 @@ def decide(generation: Generation, agent: Agent, head: RequestHead) -> Decision 
     """Whether `agent` may make this request, and with which account. Pure."""
     match = generation.catalog.match(head)
     if match is None:
-        if generation.settings.unmatched == "pass":
-            return Decision(head, None, None, None)
-        return Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
+        return _unmatched(generation, head)
     operation = match.operation
     if operation is None or (head.websocket and not operation.websocket):
         return Denial("operation_not_allowed", "The profile does not list this operation.", by="match")
@@ -95,15 +94,26 @@ def decide(generation: Generation, agent: Agent, head: RequestHead) -> Decision 
     return Decision(_clean(head, match, account), match, account, credential)
 
 
+def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
+    catalog, authority = generation.catalog, head.authority
+    if catalog.host(authority.host, authority.port) is not None:
+        return Denial("operation_not_allowed", "No profile covers this part of the host.", by="match")
+    if head.scheme == "http" and catalog.host(authority.host, HTTPS_PORT) is not None:
+        return Denial("credential_scope", "This provider is reached over https only.", by="match")
+    if generation.settings.unmatched == "pass":
+        return Decision(head, None, None, None)
+    return Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
+
+
 def _choose_account(generation: Generation, agent: Agent, match: Match, head: RequestHead) -> BoundAccount | Denial:
     """By stand-in, else the default account, else the only one that the agent may use."""
     provider = match.profile.name
     accounts = generation.accounts.get(provider, ())
     if not accounts:
         return Denial("not_connected", "No account is configured for this provider.", by="match")
-    named = {found.account for found in generation.stand_ins.find(head) if found.agent == agent.name}
-    foreign = [found for found in generation.stand_ins.find(head) if found.agent != agent.name]
-    if foreign or any(account.provider != provider for account in named):
+    found = generation.stand_ins.find(head)
+    named = {stand_in.account for stand_in in found}
+    if any(s.agent != agent.name or s.account.provider != provider for s in found):
         return Denial("credential_scope", "This stand-in belongs to another provider or agent.", by="identify")
     if len(named) > 1:
         return Denial("credential_scope", "Stand-ins of two accounts in one request.", by="identify")
@@ -129,6 +139,9 @@ def _clean(head: RequestHead, match: Match, account: BoundAccount) -> RequestHea
         owned_query=profile.owned_query,
     )
     ours = (*((name.lower(), value) for name, value in account.account.headers.items()),)
+    query = head.query
+    for name, value in account.account.query.items():
+        query = set_query(query, name, value)
     kept = tuple(
         (name, value)
         for name, value in head.headers
@@ -139,14 +152,14 @@ def _clean(head: RequestHead, match: Match, account: BoundAccount) -> RequestHea
     upgraded = head.scheme == "http" and match.host_rule.scheme == "https"
     authority = replace(head.authority, port=match.host_rule.port) if upgraded else head.authority
     return replace(
-        head, scheme=match.host_rule.scheme, authority=authority, headers=(*kept, *ours, encoding)
+        head, scheme=match.host_rule.scheme, authority=authority, query=query, headers=(*kept, *ours, encoding)
     )
 
 
 class Pipeline:
     """The calls of a lane. One instance per process; `generation` is swapped whole by a reload."""
 
-    def __init__(self, *, generation: Generation, broker: Broker, receipts: ReceiptLog, clock: Clock) -> None:
+    def __init__(self, *, generation: Generation, broker: Broker[Vocabulary], receipts: ReceiptLog, clock: Clock) -> None:
         self.generation = generation
         self.draining = False
         self._broker: Final = broker
@@ -239,7 +252,7 @@ class Pipeline:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
                 account, exchange.credential = decision.account, name
-                minted = await self._broker.mint(account.id, name, spec, account.account.secrets)
+                minted = await self._broker.mint(account.id, spec, account.account.secrets)
                 present = partial(spec.present, minted)
             await self._receipts.record_decision({**self._fields(exchange), "decision": "allow"})
         except Refused as refused:
@@ -279,6 +292,8 @@ class Pipeline:
         self._pending.pop(exchange.id, None)
         exchange.denial = denial
         self.tally.decisions[denial.slug] += 1
+        if denial.slug == "receipt_unavailable":  # what could not be written is not tried twice under one id
+            return denial
         fields = {**self._fields(exchange), "decision": "deny", "slug": denial.slug, "denied_by": denial.by}
         try:
             await self._receipts.record_decision(fields)
@@ -386,13 +401,18 @@ class Pipeline:
             "scheme": head.scheme if head is not None else None,
             "host": authority.host if authority is not None else None,
             "port": authority.port if authority is not None else None,
-            "path": self.generation.stand_ins.mask(head.path) if head is not None else None,
+            "path": self._receipt_path(head) if head is not None else None,
             "profile": exchange.profile,
             "operation": exchange.operation,
             "action": exchange.action,
             "account": exchange.account,
             "credential": exchange.credential,
         }
+
+
+    def _receipt_path(self, head: RequestHead) -> str:
+        path = self.generation.catalog.receipt_path(head)
+        return self.generation.stand_ins.mask(path)
 
 
 def _draining() -> Denial:

@@ -11,15 +11,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from proxy.documents import Strict
 from proxy.model import Action, Mode
-
-
-class Strict(BaseModel):
-    """Frozen, strict, unknown keys refused, input values never in error texts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -103,6 +98,20 @@ class Certificates(Strict):
         return self
 
 
+class Logs(Strict):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    style: Literal["text", "json"] = "text"
+
+
+class SecretStoreSettings(Strict):
+    """How secret stores are asked."""
+
+    exec_ttl_s: Annotated[float, Field(ge=0, le=86_400)] = 300.0
+    exec_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+
+
 class Settings(Strict):
     """The whole file."""
 
@@ -118,6 +127,8 @@ class Settings(Strict):
     egress: Egress = Egress()
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
+    secret_stores: SecretStoreSettings = SecretStoreSettings()
+    logs: Logs = Logs()
 
 
 def home() -> Path:

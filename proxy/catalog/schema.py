@@ -8,20 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from proxy.model import Action  # noqa: TC001  # pydantic needs it at run time
-
-
-class Strict(BaseModel):
-    """Frozen, strict, unknown keys refused, input values never in error texts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+from proxy.credentials import CredentialSpec  # noqa: TC001  # pydantic needs it at run time
+from proxy.credentials.kind import HeaderName  # noqa: TC001
+from proxy.documents import Strict
+from proxy.model import Action  # noqa: TC001
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 OperationId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=64)]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")]
 Method = Annotated[str, Field(pattern=r"^[A-Z]{3,16}$")]
 
 
@@ -59,81 +55,6 @@ class SecretSlot(Strict):
     env: tuple[str, ...] = Field(default=(), description="Variables that usually hold it, most usual first.")
     prefixes: tuple[str, ...] = Field(default=(), description="Known beginnings of a real value, for detection.")
     stand_in: StandInShape = StandInShape()
-
-
-class HeaderCredential(Strict):
-    """Sets one header: `prefix` + secret, or `template` with `{secret_name}` placeholders."""
-
-    kind: Literal["header"]
-    header: HeaderName = "Authorization"
-    prefix: str = ""
-    secret: Name | None = None
-    template: str | None = None
-    add_headers: dict[HeaderName, str] = Field(default={}, description="Fixed headers that go with it.")
-
-
-class BasicCredential(Strict):
-    """HTTP Basic (RFC 7617): user and password, each a literal with `{secret_name}` placeholders.
-
-    `keep_username`: the user part that the agent sent is kept, as git hosts accept any.
-    """
-
-    kind: Literal["basic"]
-    username: str = ""
-    password: str = ""
-    keep_username: bool = False
-
-
-class QueryCredential(Strict):
-    """Sets one query parameter to the secret."""
-
-    kind: Literal["query"]
-    parameter: str
-    secret: Name
-
-
-class PathCredential(Strict):
-    """Puts the secret into the path segment that holds the stand-in: `template` is the segment, `bot{token}`."""
-
-    kind: Literal["path"]
-    segment: Annotated[int, Field(ge=0, le=16)]
-    template: str
-
-
-class CookieCredential(Strict):
-    """Sets one cookie to the secret; other cookies of the agent are dropped."""
-
-    kind: Literal["cookie"]
-    cookie: HeaderName
-    secret: Name
-
-
-class BodyFieldCredential(Strict):
-    """Sets one field of a JSON object (JSON pointer) or form body; an operation must opt in."""
-
-    kind: Literal["body_field"]
-    format: Literal["json", "form"]
-    pointer: str = Field(description="JSON pointer (RFC 6901) such as `/token`, or the form field's name.")
-    secret: Name
-
-
-class SeveralCredentials(Strict):
-    """Several spots at once (Datadog: two keys in two headers)."""
-
-    kind: Literal["several"]
-    parts: tuple[HeaderCredential | BasicCredential | QueryCredential | CookieCredential, ...]
-
-
-CredentialSpec = Annotated[
-    HeaderCredential
-    | BasicCredential
-    | QueryCredential
-    | PathCredential
-    | CookieCredential
-    | BodyFieldCredential
-    | SeveralCredentials,
-    Field(discriminator="kind"),
-]
 
 
 class Limits(Strict):

@@ -76,6 +76,8 @@ class SidecarHandler(server.LiveConnectionHandler):
         build: Callable[[object], Layer],
     ) -> None:
         super().__init__(cast("asyncio.StreamReader", reader), writer, cast("server.moptions.Options", options), mode)
+        if not isinstance(self.client.peername, tuple):  # a unix socket; mitmproxy formats addresses
+            self.client.peername = self.client.sockname = ("unix", 0)
         self.layer = build(self.layer.context)
         self.tunnel: Final = tunnel
         self.open_exchanges: Final[set[Exchange]] = set()

@@ -12,7 +12,7 @@ from mitmproxy.addons import proxyserver
 from mitmproxy.hooks import ConfigureHook, DoneHook, RunningHook
 
 from proxy.engine.pins import OPTIONS
-from proxy.errors import Denial, render
+from proxy.errors import Denial
 from proxy.exchange import ANSWER_KEY, EXCHANGE_KEY, Exchange
 
 if TYPE_CHECKING:
@@ -135,15 +135,10 @@ class StrictAddons(addonmanager.AddonManager):
         if hook.name not in _BEFORE_ANSWER or not isinstance(data, http.HTTPFlow):
             raise HookFailedError(hook.name)
         exchange = data.metadata.get(EXCHANGE_KEY)
-        receipt = None
         if isinstance(exchange, Exchange):
-            exchange.denial, exchange.forward, receipt = exchange.denial or _FAILED, None, exchange.id
-        answer = render(_FAILED, receipt=receipt)
+            exchange.denial, exchange.forward = exchange.denial or _FAILED, None
         data.request.stream = False
-        data.response = http.Response(
-            b"HTTP/1.1", answer.status, b"", http.Headers(answer.headers), answer.body, None, 0, 0
-        )
-        data.metadata[ANSWER_KEY] = True
+        data.metadata[ANSWER_KEY] = _FAILED
 
 
 def _place(error: BaseException) -> str:

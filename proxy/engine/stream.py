@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mitmproxy import flow as mflow
@@ -93,17 +94,17 @@ class SidecarClientGoneHook(StartHook):
     blocking = False
 
 
-@dataclass
 class AbortClient(commands.ConnectionCommand):
     """Reset the agent's connection: whatever was begun must not look finished."""
 
 
-@dataclass
 class WatchResponse(commands.ConnectionCommand):
     """Start (or, with None, stop) the clock for the upstream's response head."""
 
-    flow: http.HTTPFlow
-    timeout_s: float | None
+    def __init__(self, connection: Connection, flow: http.HTTPFlow, timeout_s: float | None) -> None:
+        super().__init__(connection)
+        self.flow: Final = flow
+        self.timeout_s: Final = timeout_s
 
 
 class KeyedConnection(GetHttpConnection):
@@ -198,8 +199,12 @@ class SidecarStream(HttpStream):
         """As mitmproxy, and send an answer that an addon has set, before reading any body."""
         if (yield from super().check_killed(emit_error_hook)):
             return True
-        if self.flow.metadata.pop(ANSWER_KEY, False):
-            yield from self._send_answer()
+        if self.exchange is None:  # no gate has looked at this request
+            yield from self._answer(NO_DECISION)
+            return True
+        denial = self.flow.metadata.pop(ANSWER_KEY, None)
+        if isinstance(denial, Denial):
+            yield from self._answer(denial)
             return True
         return False
 
@@ -408,9 +413,9 @@ class SidecarStream(HttpStream):
             yield from self._cut()
             return
         answer = render(denial, receipt=None if exchange is None else exchange.id)
-        self.flow.response = http.Response(
-            b"HTTP/1.1", answer.status, b"", http.Headers(answer.headers), answer.body, None, 0, 0
-        )
+        reason = HTTPStatus(answer.status).phrase.encode()
+        headers = http.Headers(answer.headers)
+        self.flow.response = http.Response(b"HTTP/1.1", answer.status, reason, headers, answer.body, None, 0, 0)
         self.flow.error = mflow.Error(denial.slug)
         yield HttpErrorHook(self.flow)
         yield from self._send_answer()

@@ -1,0 +1,318 @@
+"""The composition root: settings become services, in one place, and end in the reverse order.
+
+Nothing else constructs a service. `Sidecar` is what the commands hold: it reloads, drains and says whether it is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from addons.firewall import Firewall
+from addons.gate import Gate
+from addons.ledger import Ledger
+from addons.tunnel import Tunnel
+from proxy.api.control import Control
+from proxy.credentials.broker import Broker
+from proxy.db.engine import open_database
+from proxy.egress.dial import Dialler
+from proxy.egress.resolver import Resolver
+from proxy.engine.lane import MitmproxyLane
+from proxy.engine.selftest import self_test
+from proxy.engine.tls import AgentSide, UpstreamSide
+from proxy.errors import BriefcaseError
+from proxy.firewall import Needle, Vocabulary
+from proxy.front.listener import Front
+from proxy.generation import build_generation
+from proxy.model import Mode
+from proxy.pipeline import Pipeline
+from proxy.receipts.log import ReceiptLog
+from proxy.secretstore import SecretStores
+from proxy.secretstore.env import EnvStore
+from proxy.secretstore.exec import ExecStore
+from proxy.secretstore.file import FileStore
+from proxy.secretstore.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from certs.authority import CertificateAuthority
+    from proxy.catalog.binding import BoundAccount
+    from proxy.catalog.configuration import Configuration
+    from proxy.clock import Clock
+    from proxy.identity.registry import Authenticator
+    from proxy.model import Agent
+    from proxy.secret import Secret
+    from proxy.settings import SecretStoreSettings
+
+_log: Final = logging.getLogger("proxy.app")
+DATABASE: Final = "briefcased.db"
+WATCH_AGENTS_S: Final = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What differs between the commands that run a sidecar.
+
+    Attributes:
+        home: state directory; receipts and locks live there.
+        label: of the receipt chain.
+        agents: reads the agents there are now.
+        authenticator: judges their tokens.
+        authority: the interception CA.
+        stand_in_key: 32 bytes; the same key gives the same stand-ins.
+        environment: for the `env:` and `exec:` stores.
+        passphrase: of the `local:` store, where it has one.
+        hosts: names pinned to addresses, as `/etc/hosts` would; for tests and the demonstration.
+        resume: go on with the last chain of this label instead of a new one.
+    """
+
+    home: Path
+    label: str
+    configuration: Configuration
+    agents: Callable[[], Iterable[Agent]]
+    authenticator: Authenticator
+    authority: CertificateAuthority
+    stand_in_key: bytes
+    environment: Mapping[str, str]
+    clock: Clock
+    passphrase: Secret | None = None
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    resume: bool = False
+
+
+class Sidecar:
+    """A running sidecar."""
+
+    def __init__(
+        self,
+        *,
+        parts: Parts,
+        pipeline: Pipeline,
+        broker: Broker[Vocabulary],
+        receipts: ReceiptLog,
+        lane: MitmproxyLane,
+        front: Front,
+        control: Control,
+    ) -> None:
+        self.pipeline: Final = pipeline
+        self.receipts: Final = receipts
+        self.proxy: tuple[str, int] = ("", 0)
+        self.control: tuple[str, int] = ("", 0)
+        self.reloads = 0
+        self._parts: Final = parts
+        self._broker: Final = broker
+        self._lane: Final = lane
+        self._front: Final = front
+        self._control: Final = control
+        self._agents = frozenset(agent.name for agent in parts.agents())
+        self._configuration = parts.configuration
+
+    @property
+    def generation(self) -> int:
+        """The number of the configuration in force; the first is 1."""
+        return self.pipeline.generation.number
+
+    async def start(self) -> None:
+        """Listen. Raises `BriefcaseError` when an address is taken."""
+        listeners = self._configuration.settings.listeners
+        await self._lane.start()
+        try:
+            host, port = _split(listeners.control)
+            self.control = (host, await self._control.start(host, port))
+            host, port = _split(listeners.proxy)
+            self.proxy = (host, await self._front.start(host, port))
+        except OSError as error:
+            raise BriefcaseError(f"{host}:{port}: {error.strerror or error}") from None
+
+    async def reload(self, configuration: Configuration) -> None:
+        """Put another configuration in force, whole; requests under way keep theirs.
+
+        Raises:
+            BriefcaseError: it cannot be put in force; the old one stays.
+        """
+        old = self._configuration.settings
+        new = configuration.settings
+        if (new.listeners, new.limits, new.certificates) != (old.listeners, old.limits, old.certificates):
+            raise BriefcaseError("listeners, limits and certificates need a restart; the old configuration stays")
+        await self._install(configuration, self.generation + 1)
+
+    async def watch_agents(self) -> None:
+        """Give agents that are added while we run their stand-ins."""
+        while True:
+            await asyncio.sleep(WATCH_AGENTS_S)
+            names = frozenset(agent.name for agent in self._parts.agents())
+            if names != self._agents:
+                await self._install(self._configuration, self.generation + 1)
+
+    async def _install(self, configuration: Configuration, number: int) -> None:
+        agents = tuple(self._parts.agents())
+        generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
+        await preload(self._broker, generation.accounts, configuration)
+        self._parts.authority.rehost(generation.catalog.patterns())
+        self._broker.replace_stand_ins(generation.stand_ins)
+        self.pipeline.generation = generation
+        self._configuration = configuration
+        self._agents = frozenset(agent.name for agent in agents)
+        _log.info("configuration %d is in force", number)
+
+    async def drain(self) -> None:
+        """Stop accepting, let what is under way finish for a time, then record and close."""
+        self.pipeline.draining = True
+        self._front.stop_accepting()
+        await self._lane.drain(self._configuration.settings.limits.drain_s)
+        await self._front.close()
+        await self.receipts.flush()
+
+    def bundle_pem(self) -> bytes:
+        """The roots that agents must trust."""
+        return self._parts.authority.bundle_pem()
+
+    def listeners(self) -> frozenset[tuple[str, int]]:
+        """Our own addresses: never dialled."""
+        return frozenset({self.proxy, self.control})
+
+    def checks(self) -> dict[str, bool]:
+        """What readiness depends on. The self-test passed, or there would be no sidecar."""
+        return {
+            "listening": self._front.listening,
+            "receipts_writable": self.receipts.writable,
+            "self_test": True,
+            "not_draining": not self.pipeline.draining,
+        }
+
+    def gauges(self) -> dict[str, int]:
+        """Numbers of now."""
+        return {"connections": self._front.connections, "generation": self.generation}
+
+
+@contextlib.asynccontextmanager
+async def running(parts: Parts) -> AsyncIterator[Sidecar]:
+    """A sidecar that listens; at the end it drains. Raises `BriefcaseError` when it cannot start."""
+    settings = parts.configuration.settings
+    async with contextlib.AsyncExitStack() as stack:
+        database = open_database(parts.home / DATABASE)
+        stack.callback(database.dispose)
+        receipts = ReceiptLog.open(
+            database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
+        )
+        stack.push_async_callback(receipts.close)
+        await self_test(settings.limits)
+        generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
+        parts.authority.rehost(generation.catalog.patterns())
+        stores = secret_stores(
+            settings.secret_stores,
+            home=parts.home,
+            environment=parts.environment,
+            clock=parts.clock,
+            passphrase=parts.passphrase,
+        )
+        broker = Broker(stores=stores, stand_ins=generation.stand_ins, compile_vocabulary=_vocabulary)
+        await preload(broker, generation.accounts, parts.configuration)
+        pipeline = Pipeline(generation=generation, broker=broker, receipts=receipts, clock=parts.clock)
+        sidecar: Sidecar
+        dialler = Dialler(
+            resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
+            connect_timeout_s=settings.egress.connect_timeout_s,
+            own_listeners=lambda: sidecar.listeners(),
+        )
+        tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide(settings.egress.ca_bundle))
+        lane = MitmproxyLane(
+            addons=(Gate(pipeline), Firewall(pipeline), Ledger(pipeline), tunnel), dialler=dialler, limits=settings.limits
+        )
+        front = Front(
+            pipeline=pipeline, authenticator=parts.authenticator, lane=lane, dialler=dialler, limits=settings.limits
+        )
+        control = Control(
+            tally=pipeline.tally, checks=lambda: sidecar.checks(), gauges=lambda: sidecar.gauges()
+        )
+        stack.push_async_callback(control.close)
+        sidecar = Sidecar(
+            parts=parts,
+            pipeline=pipeline,
+            broker=broker,
+            receipts=receipts,
+            lane=lane,
+            front=front,
+            control=control,
+        )
+        stack.push_async_callback(sidecar.drain)
+        await sidecar.start()
+        yield sidecar
+
+
+def secret_stores(
+    settings: SecretStoreSettings, *, home: Path, environment: Mapping[str, str], clock: Clock, passphrase: Secret | None
+) -> SecretStores:
+    """Every secret store there is."""
+    return SecretStores(
+        {
+            "env": EnvStore(environment),
+            "file": FileStore(),
+            "exec": ExecStore(
+                clock=clock,
+                ttl_s=settings.exec_ttl_s,
+                timeout_s=settings.exec_timeout_s,
+                environment=environment,
+            ),
+            "local": LocalStore(home, passphrase),
+        }
+    )
+
+
+async def preload(
+    broker: Broker[Vocabulary], accounts: Mapping[str, Iterable[BoundAccount]], configuration: Configuration
+) -> None:
+    """Read every secret once, so that answers are searched for it from the first. In `ga` all must be readable.
+
+    Raises:
+        BriefcaseError: a secret is missing, in mode `ga`.
+    """
+    failures = []
+    for group in accounts.values():
+        for account in group:
+            failures += await broker.preload(account.id, account.account.secrets)
+    for failure in failures:
+        _log.warning("%s", failure)
+    if failures and configuration.settings.mode is Mode.GA:
+        raise BriefcaseError("mode ga needs every secret:\n" + "\n".join(failures))
+
+
+def persistent_key(path: Path) -> bytes:
+    """32 random bytes that rest in `path`, made on first use, readable by their owner alone.
+
+    Raises:
+        BriefcaseError: unreadable, or not 32 bytes.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(draft, path)
+        finally:
+            draft.unlink()
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise BriefcaseError(f"{path}: {error.strerror}") from None
+    if len(key) != 32:  # noqa: PLR2004  # a SHA-256 HMAC key
+        raise BriefcaseError(f"{path}: not a key")
+    return key
+
+
+def _vocabulary(pairs: Iterable[tuple[bytes, bytes]]) -> Vocabulary:
+    return Vocabulary(Needle(value, stand_in) for value, stand_in in pairs)
+
+
+def _split(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)

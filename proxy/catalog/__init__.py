@@ -1,0 +1,1 @@
+"""What may be called: profiles, their checks, the matcher, the accounts bound to them."""

@@ -1,0 +1,138 @@
+"""What the schema cannot say about a profile, and what two profiles may not do to each other. Pure."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from publicsuffixlist import PublicSuffixList
+
+from proxy.canonical import parse_host
+from proxy.catalog.matcher import WILDCARD
+from proxy.catalog.template import REST, name_of, parse_template
+from proxy.credentials.header import HeaderCredential
+from proxy.credentials.several import SeveralCredentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from proxy.catalog.schema import HostRule, Operation, Profile
+    from proxy.documents import Place
+
+type Mistake = tuple[Place, str]
+NEVER_INJECTED: Final = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"}
+)
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def profile_mistakes(profile: Profile) -> Iterator[Mistake]:
+    """Every mistake in one profile."""
+    yield from _hosts(profile)
+    yield from _credentials(profile)
+    yield from _operations(profile)
+
+
+def bad_host(pattern: str) -> str | None:
+    """What is wrong with a host or one-label wildcard, or None."""
+    name = pattern.removeprefix(WILDCARD)
+    if parse_host(name.encode("utf-8")) != name and parse_host(f"[{name}]".encode()) != name:
+        return "a host is a lower-case ASCII name or an address; *. in front stands for exactly one label"
+    if pattern.startswith(WILDCARD) and ("." not in name or _suffixes().is_public(name)):
+        return "a wildcard below a public suffix would cover other people's hosts"
+    return None
+
+
+def _hosts(profile: Profile) -> Iterator[Mistake]:
+    seen: set[tuple[str, int]] = set()
+    for index, rule in enumerate(profile.hosts):
+        if (problem := bad_host(rule.host)) is not None:
+            yield ("hosts", index, "host"), problem
+        if (rule.host, rule.port) in seen:
+            yield ("hosts", index, "host"), "this host stands twice"
+        seen.add((rule.host, rule.port))
+        for at, prefix in enumerate(rule.paths):
+            if not prefix.startswith("/") or "//" in prefix or "*" in prefix:
+                yield ("hosts", index, "paths", at), "a path prefix starts with / and has no patterns"
+        if rule.http_upgrade and (rule.scheme, rule.port) != ("https", 443):
+            yield ("hosts", index, "http_upgrade"), "only an https host on port 443 can be upgraded to"
+
+
+def _credentials(profile: Profile) -> Iterator[Mistake]:
+    for name, credential in profile.credentials.items():
+        for secret in sorted(credential.secret_names() - profile.secrets.keys()):
+            yield ("credentials", name), f"there is no secret named {secret}"
+        if not credential.secret_names():
+            yield ("credentials", name), "it names no secret"
+        parts = credential.parts if isinstance(credential, SeveralCredentials) else (credential,)
+        for part in parts:
+            if isinstance(part, HeaderCredential):
+                for header in (part.header, *part.add_headers):
+                    if header.lower() in NEVER_INJECTED:
+                        yield ("credentials", name, "header"), "this header belongs to the transport"
+
+
+def _operations(profile: Profile) -> Iterator[Mistake]:
+    hosts = {rule.host for rule in profile.hosts}
+    ids: set[str] = set()
+    for index, operation in enumerate(profile.operations):
+        place: Place = ("operations", index)
+        if operation.id in ids:
+            yield (*place, "id"), "this id stands twice"
+        ids.add(operation.id)
+        try:
+            parse_template(operation.path)
+        except ValueError as problem:
+            yield (*place, "path"), str(problem)
+        for at, host in enumerate(operation.hosts):
+            if host not in hosts:
+                yield (*place, "hosts", at), "the profile does not have this host"
+        for at, name in enumerate(operation.credentials):
+            if name not in profile.credentials:
+                yield (*place, "credentials", at), f"there is no credential named {name}"
+        if operation.anonymous and operation.credentials:
+            yield (*place, "anonymous"), "an anonymous operation has no credentials"
+        for earlier in profile.operations[:index]:
+            if _same_calls(profile, earlier, operation):
+                yield (*place, "path"), f"the same calls as operation {earlier.id}"
+                break
+
+
+def _same_calls(profile: Profile, one: Operation, other: Operation) -> bool:
+    """Whether the two cover the same calls with nothing to tell them apart."""
+    hosts = {rule.host for rule in profile.hosts}
+    return (
+        _form(one.path) == _form(other.path)
+        and bool(set(one.methods) & set(other.methods))
+        and bool(set(one.hosts or hosts) & set(other.hosts or hosts))
+        and one.websocket == other.websocket
+        and len(one.query) + len(one.headers) == len(other.query) + len(other.headers)
+        and all(other.query.get(name, value) in ("*", value) or value == "*" for name, value in one.query.items())
+        and all(other.headers.get(name, value) in ("*", value) or value == "*" for name, value in one.headers.items())
+    )
+
+
+def _form(template: str) -> tuple[str, ...]:
+    return tuple("{}" if name_of(piece) else piece for piece in template.split("/") if piece != REST or REST)
+
+
+def overlaps(one: HostRule, other: HostRule) -> bool:
+    """Whether a request could belong to both rules (D-11)."""
+    if one.port != other.port or not _hosts_meet(one.host, other.host):
+        return False
+    longest = lambda a, b: a.startswith(b) or b.startswith(a)  # noqa: E731
+    nested = any(longest(a, b) for a in one.paths for b in other.paths)
+    return nested and {len(p) for p in one.paths} & {len(p) for p in other.paths} != set()
+
+
+def _hosts_meet(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    for wild, exact in ((one, other), (other, one)):
+        if wild.startswith(WILDCARD) and exact.partition(".")[2] == wild.removeprefix(WILDCARD):
+            return False  # an exact host goes before a wildcard: no ambiguity
+    return False

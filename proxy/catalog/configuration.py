@@ -1,0 +1,186 @@
+"""`briefcased.yaml` and its profiles as one checked whole."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from proxy.canonical import parse_authority, parse_host
+from proxy.catalog.checks import overlaps
+from proxy.catalog.loader import load_profiles, shipped
+from proxy.catalog.modes import ga_mistakes
+from proxy.documents import read_document
+from proxy.egress.addresses import unopenable
+from proxy.errors import ConfigError, Finding
+from proxy.secretstore import bad_ref
+from proxy.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from proxy.catalog.checks import Mistake
+    from proxy.catalog.schema import Profile
+    from proxy.documents import Document
+    from proxy.settings import Account
+
+BEGIN_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings, and every profile there is (enabled or not)."""
+
+    settings: Settings
+    profiles: Mapping[str, Profile]
+
+
+def load_configuration(path: Path) -> Configuration:
+    """Read and check everything. Raises `ConfigError` with every mistake in every file."""
+    document = read_document(path)
+    findings: list[Finding] = []
+    profiles: Mapping[str, Profile] = {}
+    try:
+        profiles = load_profiles([shipped(), *_folders(document, path.parent)])
+    except ConfigError as error:
+        findings += error.findings
+    try:
+        settings = _absolute(document.validated(Settings), path.parent)
+    except ConfigError as error:
+        raise ConfigError([*error.findings, *findings]) from None
+    findings += [document.finding(place, message) for place, message in mistakes(settings, profiles)]
+    if findings:
+        raise ConfigError(findings)
+    return Configuration(settings, profiles)
+
+
+def _folders(document: Document, base: Path) -> list[Path]:
+    data = document.data
+    named = data.get("profiles") if isinstance(data, dict) else None
+    return [base / folder for folder in named if isinstance(folder, str)] if isinstance(named, list) else []
+
+
+def _absolute(settings: Settings, base: Path) -> Settings:
+    """Relative paths count from the file's own directory."""
+
+    def at(path: Path | None) -> Path | None:
+        return None if path is None else base / path
+
+    providers = {
+        name: entry.model_copy(update={"ca_bundle": at(entry.ca_bundle)}) for name, entry in settings.providers.items()
+    }
+    certificates = settings.certificates
+    return settings.model_copy(
+        update={
+            "profiles": tuple(base / folder for folder in settings.profiles),
+            "providers": providers,
+            "egress": settings.egress.model_copy(update={"ca_bundle": at(settings.egress.ca_bundle)}),
+            "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
+        }
+    )
+
+
+def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    """Everything that the schema cannot say about a configuration."""
+    yield from _listeners(settings)
+    yield from _providers(settings, profiles)
+    yield from _overlaps(settings, profiles)
+    yield from _agents(settings)
+    yield from _egress(settings)
+    if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
+        yield ("certificates", "issuer_key"), problem
+    yield from ga_mistakes(settings, profiles)
+
+
+def _listeners(settings: Settings) -> Iterator[Mistake]:
+    for name in ("proxy", "control"):
+        address: str = getattr(settings.listeners, name)
+        if not address.endswith(":0") and parse_authority(address.encode(), None) is None:
+            yield ("listeners", name), "an address is HOST:PORT, an IPv6 host in brackets"
+    if settings.listeners.proxy == settings.listeners.control and not settings.listeners.proxy.endswith(":0"):
+        yield ("listeners", "control"), "the control listener must have its own address"
+
+
+def _providers(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    for name, provider in settings.providers.items():
+        profile = profiles.get(name)
+        if profile is None:
+            if profiles:
+                yield ("providers", name), f"there is no profile of this name{_suggest(name, profiles)}"
+            continue
+        if provider.ca_bundle is not None and (problem := _bad_bundle(provider.ca_bundle)):
+            yield ("providers", name, "ca_bundle"), problem
+        if sum(account.default for account in provider.accounts.values()) > 1:
+            yield ("providers", name, "accounts"), "more than one account is the default"
+        for account_name, account in provider.accounts.items():
+            for place, message in _account(account, profile):
+                yield ("providers", name, "accounts", account_name, *place), message
+
+
+def _account(account: Account, profile: Profile) -> Iterator[Mistake]:
+    if not account.secrets:
+        yield ("secrets",), "an account has at least one secret"
+    for name, ref in account.secrets.items():
+        if name not in profile.secrets:
+            yield ("secrets", name), f"the profile has no secret of this name{_suggest(name, profile.secrets)}"
+        if (problem := bad_ref(ref)) is not None:
+            yield ("secrets", name), problem
+    owned = {header.lower() for header in profile.owned_headers}
+    for header, value in account.headers.items():
+        if header.lower() not in owned:
+            yield ("headers", header), "the profile does not list this header under owned_headers"
+        if not value.isprintable() or not value.isascii():
+            yield ("headers", header), "a header's value is printable ASCII"
+    for parameter in account.query:
+        if parameter not in profile.owned_query:
+            yield ("query", parameter), "the profile does not list this parameter under owned_query"
+
+
+def _overlaps(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    enabled = [profiles[name] for name in settings.providers if name in profiles]
+    for index, one in enumerate(enabled):
+        for other in enabled[index + 1 :]:
+            for rule in one.hosts:
+                if any(overlaps(rule, theirs) for theirs in other.hosts):
+                    yield ("providers", other.name), f"its host {rule.host} belongs to {one.name} too"
+                    break
+
+
+def _agents(settings: Settings) -> Iterator[Mistake]:
+    for name, agent in settings.agents.items():
+        for index, grant in enumerate(agent.accounts):
+            if grant == "*":
+                continue
+            provider, _, account = grant.partition("/")
+            accounts = settings.providers[provider].accounts if provider in settings.providers else {}
+            if not accounts or (account != "*" and account not in accounts):
+                yield ("agents", name, "accounts", index), "there is no such account"
+
+
+def _egress(settings: Settings) -> Iterator[Mistake]:
+    if settings.egress.ca_bundle is not None and (problem := _bad_bundle(settings.egress.ca_bundle)):
+        yield ("egress", "ca_bundle"), problem
+    for index, target in enumerate(settings.egress.allow_private):
+        place = ("egress", "allow_private", index)
+        if parse_host(target.host.encode()) != target.host:
+            yield (*place, "host"), "a host is a lower-case ASCII name or an IPv4 address"
+        for at, block in enumerate(target.addresses):
+            try:
+                problem = unopenable(block)
+            except ValueError:
+                problem = "not an address or CIDR block"
+            if problem is not None:
+                yield (*place, "addresses", at), f"can never be allowed: {problem}"
+
+
+def _bad_bundle(path: Path) -> str | None:
+    try:
+        return None if BEGIN_CERTIFICATE in path.read_bytes() else "the file holds no PEM certificate"
+    except OSError as error:
+        return f"the file cannot be read: {error.strerror}"
+
+
+def _suggest(name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"

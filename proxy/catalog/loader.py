@@ -1,0 +1,61 @@
+"""Reads profiles: the shipped ones, then the operator's directories, which add and override."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import proxy
+from proxy.catalog.checks import profile_mistakes
+from proxy.catalog.schema import Profile
+from proxy.documents import read_document
+from proxy.errors import BriefcaseError, ConfigError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def shipped() -> Path:
+    """Where the shipped profiles are: package data of an installed wheel, or `profiles/` of a source tree.
+
+    Raises:
+        BriefcaseError: the installation is incomplete.
+    """
+    packaged = Path(str(resources.files("proxy.catalog"))) / "bundled"
+    source = Path(proxy.__file__).parents[1] / "profiles"
+    for folder in (packaged, source):
+        if folder.is_dir():
+            return folder
+    raise BriefcaseError("the shipped profiles are missing; install credential-briefcase again")
+
+
+def load_profile(path: Path) -> Profile:
+    """One profile, checked. Raises `ConfigError`."""
+    document = read_document(path)
+    profile = document.validated(Profile)
+    findings = [document.finding(place, message) for place, message in profile_mistakes(profile)]
+    if profile.name != path.stem:
+        findings.append(document.finding(("name",), f"the file must be called {profile.name}.yaml"))
+    if findings:
+        raise ConfigError(findings)
+    return profile
+
+
+def load_profiles(folders: Iterable[Path]) -> dict[str, Profile]:
+    """Every profile in `folders`, by name; a later folder overrides. Raises `ConfigError` with all mistakes."""
+    profiles: dict[str, Profile] = {}
+    findings: list[Finding] = []
+    for folder in folders:
+        if not folder.is_dir():
+            findings.append(Finding(str(folder), 1, "profiles", "this directory does not exist"))
+        for path in sorted(folder.glob("*.yaml")):
+            try:
+                profile = load_profile(path)
+            except ConfigError as error:
+                findings.extend(error.findings)
+            else:
+                profiles[profile.name] = profile
+    if findings:
+        raise ConfigError(findings)
+    return profiles

@@ -1,0 +1,217 @@
+"""Which profile and operation a request belongs to. Compiled once; its cost does not grow with the profiles. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from proxy.canonical import query_pairs
+from proxy.catalog.template import REST, name_of, parse_template
+from proxy.credentials.path import PathCredential
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from proxy.catalog.schema import HostRule, Operation, Profile
+    from proxy.model import RequestHead
+
+WILDCARD: Final = "*."
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a request is. `operation` is None where the profile manages the host but does not list the call."""
+
+    profile: Profile
+    host_rule: HostRule
+    operation: Operation | None
+    params: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Node:
+    """One step of the tree of an authority's path templates, for one method."""
+
+    literals: dict[str, _Node] = field(default_factory=dict)
+    parameter: _Node | None = None
+    ends: list[tuple[Operation, tuple[str, ...]]] = field(default_factory=list)
+    rests: list[tuple[Operation, tuple[str, ...]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One profile's rule for an authority, and its operations there, by method."""
+
+    profile: Profile
+    rule: HostRule
+    trees: Mapping[str, _Node]
+
+    def covers(self, path: str) -> bool:
+        """Whether the rule's path prefixes cover `path`, by whole segments."""
+        return any(path.startswith(p) and (p.endswith("/") or path[len(p) :][:1] in ("", "/")) for p in self.rule.paths)
+
+
+type _Table = dict[tuple[str, int], tuple[Entry, ...]]
+
+
+class Catalog:
+    """Every enabled profile, ready to be asked."""
+
+    def __init__(self, profiles: Iterable[Profile]) -> None:
+        self.profiles: Final = {profile.name: profile for profile in profiles}
+        self._exact: Final[_Table] = {}
+        self._wildcard: Final[_Table] = {}
+        for profile in self.profiles.values():
+            for rule in profile.hosts:
+                self._add(profile, rule)
+
+    def _add(self, profile: Profile, rule: HostRule) -> None:
+        wild = rule.host.startswith(WILDCARD)
+        table = self._wildcard if wild else self._exact
+        key = (rule.host.removeprefix(WILDCARD), rule.port)
+        entry = Entry(profile, rule, _trees(profile, rule))
+        # Longest path prefix first, so that a profile of a part of a host goes before one of the whole.
+        ranked = sorted((*table.get(key, ()), entry), key=lambda e: -max(map(len, e.rule.paths)))
+        table[key] = tuple(ranked)
+
+    def only(self, names: Iterable[str]) -> Catalog:
+        """The same profiles without those that are not named."""
+        wanted = set(names)
+        return Catalog(profile for name, profile in self.profiles.items() if name in wanted)
+
+    def host(self, host: str, port: int) -> tuple[Entry, ...] | None:
+        """The rules for an authority; None when no profile manages it."""
+        found = self._exact.get((host, port))
+        if found is None:
+            _, _, parent = host.partition(".")
+            found = self._wildcard.get((parent, port))
+        return found
+
+    def allows_encoded_slash(self, host: str, port: int) -> bool:
+        """Whether every profile of this authority takes `%2F` as data."""
+        entries = self.host(host, port) or ()
+        return bool(entries) and all(entry.profile.encoded_slash for entry in entries)
+
+    def patterns(self) -> tuple[str, ...]:
+        """Every host pattern over TLS, for the CA's name constraints."""
+        rules = [rule for profile in self.profiles.values() for rule in profile.hosts]
+        return tuple(sorted({rule.host for rule in rules if rule.scheme == "https"}))
+
+    def match(self, head: RequestHead) -> Match | None:
+        """What `head` is; None when no profile manages its destination."""
+        entry = next((entry for entry in self._entries(head) if entry.covers(head.path)), None)
+        if entry is None:
+            return None
+        tree = entry.trees.get(head.method)
+        found = None if tree is None else _find(tree, head)
+        if found is None:
+            return Match(entry.profile, entry.rule, None, {})
+        operation, pieces = found
+        params = {name: head.segments[i] for i, piece in enumerate(pieces) if (name := name_of(piece))}
+        return Match(entry.profile, entry.rule, operation, params)
+
+    def _entries(self, head: RequestHead) -> Iterator[Entry]:
+        authority = head.authority
+        for entry in self.host(authority.host, authority.port) or ():
+            if entry.rule.scheme == head.scheme:
+                yield entry
+        if head.scheme == "http" and authority.port == 80:  # noqa: PLR2004  # the default port of http
+            for entry in self.host(authority.host, 443) or ():
+                if entry.rule.http_upgrade:
+                    yield entry
+
+    def receipt_path(self, head: RequestHead) -> str:
+        """The path as receipts may hold it: a segment in which a credential stands is named, not shown."""
+        spots = {
+            credential.segment
+            for entry in self.host(head.authority.host, head.authority.port) or ()
+            for credential in entry.profile.credentials.values()
+            if isinstance(credential, PathCredential)
+        }
+        if not spots:
+            return head.path
+        pieces = head.path[1:].split("/")
+        known = {piece for entry in self.host(head.authority.host, head.authority.port) or () for piece in _words(entry)}
+        return "/" + "/".join("{credential}" if i in spots and p not in known else p for i, p in enumerate(pieces))
+
+
+def _words(entry: Entry) -> Iterator[str]:
+    for operation in entry.profile.operations:
+        yield from parse_template(operation.path)
+
+
+def _trees(profile: Profile, rule: HostRule) -> dict[str, _Node]:
+    trees: dict[str, _Node] = {}
+    for operation in profile.operations:
+        if operation.hosts and rule.host not in operation.hosts:
+            continue
+        pieces = parse_template(operation.path)
+        for method in operation.methods:
+            _insert(trees.setdefault(method, _Node()), operation, pieces)
+    return trees
+
+
+def _insert(node: _Node, operation: Operation, pieces: tuple[str, ...]) -> None:
+    for piece in pieces:
+        if piece == REST:
+            node.rests.append((operation, pieces))
+            node.rests.sort(key=_discriminators, reverse=True)
+            return
+        if name_of(piece) is not None:
+            node.parameter = node.parameter or _Node()
+            node = node.parameter
+        else:
+            node = node.literals.setdefault(piece, _Node())
+    node.ends.append((operation, pieces))
+    node.ends.sort(key=_discriminators, reverse=True)
+
+
+def _discriminators(end: tuple[Operation, tuple[str, ...]]) -> int:
+    return len(end[0].query) + len(end[0].headers)
+
+
+class _AmbiguousError(Exception):
+    """A parameter that decides stands twice: which one the server reads is unknown (C-09)."""
+
+
+def _find(tree: _Node, head: RequestHead) -> tuple[Operation, tuple[str, ...]] | None:
+    try:
+        return next(_candidates(tree, head, 0), None)
+    except _AmbiguousError:
+        return None
+
+
+def _candidates(node: _Node, head: RequestHead, at: int) -> Iterator[tuple[Operation, tuple[str, ...]]]:
+    """Operations that fit, the most specific first: leftmost literal, then a name, then the rest."""
+    if at == len(head.segments):
+        yield from (end for end in node.ends if _fits(end[0], head))
+    else:
+        segment = head.segments[at]
+        if (literal := node.literals.get(segment)) is not None:
+            yield from _candidates(literal, head, at + 1)
+        if segment and node.parameter is not None:
+            yield from _candidates(node.parameter, head, at + 1)
+    yield from (end for end in node.rests if _fits(end[0], head))
+
+
+def _fits(operation: Operation, head: RequestHead) -> bool:
+    if operation.websocket != head.websocket:
+        return False
+    if operation.query and not _query_fits(operation.query, head.query):
+        return False
+    for name, wanted in operation.headers.items():
+        value = head.header(name.lower())
+        if value is None or (wanted not in ("*", value)):
+            return False
+    return True
+
+
+def _query_fits(wanted: Mapping[str, str], query: str | None) -> bool:
+    pairs = query_pairs(query)
+    for name, value in wanted.items():
+        values = [given for key, given in pairs if key == name]
+        if len(values) > 1:
+            raise _AmbiguousError
+        if not values or value not in ("*", values[0]):
+            return False
+    return True

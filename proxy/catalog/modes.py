@@ -1,0 +1,71 @@
+"""What mode `ga` refuses that `reference` and `staging` let pass: one row per relaxed knob. See docs/modes.md. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+from proxy.egress.addresses import Reach, classify
+from proxy.model import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from proxy.catalog.checks import Mistake
+    from proxy.catalog.schema import Profile
+    from proxy.settings import Settings
+
+type Rule = Callable[[Settings, Mapping[str, Profile]], Iterator[Mistake]]
+
+
+def _unmatched(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    if settings.unmatched == "pass":
+        yield ("unmatched",), "destinations without a profile are refused in mode ga"
+
+
+def _debug_logs(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    if settings.logs.level == "debug":
+        yield ("logs", "level"), "debug logging is refused in mode ga"
+
+
+def _environment_secrets(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    for provider, entry in settings.providers.items():
+        for account, described in entry.accounts.items():
+            for name, ref in described.secrets.items():
+                if ref.startswith("env:"):
+                    place = ("providers", provider, "accounts", account, "secrets", name)
+                    yield place, "secrets in the environment are refused in mode ga; use file:, exec: or local:"
+
+
+def _plain_upstreams(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    for provider in settings.providers:
+        profile = profiles.get(provider)
+        if profile is not None and any(rule.scheme == "http" for rule in profile.hosts):
+            yield ("providers", provider), "a provider without TLS is refused in mode ga"
+
+
+def _loopback_targets(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    for index, target in enumerate(settings.egress.allow_private):
+        for at, block in enumerate(target.addresses):
+            try:
+                first = ipaddress.ip_network(block).network_address
+            except ValueError:
+                continue
+            if classify(first) is Reach.LOOPBACK:
+                yield ("egress", "allow_private", index, "addresses", at), "loopback is refused in mode ga"
+
+
+GA_REFUSES: Final[Mapping[str, Rule]] = {
+    "unmatched": _unmatched,
+    "debug_logs": _debug_logs,
+    "environment_secrets": _environment_secrets,
+    "plain_upstreams": _plain_upstreams,
+    "loopback_targets": _loopback_targets,
+}
+
+
+def ga_mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    """Every relaxed knob, in mode `ga` only."""
+    if settings.mode is Mode.GA:
+        for rule in GA_REFUSES.values():
+            yield from rule(settings, profiles)

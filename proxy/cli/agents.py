@@ -1,0 +1,90 @@
+"""`briefcased agents`: who may use the sidecar."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from proxy.app import DATABASE
+from proxy.clock import SystemClock
+from proxy.db.engine import open_database
+from proxy.errors import BriefcaseError
+from proxy.identity import store
+from proxy.settings import home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+app = typer.Typer(help="Agents and their tokens.", no_args_is_help=True)
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON value.")]
+DAY_MS = 86_400_000
+
+
+@contextlib.contextmanager
+def database() -> Iterator[Engine]:
+    """The state database, closed at the end."""
+    engine = open_database(home() / DATABASE)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")],
+    accounts: Annotated[
+        list[str] | None,
+        typer.Option("--account", "-a", help="provider/account, provider/* or *; may be repeated."),
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="The token expires after this many days.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add an agent, or a further token for one that exists; the token is shown once."""
+    clock = SystemClock()
+    expires_at_ms = None if days is None else clock.wall_ms() + days * DAY_MS
+    with database() as engine:
+        token = store.add_agent(engine, name, tuple(accounts or ()), clock=clock, expires_at_ms=expires_at_ms)
+    if as_json:
+        sys.stdout.write(orjson.dumps({"agent": name, "token": token}).decode() + "\n")
+        return
+    sys.stdout.write(f"{token}\n")
+    sys.stderr.write(
+        f"This is the only time the token of {name} is shown.\n"
+        "Proxy URL: http://agent:TOKEN@HOST:PORT\n"
+    )
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """List the agents; tokens cannot be shown, only their digests are kept."""
+    with database() as engine:
+        rows, tokens = store.list_agents(engine), store.valid_tokens(engine)
+    counts = {row.name: sum(token.agent == row.name for token in tokens) for row in rows}
+    if as_json:
+        listed = [
+            {"agent": r.name, "accounts": r.accounts, "tokens": counts[r.name], "revoked": r.revoked_at_ms is not None}
+            for r in rows
+        ]
+        sys.stdout.write(orjson.dumps(listed).decode() + "\n")
+        return
+    for row in rows:
+        state = "revoked" if row.revoked_at_ms is not None else f"{counts[row.name]} tokens"
+        since = datetime.fromtimestamp(row.created_at_ms / 1000, UTC).strftime("%Y-%m-%d")
+        sys.stdout.write(f"{row.name:<20} {state:<10} since {since}  {' '.join(row.accounts) or '(by configuration)'}\n")
+
+
+@app.command("revoke")
+def revoke(name: Annotated[str, typer.Argument(help="The agent's name.")]) -> None:
+    """Revoke an agent with all its tokens; a running sidecar notices within two seconds."""
+    with database() as engine:
+        if not store.revoke_agent(engine, name, clock=SystemClock()):
+            raise BriefcaseError(f"there is no agent named {name} that is not revoked")
+    sys.stdout.write(f"revoked {name}\n")

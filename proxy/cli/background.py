@@ -1,0 +1,90 @@
+"""`briefcased run --env`: a sidecar in the background that lives as long as the shell that asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from proxy.cli.ephemeral import ephemeral
+from proxy.cli.variables import without_secrets
+from proxy.errors import BriefcaseError
+from proxy.settings import home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from io import BufferedWriter
+
+    from proxy.catalog.configuration import Configuration
+
+LOOK_S: Final = 2.0
+
+
+def leave_running(configuration: Configuration, operators: Mapping[str, str]) -> None:
+    """Fork: the child serves until its session's leader ends or it is told to stop; we print what it says.
+
+    Raises:
+        BriefcaseError: the sidecar could not start.
+    """
+    shell = os.getsid(0)
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        os.close(ours)
+        os.setsid()
+        code = 1
+        with contextlib.suppress(BriefcaseError, OSError), os.fdopen(theirs, "wb") as pipe:
+            asyncio.run(_serve(configuration, operators, pipe, shell))
+            code = 0
+        os._exit(code)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        said = pipe.read()
+    if not said:
+        raise BriefcaseError("the sidecar could not start; run a command with `briefcased run --` to see why")
+    sys.stdout.write(_script(orjson.loads(said)))
+
+
+def _script(told: dict[str, dict[str, str]]) -> str:
+    lines = [f"unset {name}" for name in told["unset"]]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in told["set"].items()]
+    return "\n".join([*lines, "# The sidecar ends with this shell, or by: kill $BRIEFCASED_PID", ""])
+
+
+async def _serve(
+    configuration: Configuration, operators: Mapping[str, str], pipe: BufferedWriter, shell: int
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    async with ephemeral(configuration, home=home(), label="shell", environment=operators) as box:
+        clean, taken = without_secrets(operators, configuration.profiles, box.stand_ins)
+        set_ = {name: clean[name] for name in taken if name in clean}
+        told = {
+            "unset": {name: "" for name in taken if name not in clean},
+            "set": {**set_, **box.proxy, "BRIEFCASED_PID": str(os.getpid())},
+        }
+        pipe.write(orjson.dumps(told))
+        pipe.close()
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        while not stop.is_set() and _alive(shell):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK_S)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

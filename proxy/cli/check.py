@@ -1,0 +1,40 @@
+"""`briefcased check`: every mistake at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from proxy.catalog.configuration import load_configuration
+from proxy.errors import ConfigError
+
+CONFIG = Path("briefcased.yaml")
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+
+
+def check(
+    config: ConfigOption = CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="Findings as a JSON list.")] = False,
+) -> None:
+    """Check the configuration and every profile; prints each mistake as file:line: path: message."""
+    findings = []
+    try:
+        configuration = load_configuration(config)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        findings = error.findings
+    if as_json:
+        listed = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in findings]
+        sys.stdout.write(orjson.dumps(listed).decode() + "\n")
+        raise typer.Exit(2 if findings else 0)
+    settings = configuration.settings
+    accounts = sum(len(provider.accounts) for provider in settings.providers.values())
+    sys.stdout.write(
+        f"{config}: good; mode {settings.mode}, {len(settings.providers)} providers, {accounts} accounts,"
+        f" {len(configuration.profiles)} profiles known\n"
+    )

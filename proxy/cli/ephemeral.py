@@ -1,0 +1,78 @@
+"""A sidecar for the length of one command: CA in memory, own port, one agent with a token of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from certs.authority import CertificateAuthority
+from certs.bundle import merged_bundle, write_bundle
+from proxy.app import Parts, running
+from proxy.cli.variables import proxy_variables, stand_in_variables
+from proxy.clock import SystemClock
+from proxy.identity.registry import StaticRegistry
+from proxy.identity.tokens import new_token
+from proxy.model import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from proxy.app import Sidecar
+    from proxy.catalog.configuration import Configuration
+
+AGENT: Final = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Ephemeral:
+    """A running sidecar and what a child needs to use it.
+
+    Attributes:
+        proxy: points clients at the sidecar, and at the bundle.
+        stand_ins: by the usual variable's name.
+        bundle: PEM file that lives as long as the sidecar.
+    """
+
+    sidecar: Sidecar
+    proxy: dict[str, str]
+    stand_ins: dict[str, str]
+    bundle: Path
+
+
+@contextlib.asynccontextmanager
+async def ephemeral(
+    configuration: Configuration,
+    *,
+    home: Path,
+    label: str,
+    environment: Mapping[str, str],
+    hosts: Mapping[str, tuple[str, ...]] | None = None,
+) -> AsyncIterator[Ephemeral]:
+    """Run a sidecar for one agent; everything but its receipts is gone afterwards."""
+    clock = SystemClock()
+    token_id, token, digest = new_token()
+    agent = Agent(AGENT, ("*",), token_id)
+    authority = CertificateAuthority.ephemeral(patterns=(), clock=clock)
+    parts = Parts(
+        home=home,
+        label=label,
+        configuration=configuration,
+        agents=lambda: (agent,),
+        authenticator=StaticRegistry({digest: agent}, clock),
+        authority=authority,
+        stand_in_key=secrets.token_bytes(32),
+        environment=environment,
+        clock=clock,
+        hosts=hosts or {},
+    )
+    with tempfile.TemporaryDirectory(prefix="briefcased-") as folder:
+        bundle = Path(folder) / "ca-bundle.pem"
+        async with running(parts) as sidecar:
+            write_bundle(bundle, merged_bundle(authority.bundle_pem(), environment=environment))
+            url = f"http://agent:{token}@{sidecar.proxy[0]}:{sidecar.proxy[1]}"
+            stand_ins = stand_in_variables(configuration.profiles, AGENT, sidecar.pipeline.generation.stand_ins)
+            yield Ephemeral(sidecar, proxy_variables(url, bundle), stand_ins, bundle)

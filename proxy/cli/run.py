@@ -1,0 +1,163 @@
+"""`briefcased run -- CMD…`: zero configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import orjson
+import typer
+
+from proxy import logs
+from proxy.catalog.configuration import Configuration, load_configuration
+from proxy.catalog.loader import load_profiles, shipped
+from proxy.cli.background import leave_running
+from proxy.cli.child import run_child
+from proxy.cli.ephemeral import ephemeral
+from proxy.cli.variables import CA_FILES, without_secrets
+from proxy.cli.zero import zero_configuration
+from proxy.errors import BriefcaseError
+from proxy.settings import Listeners, environment, home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from proxy.app import Sidecar
+
+LABEL: Final = "run"
+MOST_REASONS: Final = 4
+
+
+def run(
+    command: Annotated[list[str] | None, typer.Argument(help="The program and its arguments, after --.")] = None,
+    allow: Annotated[
+        str | None, typer.Option(help="Only these providers, as in github,openai.", metavar="NAMES")
+    ] = None,
+    pass_unmatched: Annotated[
+        bool, typer.Option("--pass-unmatched", help="Let hosts without a profile through, unread, without credentials.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="Use the providers of this configuration.", dir_okay=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    env: Annotated[
+        bool, typer.Option("--env", help="Start in the background and print the variables for a shell.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run or as the summary: one JSON object.")] = False,
+) -> None:
+    """Run a program that holds no secret: its calls get their credentials on the way."""
+    logs.configure(level="WARNING")
+    operators = environment()
+    configuration = _configuration(config, operators, allow=allow, pass_unmatched=pass_unmatched)
+    if dry_run:
+        _explain(configuration, operators, command or [], as_json=as_json)
+        return
+    if env:
+        if command:
+            raise typer.BadParameter("--env takes no command")
+        leave_running(configuration, operators)
+        return
+    if not command:
+        raise typer.BadParameter("give a command after --")
+    raise typer.Exit(asyncio.run(_run(configuration, operators, command, as_json=as_json)))
+
+
+def _configuration(
+    path: Path | None, operators: Mapping[str, str], *, allow: str | None, pass_unmatched: bool
+) -> Configuration:
+    names = None if allow is None else tuple(name.strip() for name in allow.split(",") if name.strip())
+    if path is None:
+        profiles = load_profiles([shipped()])
+        return Configuration(
+            zero_configuration(profiles, operators, allow=names, pass_unmatched=pass_unmatched), profiles
+        )
+    configuration = load_configuration(path)
+    providers = configuration.settings.providers
+    if names is not None:
+        if unknown := sorted(set(names) - providers.keys()):
+            raise BriefcaseError(f"--allow {unknown[0]}: {path} has no such provider")
+        providers = {name: providers[name] for name in names}
+    changed: dict[str, object] = {
+        "providers": providers,
+        "listeners": Listeners(proxy="127.0.0.1:0", control="127.0.0.1:0"),
+    }
+    if pass_unmatched:
+        changed["unmatched"] = "pass"
+    return Configuration(configuration.settings.model_copy(update=changed), configuration.profiles)
+
+
+async def _run(
+    configuration: Configuration, operators: Mapping[str, str], command: list[str], *, as_json: bool
+) -> int:
+    async with ephemeral(configuration, home=home(), label=LABEL, environment=operators) as box:
+        clean, _ = without_secrets(operators, configuration.profiles, box.stand_ins)
+        try:
+            return await run_child(command, {**clean, **box.proxy})
+        finally:
+            await box.sidecar.drain()
+            _summary(box.sidecar, configuration, as_json=as_json)
+
+
+def _summary(sidecar: Sidecar, configuration: Configuration, *, as_json: bool) -> None:
+    """Three lines on standard error: calls, refused, receipts and where to look."""
+    tally = sidecar.pipeline.tally
+    refused = {slug: count for slug, count in tally.decisions.items() if slug != "allow"}
+    chain = sidecar.receipts.chain
+    if as_json:
+        summary = {
+            "allowed": tally.allowed,
+            "refused": refused,
+            "redactions": tally.redactions,
+            "chain": chain,
+            "providers": sorted(configuration.settings.providers),
+        }
+        sys.stderr.write(orjson.dumps(summary).decode() + "\n")
+        return
+    common = sorted(refused.items(), key=lambda pair: -pair[1])[:MOST_REASONS]
+    reasons = f" ({', '.join(f'{slug} {count}' for slug, count in common)})" if refused else ""
+    scrubbed = f", {tally.redactions} secrets scrubbed from answers" if tally.redactions else ""
+    sys.stderr.write(
+        f"briefcased: {tally.allowed} calls allowed{scrubbed}\n"
+        f"briefcased: {tally.refused} refused{reasons}\n"
+        f"briefcased: receipts in chain {chain}; see: briefcased receipts list --chain {chain}\n"
+    )
+
+
+def _explain(
+    configuration: Configuration, operators: Mapping[str, str], command: list[str], *, as_json: bool
+) -> None:
+    """What a run would do, without names of values."""
+    settings = configuration.settings
+    enabled = {name: configuration.profiles[name] for name in settings.providers}
+    replaced = {
+        name: f"stand-in for {provider}/{account}"
+        for provider, entry in settings.providers.items()
+        for account, described in entry.accounts.items()
+        for slot in described.secrets
+        for name in enabled[provider].secrets[slot].env
+        if operators.get(name)
+    }
+    _, taken = without_secrets(operators, configuration.profiles, replaced)
+    removed = [name for name in taken if name not in replaced]
+    if as_json:
+        plan = {
+            "command": command,
+            "providers": {n: sorted({rule.host for rule in p.hosts}) for n, p in enabled.items()},
+            "replaced": replaced,
+            "removed": removed,
+            "unmatched": settings.unmatched,
+        }
+        sys.stdout.write(orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode() + "\n")
+        return
+    lines = ["would run: " + (" ".join(command) or "(no command given)")]
+    for name, profile in enabled.items():
+        hosts = sorted({rule.host for rule in profile.hosts})
+        more = f" and {len(hosts) - 2} more" if len(hosts) > 2 else ""  # noqa: PLR2004  # two fit on a line
+        lines.append(f"  provider  {name:<14} {', '.join(hosts[:2])}{more}")
+    lines += [f"  variable  {name:<28} {what}" for name, what in replaced.items()]
+    lines += [f"  variable  {name:<28} taken away" for name in removed]
+    lines.append(f"  variables for the proxy and {len(CA_FILES)} trust bundles are set")
+    lines.append(f"  hosts without a profile: {'passed through unread' if settings.unmatched == 'pass' else 'refused'}")
+    sys.stdout.write("\n".join(lines) + "\n")

@@ -1,0 +1,53 @@
+"""`briefcased stand-ins`: the harmless values that an agent holds instead of secrets."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from proxy.app import DATABASE, persistent_key
+from proxy.catalog.configuration import load_configuration
+from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.up import STAND_IN_KEY
+from proxy.clock import SystemClock
+from proxy.db.engine import open_database
+from proxy.errors import BriefcaseError
+from proxy.generation import build_generation
+from proxy.identity.registry import AgentRegistry
+from proxy.settings import home
+
+if TYPE_CHECKING:
+    from proxy.catalog.configuration import Configuration
+    from proxy.model import Agent
+
+
+def stand_ins(
+    agent: Annotated[str, typer.Option(help="The agent's name.")],
+    config: ConfigOption = CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+) -> None:
+    """Print an agent's stand-ins: account, secret, value."""
+    configuration = load_configuration(config)
+    key = persistent_key(home() / STAND_IN_KEY)
+    generation = build_generation(1, configuration, (agent_named(agent, configuration),), stand_in_key=key)
+    rows = [{"account": str(s.account), "secret": s.slot, "stand_in": s.value} for s in generation.stand_ins.all]
+    if as_json:
+        sys.stdout.write(orjson.dumps(rows).decode() + "\n")
+        return
+    sys.stdout.writelines(f"{row['account']:<24} {row['secret']:<12} {row['stand_in']}\n" for row in rows)
+
+
+def agent_named(name: str, configuration: Configuration) -> Agent:
+    """The agent of this name. Raises `BriefcaseError` when there is none."""
+    database = open_database(home() / DATABASE)
+    try:
+        grants = {known: entry.accounts for known, entry in configuration.settings.agents.items()}
+        for agent in AgentRegistry(database, clock=SystemClock(), grants=grants).agents():
+            if agent.name == name:
+                return agent
+    finally:
+        database.dispose()
+    raise BriefcaseError(f"there is no agent named {name}; add it: briefcased agents add {name}")

@@ -1,0 +1,139 @@
+"""`briefcased up`: the long-running sidecar."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from certs.authority import CertificateAuthority
+from certs.bundle import merged_bundle, write_bundle
+from certs.storage import ca_directory, ca_passphrase
+from proxy import logs
+from proxy.app import DATABASE, Parts, persistent_key, running, secret_stores
+from proxy.catalog.configuration import load_configuration
+from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.state import SidecarState, local_passphrase, write_state
+from proxy.clock import SystemClock
+from proxy.db.engine import open_database
+from proxy.errors import BriefcaseError, ConfigError
+from proxy.identity.registry import AgentRegistry
+from proxy.settings import environment, home
+
+if TYPE_CHECKING:
+    from proxy.app import Sidecar
+    from proxy.catalog.configuration import Configuration
+    from proxy.clock import Clock
+
+_log: Final = logging.getLogger("proxy.up")
+BUNDLE: Final = "ca-bundle.pem"
+STAND_IN_KEY: Final = "stand-ins.key"
+
+
+def up(config: ConfigOption = CONFIG) -> None:
+    """Run the sidecar until SIGTERM; SIGHUP or `briefcased reload` puts a changed configuration in force."""
+    configuration = load_configuration(config)
+    logging_settings = configuration.settings.logs
+    logs.configure(level=logging_settings.level.upper(), style=logging_settings.style)
+    asyncio.run(_up(config, configuration))
+
+
+async def _up(path: Path, configuration: Configuration) -> None:
+    state, clock, variables = home(), SystemClock(), environment()
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authority = await certificate_authority(configuration, state, clock)
+    database = open_database(state / DATABASE)
+    grants = {name: entry.accounts for name, entry in configuration.settings.agents.items()}
+    registry = AgentRegistry(database, clock=clock, grants=grants)
+    parts = Parts(
+        home=state,
+        label="up",
+        configuration=configuration,
+        agents=registry.agents,
+        authenticator=registry,
+        authority=authority,
+        stand_in_key=persistent_key(state / STAND_IN_KEY),
+        environment=variables,
+        clock=clock,
+        passphrase=local_passphrase(),
+        resume=True,
+    )
+    stop, changed = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
+    async with running(parts) as sidecar, asyncio.TaskGroup() as group:
+        write_bundle(state / BUNDLE, merged_bundle(authority.bundle_pem(), environment=variables))
+        _announce(sidecar, None)
+        _log.info("agents connect to %s:%d; trust bundle %s", *sidecar.proxy, state / BUNDLE)
+        _log.info("control listener on %s:%d", *sidecar.control)
+        watch = group.create_task(sidecar.watch_agents())
+        reload = group.create_task(_reload_on(changed, path, sidecar, registry))
+        await stop.wait()
+        _log.info("draining")
+        watch.cancel()
+        reload.cancel()
+    database.dispose()
+    (state / "sidecar.json").unlink(missing_ok=True)
+
+
+async def _reload_on(changed: asyncio.Event, path: Path, sidecar: Sidecar, registry: AgentRegistry) -> None:
+    while True:
+        await changed.wait()
+        changed.clear()
+        sidecar.reloads += 1
+        try:
+            configuration = load_configuration(path)
+            await sidecar.reload(configuration)
+        except ConfigError as error:
+            _log.error("the old configuration stays:\n%s", error)  # noqa: TRY400  # the text is the whole message
+            _announce(sidecar, str(error))
+        except BriefcaseError as error:
+            _log.error("%s", error)  # noqa: TRY400
+            _announce(sidecar, str(error))
+        else:
+            registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
+            write_bundle(home() / BUNDLE, merged_bundle(sidecar.bundle_pem(), environment=environment()))
+            _announce(sidecar, None)
+
+
+def _announce(sidecar: Sidecar, error: str | None) -> None:
+    write_state(
+        home(),
+        SidecarState(
+            pid=os.getpid(),
+            proxy=f"{sidecar.proxy[0]}:{sidecar.proxy[1]}",
+            control=f"{sidecar.control[0]}:{sidecar.control[1]}",
+            generation=sidecar.generation,
+            reloads=sidecar.reloads,
+            error=error,
+        ),
+    )
+
+
+async def certificate_authority(configuration: Configuration, state: Path, clock: Clock) -> CertificateAuthority:
+    """The operator's issuing CA where the configuration names one, else our own, at rest in the state directory.
+
+    Raises:
+        BriefcaseError: it cannot be read or used.
+    """
+    own = configuration.settings.certificates
+    if own.issuer_certificate is not None and own.issuer_key is not None:
+        stores = secret_stores(
+            configuration.settings.secret_stores,
+            home=state,
+            environment=environment(),
+            clock=clock,
+            passphrase=local_passphrase(),
+        )
+        key = await stores.get(own.issuer_key)
+        return CertificateAuthority.from_issuer(own.issuer_certificate.read_bytes(), key.reveal(), clock=clock)
+    directory = ca_directory(state)
+    passphrase = ca_passphrase(directory, environment=environment())
+    return CertificateAuthority.load_or_create(directory, patterns=(), passphrase=passphrase, clock=clock)

@@ -1,0 +1,26 @@
+"""One file per credential kind. The union is the registry: a new kind is its file and one line here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from proxy.credentials.basic import BasicCredential
+from proxy.credentials.body_field import BodyFieldCredential
+from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.header import HeaderCredential
+from proxy.credentials.path import PathCredential
+from proxy.credentials.query import QueryCredential
+from proxy.credentials.several import SeveralCredentials
+
+CredentialSpec = Annotated[
+    HeaderCredential
+    | BasicCredential
+    | QueryCredential
+    | PathCredential
+    | CookieCredential
+    | BodyFieldCredential
+    | SeveralCredentials,
+    Field(discriminator="kind"),
+]
+
+__all__ = ["CredentialSpec"]

@@ -1,0 +1,31 @@
+"""`kind: basic`: HTTP Basic (RFC 7617), as git over https uses it. See docs/credentials/basic.md."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Literal, override
+
+from proxy.credentials.header import with_headers
+from proxy.credentials.kind import Kind, Presented, named_in
+
+if TYPE_CHECKING:
+    from proxy.credentials.kind import Credential
+    from proxy.model import RequestHead
+
+
+class BasicCredential(Kind):
+    """User and password, each a literal with `{secret_name}` placeholders."""
+
+    kind: Literal["basic"]
+    username: str = ""
+    password: str = ""
+
+    @override
+    def secret_names(self) -> frozenset[str]:
+        return named_in(self.username, self.password)
+
+    @override
+    def present(self, credential: Credential, head: RequestHead, body: bytes | None) -> Presented:
+        pair = f"{credential.filled(self.username)}:{credential.filled(self.password)}"
+        encoded = base64.b64encode(pair.encode("latin-1")).decode("ascii")
+        return Presented(with_headers(head, {"authorization": f"Basic {encoded}"}), body)

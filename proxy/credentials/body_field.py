@@ -1,0 +1,68 @@
+"""`kind: body_field`: one field of a JSON object or a form, where an operation opts in. See docs/credentials/body_field.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, override
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+from pydantic import Field
+
+from proxy.credentials.kind import Kind, Presented, SecretName
+from proxy.errors import Denial, Refused
+
+if TYPE_CHECKING:
+    from proxy.credentials.kind import Credential
+    from proxy.model import RequestHead
+
+MAX_FORM_FIELDS = 1000
+
+
+class BodyFieldCredential(Kind):
+    """Sets one field of a JSON object (JSON pointer) or form body; an operation must name it."""
+
+    kind: Literal["body_field"]
+    format: Literal["json", "form"]
+    pointer: str = Field(description="JSON pointer (RFC 6901) such as `/token`, or the form field's name.")
+    secret: SecretName
+    needs_body: ClassVar[bool] = True
+    opt_in: ClassVar[bool] = True
+
+    @override
+    def secret_names(self) -> frozenset[str]:
+        return frozenset({self.secret})
+
+    @override
+    def present(self, credential: Credential, head: RequestHead, body: bytes | None) -> Presented:
+        if head.header("content-encoding") is not None:
+            raise Refused(_invalid("The body must not be compressed."))
+        value = credential.text(self.secret)
+        given = body or b""
+        return Presented(head, self._json(given, value) if self.format == "json" else self._form(given, value))
+
+    def _json(self, body: bytes, value: str) -> bytes:
+        try:
+            document = orjson.loads(body or b"{}")
+        except orjson.JSONDecodeError:
+            raise Refused(_invalid("The body is not JSON.")) from None
+        *way, last = [step.replace("~1", "/").replace("~0", "~") for step in self.pointer.split("/")[1:]]
+        at = document
+        for step in way:
+            at = at.get(step) if isinstance(at, dict) else None
+        if not isinstance(at, dict):
+            raise Refused(_invalid("The body has no object at the place of the credential."))
+        at[last] = value
+        encoded: bytes = orjson.dumps(document)
+        return encoded
+
+    def _form(self, body: bytes, value: str) -> bytes:
+        try:
+            pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
+        except (UnicodeDecodeError, ValueError):
+            raise Refused(_invalid("The body is not a form.")) from None
+        kept = [(name, text) for name, text in pairs if name != self.pointer]
+        return urlencode([*kept, (self.pointer, value)]).encode()
+
+
+def _invalid(detail: str) -> Denial:
+    return Denial("invalid_request", detail, by="credentials")

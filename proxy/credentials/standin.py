@@ -1,0 +1,121 @@
+"""Stand-ins: harmless values in the vendor's token shape that an agent holds instead of secrets. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import unquote
+
+import ahocorasick_rs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from proxy.model import AccountId, RequestHead
+
+ALPHABETS: Final = {
+    "base62": string.ascii_letters + string.digits,
+    "hex": "0123456789abcdef",
+    "digits": string.digits,
+    "base64url": string.ascii_letters + string.digits + "-_",
+}
+RANDOM: Final = re.compile(r"\{(base62|hex|digits|base64url):(\d{1,3})\}")
+
+
+class Shape(Protocol):
+    """How a vendor's token looks."""
+
+    @property
+    def prefix(self) -> str: ...  # noqa: D102
+    @property
+    def length(self) -> int: ...  # noqa: D102
+    @property
+    def alphabet(self) -> str: ...  # noqa: D102
+    @property
+    def template(self) -> str | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """One stand-in: for `agent`, in place of the secret `slot` of `account`."""
+
+    value: str
+    agent: str
+    account: AccountId
+    slot: str
+
+
+def make(shape: Shape, *, key: bytes, purpose: str) -> str:
+    """The stand-in for `purpose`: the same key and purpose give the same value, so it survives restarts."""
+    template = shape.template or f"{shape.prefix}{{{shape.alphabet}:{max(shape.length - len(shape.prefix), 12)}}}"
+    count = 0
+
+    def fill(found: re.Match[str]) -> str:
+        nonlocal count
+        count += 1
+        alphabet, length = ALPHABETS[found[1]], int(found[2])
+        seed = hmac.new(key, f"{purpose}#{count}".encode(), hashlib.sha256).digest()
+        stream = hashlib.shake_256(seed).digest(length * 2)
+        return "".join(alphabet[int.from_bytes(stream[2 * i : 2 * i + 2]) % len(alphabet)] for i in range(length))
+
+    return RANDOM.sub(fill, template)
+
+
+class StandIns:
+    """Every stand-in of one configuration, compiled once."""
+
+    def __init__(self, stand_ins: Iterable[StandIn]) -> None:
+        self.all: Final = tuple(stand_ins)
+        self._automaton: Final = (
+            ahocorasick_rs.AhoCorasick(
+                [stand_in.value for stand_in in self.all], matchkind=ahocorasick_rs.MatchKind.LeftmostLongest
+            )
+            if self.all
+            else None
+        )
+        self._by_place: Final = {(s.agent, s.account, s.slot): s.value for s in self.all}
+
+    def lookup(self, agent: str, account: AccountId, slot: str) -> str | None:
+        """The value that `agent` holds for this slot."""
+        return self._by_place.get((agent, account, slot))
+
+    def find(self, head: RequestHead) -> tuple[StandIn, ...]:
+        """Those that stand in the path, the query or a header; a body is never searched.
+
+        Text in a body may quote a stand-in (a chat history does); only a place where a credential can stand counts.
+        """
+        if self._automaton is None:
+            return ()
+        places = [value for _, value in head.headers]
+        places.append(head.path if head.query is None else f"{head.path}?{head.query}")
+        if "%" in places[-1]:
+            places.append(unquote(places[-1], errors="replace"))
+        if (basic := _basic(head)) is not None:
+            places.append(basic)
+        found = self._automaton.find_matches_as_indexes("\n".join(places))
+        return tuple(dict.fromkeys(self.all[index] for index, _, _ in found))
+
+    def mask(self, text: str) -> str:
+        """`text` with every stand-in replaced by its slot's name."""
+        if self._automaton is None or not self._automaton.find_matches_as_indexes(text):
+            return text
+        for stand_in in self.all:
+            text = text.replace(stand_in.value, f"{{{stand_in.slot}}}")
+        return text
+
+
+def _basic(head: RequestHead) -> str | None:
+    """What HTTP Basic carries, decoded (RFC 7617)."""
+    scheme, _, encoded = (head.header("authorization") or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode("latin-1")
+    except (binascii.Error, ValueError):
+        return None

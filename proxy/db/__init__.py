@@ -1,0 +1,1 @@
+"""State: SQLAlchemy Core on SQLite, and its migrations."""

@@ -1,0 +1,115 @@
+"""`open_database`: a SQLite file that is private, durable on commit, and at the newest migration."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.errors import BriefcaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+BUSY_TIMEOUT_MS: Final = 2_000
+START_TIMEOUT_S: Final = 10.0
+_RETRY_S: Final = 0.02
+# FULL: a commit has reached the disk when it returns. fullfsync says the same to macOS. Source: sqlite.org/pragma.html
+_PRAGMAS: Final = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA fullfsync = ON",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+def open_database(path: Path) -> Engine:
+    """The database at `path`, created (file 0600, directory 0700) and migrated where needed.
+
+    Processes that start together take turns. A transaction that is begun with the execution option
+    `immediate=True` takes the write lock at once.
+
+    Raises:
+        BriefcaseError: it cannot be opened, is no database, or was written by a newer version.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _turn(path):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            path.chmod(0o600)
+            engine = _connectable(path)
+            with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+                migrate(connection)
+    except (OSError, SQLAlchemyError, sqlite3.Error, CommandError) as error:
+        raise BriefcaseError(f"the database {path} cannot be opened ({type(error).__name__})") from error
+    return engine
+
+
+def migrate(connection: Connection, revision: str = "head") -> None:
+    """Bring the database up, or down, to `revision`, in the transaction that `connection` is in."""
+    config = Config()
+    config.set_main_option("script_location", "proxy.db:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    if revision == "head":
+        command.upgrade(config, revision)
+    else:
+        command.downgrade(config, revision)
+
+
+def _connectable(path: Path) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    assert isinstance(connection, sqlite3.Connection)
+    connection.isolation_level = None  # transactions are ours to begin: the driver would skip reads and DDL
+    for pragma in _PRAGMAS:
+        connection.execute(pragma).close()
+
+
+def _begin(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+@contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Hold the lock file beside `path`: switching to WAL and migrating must not race."""
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock_within(lock, START_TIMEOUT_S)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _lock_within(descriptor: int, timeout_s: float) -> None:
+    end_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return

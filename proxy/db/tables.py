@@ -1,0 +1,57 @@
+"""The tables, as queries name them. The migrations create them; a test holds the two against each other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
+
+metadata: Final = MetaData()
+
+chains: Final = Table(
+    "chains",
+    metadata,
+    Column("chain", Text, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("opened_at_ms", Integer, nullable=False),
+    Column("closed_at_ms", Integer, nullable=True),
+    Column("head_seq", Integer, nullable=False),
+    Column("head_hash", Text, nullable=False),
+)
+
+receipts: Final = Table(
+    "receipts",
+    metadata,
+    Column("chain", Text, ForeignKey("chains.chain"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("of", Text, nullable=True),
+    Column("at_ms", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("prev", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    PrimaryKeyConstraint("chain", "seq"),
+    # P4 at the lowest level: a second outcome of the same decision cannot be written.
+    Index("one_outcome_per_decision", "of", unique=True, sqlite_where=text("kind = 'outcome'")),
+)
+
+agents: Final = Table(
+    "agents",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("accounts", Text, nullable=False),
+    Column("created_at_ms", Integer, nullable=False),
+    Column("revoked_at_ms", Integer, nullable=True),
+)
+
+agent_tokens: Final = Table(
+    "agent_tokens",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("agent", Text, ForeignKey("agents.name"), nullable=False, index=True),
+    Column("digest", Text, nullable=False),
+    Column("created_at_ms", Integer, nullable=False),
+    Column("expires_at_ms", Integer, nullable=True),
+    Column("revoked_at_ms", Integer, nullable=True),
+)

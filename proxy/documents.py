@@ -1,0 +1,117 @@
+"""Files that people write: strict YAML, every mistake at once, each with its line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from proxy.errors import ConfigError, Finding
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+MAX_NODES: Final = 100_000
+type Place = tuple[str | int, ...]
+
+
+class Strict(BaseModel):
+    """Frozen, strict, unknown keys refused, input values never in error texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Document:
+    """One parsed file that remembers where everything stood."""
+
+    def __init__(self, file: str, text: str) -> None:
+        """Parse `text`. Raises `ConfigError` for what is not YAML, repeats a key, or uses aliases."""
+        self.file: Final = file
+        self.lines: Final[dict[Place, int]] = {}
+        self._findings: Final[list[Finding]] = []
+        self._nodes = 0
+        self.data: Final = self._parse(text)
+
+    def finding(self, place: Place, message: str) -> Finding:
+        """A mistake at `place`, with the line of the nearest thing that the file really holds."""
+        known = place
+        while known and known not in self.lines:
+            known = known[:-1]
+        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".")
+        return Finding(self.file, self.lines.get(known, 1), path or "(file)", message)
+
+    def validated[M: BaseModel](self, model: type[M]) -> M:
+        """The file as `model`. Raises `ConfigError` with every mistake."""
+        try:
+            return model.model_validate_json(orjson.dumps(self.data))
+        except ValidationError as errors:
+            findings = [self.finding(self._place(error["loc"]), error["msg"]) for error in errors.errors()]
+            raise ConfigError(findings) from None
+        except orjson.JSONEncodeError:
+            raise ConfigError([self.finding((), "keys must be text and values plain")]) from None
+
+    def _place(self, location: Place) -> Place:
+        """pydantic's location without the names of union members, which the file does not hold."""
+        place: Place = ()
+        for index, step in enumerate(location):
+            last = index == len(location) - 1
+            if (*place, step) in self.lines or last:
+                place = (*place, step)
+        return place
+
+    def _parse(self, text: str) -> object:
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+            raise ConfigError([Finding(self.file, line, "(file)", error.problem or "not YAML")]) from None
+        except (yaml.YAMLError, RecursionError):
+            raise ConfigError([Finding(self.file, 1, "(file)", "not YAML")]) from None
+        if node is None:
+            raise ConfigError([Finding(self.file, 1, "(file)", "the file is empty")])
+        data = self._plain(node, (), set())
+        if self._findings:
+            raise ConfigError(self._findings)
+        return data
+
+    def _plain(self, node: yaml.Node, place: Place, above: set[int]) -> Any:
+        self.lines.setdefault(place, node.start_mark.line + 1)
+        self._nodes += 1
+        if id(node) in above or self._nodes > MAX_NODES:
+            raise ConfigError([self.finding(place, "aliases that grow without end are refused")])
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place, above | {id(node)})
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(item, (*place, i), above | {id(node)}) for i, item in enumerate(node.value)]
+        return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-untyped-call]
+
+    def _mapping(self, node: yaml.MappingNode, place: Place, above: set[int]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is None or key == "<<":
+                self._findings.append(self.finding(place, "keys must be plain text, merging is refused"))
+                continue
+            self.lines[(*place, key)] = key_node.start_mark.line + 1
+            if key in found:
+                self._findings.append(self.finding((*place, key), "this key stands twice"))
+            found[key] = self._plain(value_node, (*place, key), above)
+        return found
+
+
+def read_document(path: Path) -> Document:
+    """Read and parse `path`. Raises `ConfigError`, also when the file cannot be read or is too large."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+        text = raw.decode()
+    except OSError as error:
+        raise ConfigError([Finding(str(path), 1, "(file)", error.strerror or "cannot be read")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Finding(str(path), 1, "(file)", "the file is not UTF-8")]) from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError([Finding(str(path), 1, "(file)", "the file is larger than 1 MiB")])
+    return Document(str(path), text)

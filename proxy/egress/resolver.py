@@ -1,0 +1,79 @@
+"""Names become addresses here and nowhere else: absolute, timed, every answer returned for vetting."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Final
+
+from proxy.errors import Denial, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from proxy.clock import Clock
+    from proxy.egress.addresses import Address
+
+MAX_ADDRESSES: Final = 32
+MAX_ENTRIES: Final = 1024
+KEEP_S: Final = 10.0
+KEEP_FAILURE_S: Final = 1.0
+
+
+class Resolver:
+    """The system's resolver, asked for absolute names, with a short memory.
+
+    `hosts` pins names to addresses, as `/etc/hosts` would; they are vetted like any other answer.
+    """
+
+    def __init__(self, *, clock: Clock, timeout_s: float, hosts: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        self._clock: Final = clock
+        self._timeout_s: Final = timeout_s
+        self._hosts: Final = {name: _parsed(addresses) for name, addresses in (hosts or {}).items()}
+        self._known: Final[dict[str, tuple[float, tuple[Address, ...]]]] = {}
+
+    async def resolve(self, host: str) -> tuple[Address, ...]:
+        """Every address of `host`, in the system's order of preference.
+
+        Raises:
+            Refused: `upstream_unreachable`, no answer, too late an answer, or more than `MAX_ADDRESSES`.
+        """
+        literal = _literal(host)
+        if literal is not None:
+            return (literal,)
+        if host in self._hosts:
+            return self._hosts[host]
+        now_s = self._clock.monotonic_s()
+        known = self._known.get(host)
+        if known is None or known[0] < now_s:
+            addresses = await self._ask(host)
+            while len(self._known) >= MAX_ENTRIES:
+                del self._known[next(iter(self._known))]
+            known = (now_s + (KEEP_S if addresses else KEEP_FAILURE_S), addresses)
+            self._known[host] = known
+        if not 0 < len(known[1]) <= MAX_ADDRESSES:
+            raise Refused(Denial("upstream_unreachable", "The provider's name could not be resolved.", by="egress"))
+        return known[1]
+
+    async def _ask(self, host: str) -> tuple[Address, ...]:
+        loop = asyncio.get_running_loop()
+        # The dot makes the name absolute: no search domain is ever appended. A single label lives in /etc/hosts only.
+        name = f"{host}." if "." in host else host
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answers = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError, UnicodeError):
+            return ()
+        return _parsed(tuple(dict.fromkeys(str(answer[4][0]) for answer in answers)))
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _parsed(addresses: tuple[str, ...]) -> tuple[Address, ...]:
+    return tuple(ipaddress.ip_address(address) for address in addresses)

@@ -1,0 +1,25 @@
+"""What may come back: heads are planned, bodies decoded and scanned, headers and trailers scrubbed (P1).
+
+Pure code. How it finds things, what it costs and what it cannot see: `docs/scrubbing.md`.
+"""
+
+from __future__ import annotations
+
+from proxy.firewall.codings import accept_encoding
+from proxy.firewall.headers import scrub_headers
+from proxy.firewall.plan import Planned, plan
+from proxy.firewall.scanner import Scanner, open_scanner
+from proxy.firewall.vocabulary import Needle, Vocabulary
+from proxy.firewall.withheld import WithheldError
+
+__all__ = [
+    "Needle",
+    "Planned",
+    "Scanner",
+    "Vocabulary",
+    "WithheldError",
+    "accept_encoding",
+    "open_scanner",
+    "plan",
+    "scrub_headers",
+]

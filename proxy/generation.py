@@ -1,0 +1,51 @@
+"""From a checked configuration to one generation: catalogue, accounts, stand-ins, limits, whole. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.canonical import HeadLimits
+from proxy.catalog.binding import bind
+from proxy.catalog.matcher import Catalog
+from proxy.credentials.standin import StandIn, StandIns, make
+from proxy.pipeline import Generation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from proxy.catalog.binding import BoundAccount
+    from proxy.catalog.configuration import Configuration
+    from proxy.model import Agent
+
+
+def build_generation(
+    number: int, configuration: Configuration, agents: Iterable[Agent], *, stand_in_key: bytes
+) -> Generation:
+    """One configuration made ready. Stand-ins depend on the key, the agent and the account alone."""
+    settings, limits = configuration.settings, configuration.settings.limits
+    accounts = bind(settings, configuration.profiles)
+    every = [account for group in accounts.values() for account in group]
+    return Generation(
+        number=number,
+        settings=settings,
+        catalog=Catalog(configuration.profiles.values()).only(settings.providers),
+        accounts=accounts,
+        stand_ins=StandIns(s for agent in agents for s in stand_ins_of(agent, every, stand_in_key=stand_in_key)),
+        head_limits=HeadLimits(
+            max_headers=limits.max_headers,
+            max_header_bytes=limits.max_header_bytes,
+            max_uri_bytes=limits.max_uri_bytes,
+        ),
+        allow_private={target.host: target.addresses for target in settings.egress.allow_private},
+    )
+
+
+def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key: bytes) -> Iterator[StandIn]:
+    """One stand-in for every secret of every account that `agent` may use."""
+    for account in accounts:
+        if not agent.may_use(account.id):
+            continue
+        for slot in account.account.secrets:
+            shape = account.profile.secrets[slot].stand_in
+            value = make(shape, key=stand_in_key, purpose=f"{agent.name}:{account.id}:{slot}")
+            yield StandIn(value, agent.name, account.id, slot)

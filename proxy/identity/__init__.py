@@ -1,0 +1,1 @@
+"""Who is calling: agents and their tokens."""

@@ -1,0 +1,130 @@
+"""Judges `Proxy-Authorization`: which agent is this, or a refusal."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.errors import Denial
+from proxy.identity import store
+from proxy.identity.throttle import Throttle
+from proxy.identity.tokens import digest_of, token_in
+from proxy.model import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Engine
+
+    from proxy.clock import Clock
+
+FRESH_S: Final = 2.0
+"""How long a revoked token can still be believed."""
+
+
+class Authenticator(Protocol):
+    """Says who is calling."""
+
+    def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
+        """The agent, or `proxy_auth_required` or `proxy_auth_throttled`. `source` is the peer's address."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    digest: str
+    agent: Agent
+    expires_at_ms: int | None
+
+
+def _required() -> Denial:
+    return Denial("proxy_auth_required", "No valid agent token was sent.", by="front")
+
+
+def _judge(
+    known: Mapping[str, _Known], throttle: Throttle, header: str | None, source: str, *, now_s: float, now_ms: int
+) -> Agent | Denial:
+    """The decision. A token is compared in constant time; a missing one is no failure."""
+    if header is None:
+        return _required()
+    if (wait_s := throttle.wait_s(source, now_s)) > 0:
+        return Denial(
+            "proxy_auth_throttled", "Too many wrong tokens from this address.", by="front", retry_after_s=wait_s
+        )
+    presented = token_in(header)
+    if presented is not None:
+        token, token_id = presented
+        entry = known.get(token_id)
+        expected = entry.digest if entry is not None else digest_of("")
+        matches = hmac.compare_digest(digest_of(token), expected)
+        if matches and entry is not None and (entry.expires_at_ms is None or now_ms < entry.expires_at_ms):
+            return entry.agent
+    throttle.failed(source, now_s)
+    return _required()
+
+
+class StaticRegistry:
+    """Agents that are known beforehand, by the digest of their token; for one run."""
+
+    def __init__(self, agents: Mapping[str, Agent], clock: Clock) -> None:
+        self._known: Final = {agent.token_id: _Known(digest, agent, None) for digest, agent in agents.items()}
+        self._throttle: Final = Throttle()
+        self._clock: Final = clock
+
+    def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
+        """See `Authenticator`."""
+        clock = self._clock
+        return _judge(
+            self._known, self._throttle, proxy_authorization, source, now_s=clock.monotonic_s(), now_ms=clock.wall_ms()
+        )
+
+
+class AgentRegistry:
+    """Agents of the database, read again every two seconds at most.
+
+    `grants` from the configuration replace what the database says an agent may use.
+    """
+
+    def __init__(self, database: Engine, *, clock: Clock, grants: Mapping[str, tuple[str, ...]]) -> None:
+        self._database: Final = database
+        self._clock: Final = clock
+        self._grants = grants
+        self._throttle: Final = Throttle()
+        self._known: dict[str, _Known] = {}
+        self._read_s = float("-inf")
+
+    def regrant(self, grants: Mapping[str, tuple[str, ...]]) -> None:
+        """Another configuration is in force."""
+        self._grants = grants
+        self._read_s = float("-inf")
+
+    def agents(self) -> tuple[Agent, ...]:
+        """Every agent that is not revoked, by name."""
+        return tuple(
+            Agent(row.name, self._grants.get(row.name, row.accounts), "-")
+            for row in store.list_agents(self._database)
+            if row.revoked_at_ms is None
+        )
+
+    def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
+        """See `Authenticator`. When the database cannot be read, nobody is believed (P5)."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._read_s > FRESH_S:
+            try:
+                self._known = {
+                    token.token_id: _Known(
+                        token.digest,
+                        Agent(token.agent, self._grants.get(token.agent, token.accounts), token.token_id),
+                        token.expires_at_ms,
+                    )
+                    for token in store.valid_tokens(self._database)
+                }
+            except SQLAlchemyError:
+                return Denial("policy_unavailable", "The agents cannot be read.", by="front")
+            self._read_s = now_s
+        return _judge(
+            self._known, self._throttle, proxy_authorization, source, now_s=now_s, now_ms=self._clock.wall_ms()
+        )

@@ -1,0 +1,102 @@
+"""Agents and their tokens in the database."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+from sqlalchemy import insert, select, update
+
+from proxy.db.tables import agent_tokens, agents
+from proxy.errors import BriefcaseError
+from proxy.identity.tokens import new_token
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from proxy.clock import Clock
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """One agent, and how many of its tokens are valid."""
+
+    name: str
+    accounts: tuple[str, ...]
+    created_at_ms: int
+    revoked_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """One token that is valid; `digest` is SHA-256 in hexadecimal."""
+
+    token_id: str
+    agent: str
+    digest: str
+    accounts: tuple[str, ...]
+    expires_at_ms: int | None
+
+
+def add_agent(
+    database: Engine, name: str, accounts: tuple[str, ...], *, clock: Clock, expires_at_ms: int | None = None
+) -> str:
+    """Add an agent, or give one that exists a further token; returns the token, which is not kept.
+
+    Raises:
+        BriefcaseError: a bad name.
+    """
+    if not NAME.fullmatch(name):
+        raise BriefcaseError("an agent's name is lower-case letters, digits, - and _, and starts with a letter")
+    token_id, token, digest = new_token()
+    now_ms = clock.wall_ms()
+    with database.begin() as connection:
+        known = connection.execute(select(agents.c.revoked_at_ms).where(agents.c.name == name)).first()
+        if known is None:
+            described = orjson.dumps(accounts).decode()
+            connection.execute(insert(agents).values(name=name, accounts=described, created_at_ms=now_ms))
+        else:
+            changed: dict[str, object] = {"revoked_at_ms": None}
+            if accounts:
+                changed["accounts"] = orjson.dumps(accounts).decode()
+            connection.execute(update(agents).where(agents.c.name == name).values(changed))
+        connection.execute(
+            insert(agent_tokens).values(
+                token_id=token_id, agent=name, digest=digest, created_at_ms=now_ms, expires_at_ms=expires_at_ms
+            )
+        )
+    return token
+
+
+def list_agents(database: Engine) -> list[AgentRow]:
+    """Every agent there ever was, by name."""
+    with database.connect() as connection:
+        rows = connection.execute(select(agents).order_by(agents.c.name)).all()
+    return [AgentRow(r.name, tuple(orjson.loads(r.accounts)), r.created_at_ms, r.revoked_at_ms) for r in rows]
+
+
+def valid_tokens(database: Engine) -> list[TokenRow]:
+    """Every token that is not revoked, of agents that are not; the caller looks at the expiry."""
+    query = (
+        select(agent_tokens, agents.c.accounts)
+        .join(agents, agents.c.name == agent_tokens.c.agent)
+        .where(agent_tokens.c.revoked_at_ms.is_(None), agents.c.revoked_at_ms.is_(None))
+    )
+    with database.connect() as connection:
+        rows = connection.execute(query).all()
+    return [TokenRow(r.token_id, r.agent, r.digest, tuple(orjson.loads(r.accounts)), r.expires_at_ms) for r in rows]
+
+
+def revoke_agent(database: Engine, name: str, *, clock: Clock) -> bool:
+    """Revoke an agent with all its tokens; False when there is none, or it was revoked before."""
+    now_ms = clock.wall_ms()
+    with database.begin() as connection:
+        open_ = agents.c.revoked_at_ms.is_(None)
+        done = connection.execute(update(agents).where(agents.c.name == name, open_).values(revoked_at_ms=now_ms))
+        theirs = (agent_tokens.c.agent == name) & agent_tokens.c.revoked_at_ms.is_(None)
+        connection.execute(update(agent_tokens).where(theirs).values(revoked_at_ms=now_ms))
+    return done.rowcount > 0

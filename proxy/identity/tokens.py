@@ -1,0 +1,57 @@
+"""Agent tokens: `bca_<id>_<random>`, hashed at rest. Pure but for the random source."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+import string
+from typing import Final
+
+ALPHABET: Final = string.ascii_letters + string.digits
+ID_LENGTH: Final = 12
+RANDOM_BYTES: Final = 32
+TOKEN: Final = re.compile(r"bca_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
+"""256 random bits need no slow hash: there is nothing to guess (NIST SP 800-63B, section 5.1.2.2)."""
+MAX_HEADER_CHARACTERS: Final = 1024
+
+
+def new_token() -> tuple[str, str, str]:
+    """A token's public id, the token, and the digest that is stored."""
+    token_id = "".join(secrets.choice(ALPHABET) for _ in range(ID_LENGTH))
+    token = f"bca_{token_id}_{secrets.token_urlsafe(RANDOM_BYTES)}"
+    return token_id, token, digest_of(token)
+
+
+def digest_of(token: str) -> str:
+    """SHA-256, hexadecimal."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def token_in(proxy_authorization: str) -> tuple[str, str] | None:
+    """The token that a `Proxy-Authorization` header carries, with its public id; None when it carries none.
+
+    Bearer carries it as it is; Basic (RFC 7617) as user or as password, since clients differ in which they need.
+    """
+    if len(proxy_authorization) > MAX_HEADER_CHARACTERS:
+        return None
+    scheme, _, rest = proxy_authorization.partition(" ")
+    for candidate in _candidates(scheme.lower(), rest.strip()):
+        found = TOKEN.fullmatch(candidate)
+        if found is not None:
+            return candidate, found[1]
+    return None
+
+
+def _candidates(scheme: str, rest: str) -> tuple[str, ...]:
+    if scheme == "bearer":
+        return (rest,)
+    if scheme != "basic":
+        return ()
+    try:
+        user, _, password = base64.b64decode(rest, validate=True).decode("ascii").partition(":")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return ()
+    return (password, user)

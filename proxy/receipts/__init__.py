@@ -1,0 +1,1 @@
+"""What happened: receipts, chained by hash, written durably before anything leaves."""
