@@ -81,6 +81,11 @@ def not_after_ms(cert: x509.Certificate) -> int:
     return int(cert.not_valid_after_utc.timestamp()) * 1000
 
 
+def moment(at_ms: int) -> datetime:
+    """A time as certificates write it: whole seconds, cut off (RFC 5280, section 4.1.2.5)."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC)
+
+
 def new_key() -> ec.EllipticCurvePrivateKey:
     """A fresh P-256 key."""
     return ec.generate_private_key(ec.SECP256R1())
@@ -139,8 +144,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.fromtimestamp(span.not_before_ms // 1000, UTC))
-        .not_valid_after(datetime.fromtimestamp(span.not_after_ms // 1000, UTC))
+        .not_valid_before(moment(span.not_before_ms))
+        .not_valid_after(moment(span.not_after_ms))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 

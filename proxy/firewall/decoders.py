@@ -103,13 +103,11 @@ class Brotli:
 
     def pour(self, data: bytes) -> Iterator[bytes]:
         """See `Codec`."""
-        while True:
-            piece = self._stream.process(data, output_buffer_limit=STEP_BYTES)
+        piece = self._stream.process(data, output_buffer_limit=STEP_BYTES)
+        # The library may keep output although it says that it takes more input: only an empty piece is the end.
+        while piece or not self._stream.can_accept_more_data():
             yield piece
-            data = b""
-            # A full piece may leave output behind even where the library would take more input.
-            if len(piece) < STEP_BYTES and self._stream.can_accept_more_data():
-                return
+            piece = self._stream.process(b"", output_buffer_limit=STEP_BYTES)
 
 
 class Zstd:

@@ -10,7 +10,7 @@ import brotli
 import pytest
 import zstandard
 
-from proxy.firewall.decoders import CODECS, FREE_BYTES, Decoder
+from proxy.firewall.decoders import CODECS, FREE_BYTES, STEP_BYTES, Decoder
 from proxy.firewall.withheld import WithheldError
 
 TEXT = b"".join(b"event: %d\ndata: {}\n\n" % n for n in range(500))
@@ -119,6 +119,15 @@ def test_what_was_flushed_leaves_at_once(coding, write, flush):
     for number in range(20):
         event = b"data: %d\n\n" % number
         assert decoder.feed(write(event) + flush()) == event
+
+
+@pytest.mark.parametrize("size", [STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 2 * STEP_BYTES + 1, 1_000_000])
+@pytest.mark.parametrize("coding", CODECS)
+def test_nothing_of_a_large_flush_stays_behind(coding, size):
+    for text in (bytes(size), (b"%d," * 3 % (1, 2, 3)) * (size // 6)):
+        decoder = Decoder(CODECS[coding]())
+        write, flush = next((write, flush) for name, write, flush in streams() if name == coding)
+        assert decoder.feed(write(text) + flush()) == text
 
 
 def zeros(encode_piece, finish, mib: int) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import pytest
+import zstandard
 
 from proxy.errors import Denial
 from proxy.firewall import Needle, Planned, Vocabulary, WithheldError, plan, scrub_headers
@@ -193,6 +195,20 @@ def test_p1_after_a_fault_nothing_more_leaves():
     for data in (gzip.compress(b"x"), b""):
         with pytest.raises(WithheldError):
             body.feed(data)
+
+
+def test_p1_after_a_bomb_nothing_more_leaves_although_it_could_be_read():
+    body = planned(response(("content-encoding", "zstd"))).filter
+    assert body is not None
+    stream = zstandard.ZstdCompressor().compressobj()
+    bomb, rest = (
+        stream.compress(text) + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        for text in (bytes(1_100_000), os.urandom(100_000))
+    )
+    with pytest.raises(WithheldError):
+        body.feed(bomb)
+    with pytest.raises(WithheldError):
+        body.feed(rest)
 
 
 def test_p1_a_cut_encoded_body_does_not_end_well():

@@ -84,6 +84,14 @@ def test_a_long_prefix_waits_from_its_first_byte(variant, data):
     assert VOCABULARY.held_from(text) == len(text) - size
 
 
+@pytest.mark.parametrize("size", range(8, 13))
+def test_p1_short_values_are_found_at_every_split(size):
+    value = b"Qx7-Zp9_Lm2+"[:size]
+    vocabulary = Vocabulary([Needle(value, b"-")])
+    for at in range(size + 1):
+        assert run(vocabulary, [b"<" + value[:at], value[at:] + b">"]) == (b"<->", 1)
+
+
 @pytest.mark.parametrize(
     "event", [b"data: {}\n\n", b'data: {"delta":"tok_"}\n\n', b'{"a":"' + SECRET[:-1] + b'"}', b"event: ping\r\n\r\n"]
 )
