@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from addons.flows import exchange_of, handler_of
+from proxy.errors import Denial
 from proxy.exchange import EXCHANGE_KEY, Outcome
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from addons.flows import Handler
     from proxy.exchange import Exchange
     from proxy.pipeline import Pipeline
+
+
+CUT_SHORT: Final = Denial("malformed_request", "The request ended before it was complete.", by="engine")
 
 
 class Ledger:
@@ -26,11 +30,13 @@ class Ledger:
         if flow.websocket is None and EXCHANGE_KEY in flow.metadata:
             self._end(flow, self._after_answer(exchange_of(flow)))
 
-    def error(self, flow: HTTPFlow) -> None:
-        """mitmproxy's hook: one side went away, or we cut."""
+    async def error(self, flow: HTTPFlow) -> None:
+        """mitmproxy's hook: one side went away, the engine refused, or we cut."""
         if EXCHANGE_KEY not in flow.metadata:
             return
         exchange = exchange_of(flow)
+        if not exchange.decided and not exchange.deciding:  # it ended while its body was held: that is its decision
+            await self._pipeline.refuse(exchange, exchange.denial or CUT_SHORT)
         if exchange.denial is not None:
             outcome = self._after_answer(exchange)
         elif exchange.fault is not None:
@@ -45,9 +51,11 @@ class Ledger:
         """mitmproxy's hook."""
         self._end(flow, Outcome.COMPLETED)
 
-    def connection_ended(self, handler: Handler) -> None:
+    async def connection_ended(self, handler: Handler) -> None:
         """Our own hook: what is still open on a connection that is gone was aborted with it."""
         for exchange in list(handler.open_exchanges):
+            if not exchange.decided and not exchange.deciding:
+                await self._pipeline.refuse(exchange, exchange.denial or CUT_SHORT)
             self._pipeline.on_end(exchange, Outcome.CLIENT_ABORTED)
         handler.open_exchanges.clear()
 

@@ -145,6 +145,7 @@ class Exchange:
         id: of the decision receipt; also the `Briefcased-Receipt` header.
         decided: the decision receipt is durable.
         allowed: the decision was yes; an outcome receipt is owed.
+        deciding: the pipeline is at work on it and will write its receipt.
         ended: `on_end` ran.
         client_gone: the agent went away while we were deciding; `on_client_gone` is told so.
     """
@@ -161,6 +162,7 @@ class Exchange:
     credential: str | None = None
     denial: Denial | None = None
     forward: Forward | None = None
+    deciding: bool = False
     decided: bool = False
     allowed: bool = False
     ended: bool = False

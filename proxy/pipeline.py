@@ -1,7 +1,7 @@
 """READ THIS FIRST: the way of one request, on one screen.
 
-    match -> identify -> validate -> authorize -> mint -> record intent -> present
-          -> (stream both ways, scrubbed) -> record outcome
+    match -> identify -> validate -> authorize -> mint -> present -> record intent
+          -> (dial, stream both ways, scrubbed) -> record outcome
 
 `decide()` is pure: the simulator, the tests and the live path call the same function. `Pipeline` adds what has an
 effect, in that order and nowhere else, and answers the calls of a lane (see `proxy/exchange.py`).
@@ -10,7 +10,6 @@ effect, in that order and nowhere else, and answers the calls of a lane (see `pr
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import HeadLimits, canonical_head, set_query
@@ -212,7 +211,15 @@ class Pipeline:
 
     async def on_head(self, exchange: Exchange, raw: RawHead, *, sni: str | None) -> Denial | Hold | Forward:
         """The request head is complete: refuse, ask for the body, or forward."""
-        generation = self.generation
+        exchange.deciding = True
+        try:
+            return await self._on_head(self.generation, exchange, raw, sni)
+        finally:
+            exchange.deciding = False
+
+    async def _on_head(
+        self, generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None
+    ) -> Denial | Hold | Forward:
         exchange.generation = generation.number
         if self.draining:
             return await self.refuse(exchange, _draining())
@@ -241,28 +248,35 @@ class Pipeline:
     async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Forward:
         """The whole body, where `on_head` asked to hold it."""
         generation, decision = self._pending.pop(exchange.id)
-        return await self._admit(generation, exchange, decision, body)
+        exchange.deciding = True
+        try:
+            return await self._admit(generation, exchange, decision, body)
+        finally:
+            exchange.deciding = False
 
     async def _admit(
         self, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
     ) -> Denial | Forward:
-        """mint -> record intent -> present. Nothing is resolved or dialled before the receipt is durable (P3)."""
-        head, present = decision.head, None
+        """mint -> present -> record intent. Nothing is resolved or dialled before the receipt is durable (P3).
+
+        `present` is pure and may still refuse, so it comes first: its refusal is then the decision.
+        """
+        head = decision.head
         try:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
                 account, exchange.credential = decision.account, name
                 minted = await self._broker.mint(account.id, spec, account.account.secrets)
-                present = partial(spec.present, minted)
+                presented = spec.present(minted, head, body)
+                head, body = presented.head, presented.body
             await self._receipts.record_decision({**self._fields(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
-        if present is not None:
-            presented = present(head, body)
-            head, body = presented.head, presented.body
         exchange.decided = exchange.allowed = True
         exchange.forward = self._forward(generation, exchange, decision, head, body)
         self.tally.decisions["allow"] += 1
+        if exchange.ended:  # the agent left while this was being decided; nothing will be sent
+            self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
         return exchange.forward
 
     def _forward(
@@ -307,10 +321,10 @@ class Pipeline:
 
     def on_response_head(self, exchange: Exchange, head: ResponseHead) -> Denial | Relay:
         """The upstream's head: refused, or to be relayed through the scanner."""
-        assert exchange.head is not None
+        assert exchange.forward is not None
         exchange.status = head.status
         vocabulary = self._broker.vocabulary(exchange.tunnel.agent.name)
-        planned = plan(head, exchange.head, vocabulary)
+        planned = plan(head, exchange.forward.head, vocabulary)  # what was asked for, not what the agent asked for
         if isinstance(planned, Denial):
             return planned
         exchange.redactions += planned.hits
@@ -355,8 +369,10 @@ class Pipeline:
         exchange.ended = True
         if exchange.filter is not None:
             exchange.redactions += exchange.filter.hits
-        if not exchange.allowed:
-            return
+        if exchange.allowed:
+            self._record_outcome(exchange, outcome)
+
+    def _record_outcome(self, exchange: Exchange, outcome: Outcome) -> None:
         self.tally.outcomes[outcome.value] += 1
         self.tally.redactions += exchange.redactions
         self.tally.request_bytes += exchange.request_bytes

@@ -53,11 +53,18 @@ def open_database(path: Path) -> Engine:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             path.chmod(0o600)
             engine = _connectable(path)
-            with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+            with writing(engine) as connection:
                 migrate(connection)
     except (OSError, SQLAlchemyError, sqlite3.Error, CommandError) as error:
         raise BriefcaseError(f"the database {path} cannot be opened ({type(error).__name__})") from error
     return engine
+
+
+@contextmanager
+def writing(database: Engine) -> Iterator[Connection]:
+    """A transaction that holds the write lock from its begin: what was read in it is still true when it writes."""
+    with database.connect().execution_options(immediate=True) as connection, connection.begin():
+        yield connection
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:

@@ -23,7 +23,7 @@ from mitmproxy.utils import asyncio_utils
 from proxy.engine.failure import PREFIX
 from proxy.engine.layers import SidecarHttp1Server, dial_of
 from proxy.engine.master import HookFailedError
-from proxy.engine.stream import AbortClient, WatchResponse
+from proxy.engine.stream import AbortClient, PauseAgent, WatchResponse
 from proxy.errors import Refused
 from proxy.exchange import EXCHANGE_KEY
 
@@ -93,6 +93,9 @@ class SidecarHandler(server.LiveConnectionHandler):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._watches: Final[dict[str, asyncio.TimerHandle]] = {}
         self._holds = 0
+        self._ended = False
+        self._paused_by: Final[set[object]] = set()
+        self._resumed: Final = asyncio.Event()
         self._last_activity_s = time.monotonic()
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -127,7 +130,8 @@ class SidecarHandler(server.LiveConnectionHandler):
             await asyncio.wait(handlers)
         if not self._writer.transport.is_closing():
             self._writer.close()
-        self._addons.connection_ended(self)
+        self._ended = True
+        await self._addons.connection_ended(self)
 
     @property
     def idle(self) -> bool:
@@ -197,8 +201,10 @@ class SidecarHandler(server.LiveConnectionHandler):
     # -- events and commands -------------------------------------------------------------------------------------
 
     async def server_event(self, event: events.Event) -> None:
-        """mitmproxy's entry for events; ours does not wait."""
+        """mitmproxy's entry for events; it reads on when this returns, so an agent that is ahead of us waits here."""
         self.dispatch(event)
+        if self._paused_by and isinstance(event, events.DataReceived) and event.connection is self.client:
+            await self._resumed.wait()
 
     def dispatch(self, event: events.Event) -> None:
         """Feed `event` and everything it causes through the layers; write each socket once at the end."""
@@ -238,6 +244,9 @@ class SidecarHandler(server.LiveConnectionHandler):
             self._watch_response(command)
         elif isinstance(command, commands.RequestWakeup):
             self.wakeup_timer.add(asyncio_utils.create_task(self.wakeup(command), name="wakeup", keep_ref=False))
+        elif isinstance(command, PauseAgent):
+            (self._paused_by.add if command.paused else self._paused_by.discard)(command.stream)
+            (self._resumed.clear if self._paused_by else self._resumed.set)()
         elif isinstance(command, AbortClient):
             out.pop(self.client, None)
             self.abort()
@@ -296,7 +305,7 @@ class SidecarHandler(server.LiveConnectionHandler):
             return
         finally:
             self._holds -= 1
-        if hook.blocking:
+        if hook.blocking and not self._ended:
             self.dispatch(events.HookCompleted(hook))
 
     async def handle_hook(self, hook: Hook) -> None:

@@ -35,7 +35,7 @@ class HookFailedError(Exception):
 class ConnectionWatcher(Protocol):
     """An addon that is told when an agent's connection has ended."""
 
-    def connection_ended(self, handler: SidecarHandler) -> None:
+    async def connection_ended(self, handler: SidecarHandler) -> None:
         """Every exchange still open on `handler` must be ended now."""
         ...
 
@@ -121,11 +121,13 @@ class StrictAddons(addonmanager.AddonManager):
         elif (waiting := self.fire(event)) is not None:
             await waiting
 
-    def connection_ended(self, handler: SidecarHandler) -> None:
+    async def connection_ended(self, handler: SidecarHandler) -> None:
         """Tell every watching addon; a failure is logged, the connection is gone anyway."""
         for watch in self.handlers("connection_ended"):
             try:
-                watch(handler)
+                told = watch(handler)
+                if inspect.isawaitable(told):
+                    await told
             except Exception as error:  # noqa: BLE001  # the guard: the others must still hear of it
                 _log.error("closing the books of a connection failed: %s", type(error).__name__)  # noqa: TRY400
 

@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 
     type Steps[T] = Generator[commands.Command, object, T]
 
-MAX_HELD_BYTES: Final = 1024 * 1024
-"""What an agent may push while its request is being decided."""
+MAX_HELD_BYTES: Final = 256 * 1024
+"""What an agent may push while its request is being decided or dialled, before we stop reading."""
 MAX_CHALLENGE_BYTES: Final = 64 * 1024
 LINGER_S: Final = 2.0
 """How long an early answer may be read before the connection closes under a client that still uploads."""
@@ -94,8 +94,16 @@ class SidecarClientGoneHook(StartHook):
     blocking = False
 
 
-class AbortClient(commands.ConnectionCommand):
+class AbortClient(commands.Command):
     """Reset the agent's connection: whatever was begun must not look finished."""
+
+
+class PauseAgent(commands.Command):
+    """Read no more from the agent until this stream goes on (`paused` False)."""
+
+    def __init__(self, stream: object, *, paused: bool) -> None:
+        self.stream: Final = stream
+        self.paused: Final = paused
 
 
 class WatchResponse(commands.ConnectionCommand):
@@ -121,6 +129,7 @@ class SidecarStream(HttpStream):
     """See the module."""
 
     bodyless = False
+    holding = False
     held_bytes = 0
     sent_bytes = 0
     answered = False
@@ -131,16 +140,18 @@ class SidecarStream(HttpStream):
     # -- entry ---------------------------------------------------------------------------------------------------
 
     def handle_event(self, event: events.Event) -> Steps[None]:
-        """Bound what arrives while a hook decides, and tell when the agent is gone."""
-        if self._paused:
-            if isinstance(event, RequestData):
-                self.held_bytes += len(event.data)
-                if self.held_bytes > MAX_HELD_BYTES:
-                    yield AbortClient(self.context.client)
-                    return
-            elif isinstance(event, RequestProtocolError) and hasattr(self, "flow"):
-                yield SidecarClientGoneHook(self.flow)
+        """Bound what arrives while we decide or dial, and tell when the agent is gone."""
+        if self._paused and isinstance(event, RequestData):
+            self.held_bytes += len(event.data)
+            if self.held_bytes > MAX_HELD_BYTES and not self.holding:
+                self.holding = True
+                yield PauseAgent(self, paused=True)
+        elif self._paused and isinstance(event, RequestProtocolError) and hasattr(self, "flow"):
+            yield SidecarClientGoneHook(self.flow)
         yield from super().handle_event(event)
+        if self.holding and not self._paused:
+            self.holding, self.held_bytes = False, 0
+            yield PauseAgent(self, paused=False)
 
     def _handle_event(self, event: events.Event) -> Steps[None]:
         if isinstance(event, events.Wakeup):  # the end of the linger after an early answer
@@ -303,6 +314,8 @@ class SidecarStream(HttpStream):
 
     def state_stream_response_body(self, event: HttpEvent) -> Steps[None]:
         """As mitmproxy, but the agent's connection is reset when the firewall says so."""
+        if isinstance(event, ResponseData) and not event.data:
+            return  # an empty DATA frame is no end: HTTP/2 allows it anywhere
         generator = super().state_stream_response_body(event)
         for command in generator:
             if self._faulted():
@@ -461,5 +474,5 @@ class SidecarStream(HttpStream):
         if self.flow.request.is_http2:
             yield SendHttp(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL), self.context.client)
         else:
-            yield AbortClient(self.context.client)
+            yield AbortClient()
         yield DropStream(self.stream_id)

@@ -82,6 +82,7 @@ def _without(characters: str) -> str:
 
 
 URL_KEPT: Final = (
+    ALPHANUMERIC,  # careful writers: everything that is not a letter or digit
     ALPHANUMERIC + "-._~",  # RFC 3986 unreserved: most libraries
     ALPHANUMERIC + "-._~/",  # a path: Python's quote()
     ALPHANUMERIC + "-_.!~*'()",  # ECMAScript encodeURIComponent

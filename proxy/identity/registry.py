@@ -50,10 +50,6 @@ def _judge(
     """The decision. A token is compared in constant time; a missing one is no failure."""
     if header is None:
         return _required()
-    if (wait_s := throttle.wait_s(source, now_s)) > 0:
-        return Denial(
-            "proxy_auth_throttled", "Too many wrong tokens from this address.", by="front", retry_after_s=wait_s
-        )
     presented = token_in(header)
     if presented is not None:
         token, token_id = presented
@@ -62,6 +58,11 @@ def _judge(
         matches = hmac.compare_digest(digest_of(token), expected)
         if matches and entry is not None and (entry.expires_at_ms is None or now_ms < entry.expires_at_ms):
             return entry.agent
+    # A right token passes always, or one agent could lock out every other on its machine.
+    if (wait_s := throttle.wait_s(source, now_s)) > 0:
+        return Denial(
+            "proxy_auth_throttled", "Too many wrong tokens from this address.", by="front", retry_after_s=wait_s
+        )
     throttle.failed(source, now_s)
     return _required()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from sqlalchemy import insert, select, update
 
+from proxy.db.engine import writing
 from proxy.db.tables import agent_tokens, agents
 from proxy.errors import BriefcaseError
 from proxy.identity.tokens import new_token
@@ -54,14 +55,14 @@ def add_agent(
         raise BriefcaseError("an agent's name is lower-case letters, digits, - and _, and starts with a letter")
     token_id, token, digest = new_token()
     now_ms = clock.wall_ms()
-    with database.begin() as connection:
+    with writing(database) as connection:
         known = connection.execute(select(agents.c.revoked_at_ms).where(agents.c.name == name)).first()
         if known is None:
             described = orjson.dumps(accounts).decode()
             connection.execute(insert(agents).values(name=name, accounts=described, created_at_ms=now_ms))
         else:
             changed: dict[str, object] = {"revoked_at_ms": None}
-            if accounts:
+            if accounts or known.revoked_at_ms is not None:  # whoever was revoked starts afresh
                 changed["accounts"] = orjson.dumps(accounts).decode()
             connection.execute(update(agents).where(agents.c.name == name).values(changed))
         connection.execute(
@@ -94,7 +95,7 @@ def valid_tokens(database: Engine) -> list[TokenRow]:
 def revoke_agent(database: Engine, name: str, *, clock: Clock) -> bool:
     """Revoke an agent with all its tokens; False when there is none, or it was revoked before."""
     now_ms = clock.wall_ms()
-    with database.begin() as connection:
+    with writing(database) as connection:
         open_ = agents.c.revoked_at_ms.is_(None)
         done = connection.execute(update(agents).where(agents.c.name == name, open_).values(revoked_at_ms=now_ms))
         theirs = (agent_tokens.c.agent == name) & agent_tokens.c.revoked_at_ms.is_(None)

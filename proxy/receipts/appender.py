@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import insert, select, update
 
+from proxy.db.engine import writing
 from proxy.db.tables import chains, receipts
 from proxy.receipts.record import GENESIS, link
 
@@ -37,7 +38,7 @@ class Appender:
     @classmethod
     def create(cls, database: Engine, chain: str, label: str, clock: Clock) -> Appender:
         """A new chain. Raises `SQLAlchemyError`."""
-        with database.begin() as connection:
+        with writing(database) as connection:
             connection.execute(
                 insert(chains).values(
                     chain=chain, label=label, opened_at_ms=clock.wall_ms(), head_seq=-1, head_hash=GENESIS
@@ -48,10 +49,16 @@ class Appender:
     @classmethod
     def at_end_of(cls, database: Engine, chain: str, clock: Clock) -> Appender:
         """An existing chain, opened again. Raises `SQLAlchemyError`."""
-        with database.begin() as connection:
+        with writing(database) as connection:
             row = connection.execute(select(chains).where(chains.c.chain == chain)).one()
             connection.execute(update(chains).where(chains.c.chain == chain).values(closed_at_ms=None))
         return cls(database, chain, clock, seq=row.head_seq, hash_=row.head_hash)
+
+    def resynchronise(self, connection: Connection) -> None:
+        """Go on from what the database says; a commit may have landed although its answer was an error."""
+        row = connection.execute(select(chains).where(chains.c.chain == self.chain)).one()
+        connection.rollback()
+        self._seq, self._hash = row.head_seq, row.head_hash
 
     def append(self, entries: Sequence[Entry], connection: Connection | None = None) -> None:
         """Write `entries` durably, all or none. Raises `SQLAlchemyError` or `ValueError`; nothing has changed then."""
@@ -67,13 +74,13 @@ class Appender:
             with connection.begin():
                 connection.exec_driver_sql(_INSERT, rows)
         else:
-            with self._database.connect().execution_options(immediate=True) as own, own.begin():
+            with writing(self._database) as own:
                 own.exec_driver_sql(_INSERT, rows)
         self._seq, self._hash = seq, prev
 
     def close(self) -> None:
         """Mark the chain as ended. Raises `SQLAlchemyError`."""
-        with self._database.begin() as connection:
+        with writing(self._database) as connection:
             ended = update(chains).where(chains.c.chain == self.chain).values(closed_at_ms=self._clock.wall_ms())
             connection.execute(ended)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -65,7 +65,7 @@ def _body_problems(place: str, record: Record) -> Iterator[str]:
     if hashlib.sha256(record.body.encode()).hexdigest() != record.hash:
         yield f"{place}: the record was changed"
         return
-    body = orjson.loads(record.body)
+    body = _fields(record)
     columns = {
         "chain": record.chain, "seq": record.seq, "id": record.id, "kind": record.kind, "prev": record.prev,
         "at_ms": record.at_ms,
@@ -74,10 +74,19 @@ def _body_problems(place: str, record: Record) -> Iterator[str]:
         yield f"{place}: the columns differ from the record"
 
 
+def _fields(record: Record) -> dict[str, Any]:
+    """What the body says; nothing when it is not an object any more."""
+    try:
+        fields = orjson.loads(record.body)
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
 def _note(record: Record, books: Books) -> None:
     if record.kind == "decision":
         books.decided.add(record.id)
-        if orjson.loads(record.body).get("decision") == "allow":
+        if _fields(record).get("decision") == "allow":
             books.allowed[record.id] = record.chain
     elif record.kind == "outcome" and record.of is not None:
         books.outcomes.add(record.of)

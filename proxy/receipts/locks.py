@@ -19,9 +19,10 @@ class ChainLock:
         self._descriptor: Final = descriptor
         self._path: Final = path
 
-    def release(self) -> None:
-        """Let go, and remove the file."""
-        self._path.unlink(missing_ok=True)
+    def release(self, *, remove: bool = True) -> None:
+        """Let go; with `remove` the file goes too, while nobody else can hold it."""
+        if remove:
+            self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
 
@@ -30,13 +31,16 @@ def try_lock(home: Path, chain: str) -> ChainLock | None:
     folder = home / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{chain}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return ChainLock(descriptor, path)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        if _is_still(descriptor, path):
+            return ChainLock(descriptor, path)
+        os.close(descriptor)  # removed by its holder between our opening and locking it
 
 
 def is_live(home: Path, chain: str) -> bool:
@@ -45,5 +49,12 @@ def is_live(home: Path, chain: str) -> bool:
         return False
     lock = try_lock(home, chain)
     if lock is not None:
-        lock.release()
+        lock.release(remove=False)
     return lock is None
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

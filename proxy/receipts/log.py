@@ -6,18 +6,20 @@ One writer thread appends what has gathered in one transaction: many requests, o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Final, Self
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from proxy.errors import BriefcaseError, Denial, Refused
 from proxy.exchange import Outcome
 from proxy.receipts.ids import ReceiptIds
-from proxy.receipts.recovery import open_chain
+from proxy.receipts.recovery import end_chain, open_chain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +36,16 @@ _log: Final = logging.getLogger("proxy.receipts")
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 512
 DURABLE_WITHIN_S: Final = 5.0
+FLUSH_WITHIN_S: Final = 15.0
 RETRY_S: Final = 0.25
+
+
+class _Try(Enum):
+    """What became of an attempt to write."""
+
+    WRITTEN = "written"
+    BAD = "bad"
+    UNAVAILABLE = "unavailable"
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +114,8 @@ class ReceiptLog:
             async with asyncio.timeout(DURABLE_WITHIN_S):
                 durable = await future
         except TimeoutError:
-            raise Refused(_unavailable()) from None
+            # The loop may have stood still while the write went through: then it is durable after all.
+            durable = future.done() and not future.cancelled() and future.result()
         except asyncio.CancelledError:
             # The write may have gone through between its end and our waking up; then nobody else ends it.
             if future.done() and not future.cancelled() and future.result():
@@ -117,10 +129,11 @@ class ReceiptLog:
         self._queue.put(_Entry("outcome", {"id": self._ids.new(), **fields}))
 
     async def flush(self) -> None:
-        """Return when everything recorded so far is durable, or cannot be written."""
+        """Return when everything recorded so far is durable, or could not be written in time."""
         marker: asyncio.Future[bool] = self._loop.create_future()
         self._queue.put(_Entry("flush", {}, marker))
-        await marker
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(marker, FLUSH_WITHIN_S)
 
     async def close(self) -> None:
         """Write what is left, close the chain and let it go."""
@@ -130,8 +143,7 @@ class ReceiptLog:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
         try:
-            self._appender.append([("note", {"id": self._ids.new(), "note": "closed"})])
-            self._appender.close()
+            end_chain(self._database, self._appender, self._ids, "closed")
         except SQLAlchemyError:
             _log.error("the chain could not be closed; it will be at the next start")  # noqa: TRY400
         self._lock.release()
@@ -174,32 +186,36 @@ class ReceiptLog:
     def _append(self, batch: list[_Entry]) -> list[_Entry]:
         """Write `batch`; returns the outcomes that must be tried again."""
         entries = [entry for entry in batch if entry.kind != "flush"]
-        written = not entries or self._try(entries)
+        result = self._try(entries) if entries else _Try.WRITTEN
         failed: list[_Entry] = []
-        if not written and len(entries) > 1:  # one bad record must not stand in the way of the others
-            failed = [entry for entry in entries if not self._try([entry])]
-        elif not written:
+        if result is _Try.UNAVAILABLE:
             failed = entries
-        self._writable = not failed
+        elif result is _Try.BAD:  # one bad record must not stand in the way of the others
+            failed = [entry for entry in entries if len(entries) == 1 or self._try([entry]) is not _Try.WRITTEN]
+        self._writable = result is not _Try.UNAVAILABLE
         lost = set(map(id, failed))
         answers = [(entry, id(entry) not in lost) for entry in batch if entry.future is not None]
         if answers:
             self._loop.call_soon_threadsafe(self._answer, answers)
-        return [entry for entry in failed if entry.kind == "outcome"]
+        return [entry for entry in failed if entry.kind == "outcome"] if result is _Try.UNAVAILABLE else []
 
-    def _try(self, entries: list[_Entry]) -> bool:
+    def _try(self, entries: list[_Entry]) -> _Try:
         try:
             if self._connection is None:
                 self._connection = self._database.connect().execution_options(immediate=True)
+                self._appender.resynchronise(self._connection)
             self._appender.append([(entry.kind, entry.fields) for entry in entries], self._connection)
-        except (SQLAlchemyError, ValueError, OSError) as error:
+        except (IntegrityError, ValueError) as error:
+            _log.error("a receipt is not acceptable: %s", type(error).__name__)  # noqa: TRY400
+            return _Try.BAD
+        except (SQLAlchemyError, OSError) as error:
             _log.error("receipts cannot be written: %s", type(error).__name__)  # noqa: TRY400
             if self._connection is not None:
                 self._connection.invalidate()
                 self._connection.close()
                 self._connection = None
-            return False
-        return True
+            return _Try.UNAVAILABLE
+        return _Try.WRITTEN
 
     def _answer(self, answers: list[tuple[_Entry, bool]]) -> None:
         for entry, durable in answers:

@@ -37,8 +37,10 @@ def link(fields: Mapping[str, Value], *, kind: str, chain: str, seq: int, prev: 
     """The next record of `chain`. `fields` has an `id`, an outcome has `of` too.
 
     Raises:
-        ValueError: a number that JSON readers would not agree on.
+        ValueError: no id, a number that JSON readers would not agree on, or text that is not Unicode.
     """
+    if not isinstance(fields.get("id"), str):
+        raise ValueError("a receipt needs its id")
     for name, value in fields.items():
         if isinstance(value, float) or (isinstance(value, int) and abs(value) > LARGEST_INTEGER):
             raise ValueError(f"{name} is not an exact number")
@@ -59,5 +61,8 @@ def link(fields: Mapping[str, Value], *, kind: str, chain: str, seq: int, prev: 
 
 def canonical(fields: Mapping[str, Value]) -> bytes:
     """RFC 8785 for objects of plain values with ASCII names and exact integers, for which orjson's form is the same."""
-    encoded: bytes = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    try:
+        encoded: bytes = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise ValueError("a field cannot be written as JSON") from error
     return encoded

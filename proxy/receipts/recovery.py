@@ -37,10 +37,12 @@ def open_chain(
     if resume:
         for chain in _ended(database, label):
             lock = try_lock(home, chain)
-            if lock is not None:
+            if lock is not None and not _is_open(database, chain):
                 appender = Appender.at_end_of(database, chain, clock)
                 appender.append([("note", {"id": ids.new(), "note": "resumed"})])
                 return appender, lock
+            if lock is not None:
+                lock.release(remove=False)
     chain = f"{label}-{secrets.token_hex(6)}"
     lock = try_lock(home, chain)
     assert lock is not None
@@ -57,15 +59,26 @@ def _recover(database: Engine, home: Path, clock: Clock, ids: ReceiptIds) -> Non
         if lock is None:
             continue
         try:
-            appender = Appender.at_end_of(database, chain, clock)
-            entries: list[Entry] = [
-                ("outcome", {"id": ids.new(), "of": decision, "outcome": Outcome.UNKNOWN_AFTER_CRASH.value})
-                for decision in _without_outcome(database, chain)
-            ]
-            appender.append([*entries, ("note", {"id": ids.new(), "note": "closed after a crash"})])
-            appender.close()
+            if _is_open(database, chain):  # another process may have recovered it just now
+                end_chain(database, Appender.at_end_of(database, chain, clock), ids, "closed after a crash")
         finally:
             lock.release()
+
+
+def end_chain(database: Engine, appender: Appender, ids: ReceiptIds, note: str) -> None:
+    """Close a chain; allowed decisions that have no outcome get one. Raises `SQLAlchemyError`."""
+    entries: list[Entry] = [
+        ("outcome", {"id": ids.new(), "of": decision, "outcome": Outcome.UNKNOWN_AFTER_CRASH.value})
+        for decision in _without_outcome(database, appender.chain)
+    ]
+    appender.append([*entries, ("note", {"id": ids.new(), "note": note})])
+    appender.close()
+
+
+def _is_open(database: Engine, chain: str) -> bool:
+    with database.connect() as connection:
+        row = connection.execute(select(chains.c.closed_at_ms).where(chains.c.chain == chain)).one()
+    return row.closed_at_ms is None
 
 
 def _without_outcome(database: Engine, chain: str) -> list[str]:

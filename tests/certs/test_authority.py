@@ -3,7 +3,6 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from tests.certs.conftest import DAY_MS, HOUR_MS
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -14,6 +13,7 @@ from certs.leaf import MAX_LEAVES, Leaves
 from certs.names import NotManagedError
 from proxy.errors import BriefcaseError
 from proxy.secret import Secret
+from tests.certs.conftest import DAY_MS, HOUR_MS
 
 PATTERNS = ("api.example.test", "*.wild.test", "127.0.0.1", "::1")
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import ssl
 import subprocess
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from certs.authority import CertificateAuthority
 from certs.bundle import merged_bundle
-from certs.issue import Issuer, Span, leaf_certificate, new_key
+from certs.issue import Issuer, Span, intermediate_certificate, leaf_certificate, new_key
 from certs.leaf import Leaf
 from tests.certs.conftest import handshake, tls_server
 
@@ -29,7 +29,7 @@ const socket = require("tls").connect(
    checkServerIdentity: (_, cert) => require("tls").checkServerIdentity(host, cert)},
   () => { socket.write("GET / HTTP/1.1\\r\\n\\r\\n"); });
 socket.on("data", (data) => { process.stdout.write(data); socket.destroy(); });
-socket.on("error", (error) => { console.error(error.code || error.message); process.exit(3); });
+socket.on("error", (error) => { console.error(error.code, error.message); process.exit(3); });
 """
 
 type Client = Callable[[Leaf, Path, str], str]
@@ -71,6 +71,9 @@ def run(command: list[str], refusal: int, environment: dict[str, str] | None = N
 
 
 CLIENTS = [python] + [client for client in (curl, node) if shutil.which(client.__name__)]
+WRONG_NAME = r"(?i)mismatch|ALTNAME|no alternative certificate|not valid for"
+UNKNOWN_ROOT = r"(?i)unable to get (local )?issuer|UNABLE_TO_(GET|VERIFY)|self.signed"
+CONSTRAINED = r"(?i)(permitted|excluded).(subtree.)?violation"
 each_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__)
 
 
@@ -100,14 +103,14 @@ def test_clients_accept_the_merged_bundle(ca, bundle, client: Client):
 
 @each_client
 def test_clients_refuse_another_host(ca, bundle, client: Client):
-    with pytest.raises(RefusedError):
+    with pytest.raises(RefusedError, match=WRONG_NAME):
         client(ca.leaf("api.example.test"), bundle, "other.example.test")
 
 
 @each_client
 def test_clients_refuse_another_root(ca, bundle, client: Client, clock):
     other = CertificateAuthority.ephemeral(patterns=["api.example.test"], clock=clock)
-    with pytest.raises(RefusedError):
+    with pytest.raises(RefusedError, match=UNKNOWN_ROOT):
         client(other.leaf("api.example.test"), bundle, "api.example.test")
 
 
@@ -122,7 +125,7 @@ def forged(ca: CertificateAuthority, clock, host: str) -> Leaf:
 @each_client
 @pytest.mark.parametrize("host", ["www.bank.test", "example.test", "127.0.0.2", "::2"])
 def test_clients_refuse_a_leaf_outside_the_constraints(ca, bundle, client: Client, clock, host):
-    with pytest.raises(RefusedError):
+    with pytest.raises(RefusedError, match=CONSTRAINED):
         client(forged(ca, clock, host), bundle, host)
 
 
@@ -145,8 +148,6 @@ def test_kinds_of_names_without_a_pattern_are_refused_by_a_client(clock, pattern
 def test_the_intermediate_cannot_make_another_ca(ca, bundle, clock):
     issuer = ca._source.issuer(ca._hosts)
     key, span = new_key(), Span.starting(clock.now_ms, 3600, ends_ms=issuer.not_after_ms)
-    from certs.issue import intermediate_certificate
-
     second = intermediate_certificate(key, issuer, ca._hosts, span)
     below = Issuer(second, key, (second, *issuer.chain))
     leaf_key = new_key()
@@ -175,16 +176,12 @@ def pump(server, context: ssl.SSLContext, host: str) -> None:
     server.set_accept_state()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = context.wrap_bio(incoming, outgoing, server_hostname=host)
-    for step in (partial(client.do_handshake), server.do_handshake) * 3:
-        try:
+    for step in (client.do_handshake, server.do_handshake) * 3:
+        with contextlib.suppress(ssl.SSLWantReadError, SSL.WantReadError):
             step()
-        except (ssl.SSLWantReadError, SSL.WantReadError):
-            pass
         if data := outgoing.read():
             server.bio_write(data)
-        try:
+        with contextlib.suppress(SSL.WantReadError):
             incoming.write(server.bio_read(65_536))
-        except SSL.WantReadError:
-            pass
     assert client.version() == "TLSv1.3"
     assert client.getpeercert()["subjectAltName"] == (("DNS", host),)

@@ -48,9 +48,21 @@ def test_a_host_is_covered_only_in_its_one_form(host, covered):
 
 @pytest.mark.parametrize(
     "pattern",
-    ["", "*", "*.", "*.com", "*.*.example.com", "a.*.example.com", "A.example.com", "a.example.com.", "a..example.com"]
-    + ["*.192.0.2.7", "192.0.2.999", "fe80::1%eth0", "[::1]", "10.0.0.0/8", "a.example.com:443", "a b.example.com"]
-    + ["example.com\n", "é.example.com", ".example.com", "a." * 127 + "com"],
+    [
+        *(
+            "",
+            "*",
+            "*.",
+            "*.com",
+            "*.*.example.com",
+            "a.*.example.com",
+            "A.example.com",
+            "a.example.com.",
+            "a..example.com",
+        ),
+        *("*.192.0.2.7", "192.0.2.999", "fe80::1%eth0", "[::1]", "10.0.0.0/8", "a.example.com:443", "a b.example.com"),
+        *("example.com\n", "é.example.com", ".example.com", "a." * 127 + "com"),
+    ],
 )
 def test_p5_a_pattern_that_is_not_understood_is_refused(pattern):
     with pytest.raises(BriefcaseError):

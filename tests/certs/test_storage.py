@@ -14,6 +14,7 @@ from certs.authority import CertificateAuthority
 from certs.files import locked, write_atomically
 from certs.names import NotManagedError
 from certs.storage import PASSPHRASE_VARIABLE, ca_passphrase
+from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError
 from proxy.secret import Secret
 from tests.certs.conftest import DAY_MS, handshake
@@ -68,6 +69,21 @@ def test_p5_another_passphrase_is_refused_and_nothing_is_overwritten(directory, 
     assert (directory / "roots.json").read_bytes() == before
 
 
+@pytest.fixture(scope="module")
+def sound_state(tmp_path_factory):
+    """One root at rest, made once because scrypt is meant to be slow."""
+    directory = tmp_path_factory.mktemp("sound") / "ca"
+    opened(directory, SystemClock())
+    return (directory / "roots.json").read_bytes()
+
+
+@pytest.fixture
+def at_rest(directory, sound_state):
+    directory.mkdir(parents=True, mode=0o700)
+    write_atomically(directory / "roots.json", sound_state, mode=0o600)
+    return directory / "roots.json"
+
+
 def edited(change):
     def apply(path: Path):
         document = json.loads(path.read_text())
@@ -107,21 +123,19 @@ def swap_keys(document):
         edited(swap_keys),
     ],
 )
-def test_p5_a_damaged_file_is_refused(directory, clock, damage):
-    opened(directory, clock)
-    damage(directory / "roots.json")
-    before = (directory / "roots.json").read_bytes()
+def test_p5_a_damaged_file_is_refused(at_rest, clock, damage):
+    damage(at_rest)
+    before = at_rest.read_bytes()
     with pytest.raises(BriefcaseError, match=r"roots\.json"):
-        opened(directory, clock)
-    assert (directory / "roots.json").read_bytes() == before
+        opened(at_rest.parent, clock)
+    assert at_rest.read_bytes() == before
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666])
-def test_p5_a_key_that_everyone_can_reach_is_refused(directory, clock, mode):
-    opened(directory, clock)
-    (directory / "roots.json").chmod(mode)
+def test_p5_a_key_that_everyone_can_reach_is_refused(at_rest, clock, mode):
+    at_rest.chmod(mode)
     with pytest.raises(BriefcaseError, match="every account"):
-        opened(directory, clock)
+        opened(at_rest.parent, clock)
 
 
 def test_group_access_as_kubernetes_sets_it_is_taken_away(directory, clock):

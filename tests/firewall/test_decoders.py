@@ -174,3 +174,10 @@ def test_p1_the_librarys_message_does_not_show():
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert "secret" not in str(caught.value)
+
+
+def test_all_that_the_input_determines_leaves_wherever_it_is_cut():
+    encoded = gzip.compress(bytes(STEP_BYTES + 300))
+    for size in range(len(encoded) - 40, len(encoded)):
+        available = zlib.decompressobj(31).decompress(encoded[:size])
+        assert Decoder(CODECS["gzip"]()).feed(encoded[:size]) == available

@@ -68,19 +68,20 @@ class Provider:
     port: int = 0
     root: Path = Path()
     _server: asyncio.Server | None = None
-    _contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)
+    contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)
 
     async def start(self) -> None:
         authority = CertificateAuthority.ephemeral(patterns=self.hosts, clock=SystemClock())
         self.root = self.folder / "provider-root.pem"
         self.root.write_bytes(authority.bundle_pem())
         for host in self.hosts:
-            self._contexts[host] = server_context(authority, host, self.folder)
-        first = self._contexts[self.hosts[0]]
+            self.contexts[host] = server_context(authority, host, self.folder)
+        # A context of its own: the one that `sni_callback` starts from must not be one that it chooses.
+        first = server_context(authority, self.hosts[0], self.folder)
 
         def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
-            if name in self._contexts:
-                connection.context = self._contexts[name]
+            if name in self.contexts:
+                connection.context = self.contexts[name]
                 return None
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 

@@ -1,0 +1,135 @@
+"""Every example of every shipped profile, through the real proxy to a sample server that echoes what it saw."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import pytest_asyncio
+
+from proxy.app import DATABASE
+from proxy.db.engine import open_database
+from proxy.receipts import queries
+from tests.profiles.conftest import PROFILES
+from tests.rig import running_rig
+from tests.rig.shipped import shipped_text
+
+if TYPE_CHECKING:
+    from proxy.catalog.schema import Example, Profile
+    from tests.rig import Rig
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+EXAMPLES = [(profile, example) for profile in PROFILES.values() for example in profile.examples]
+NAMED = re.compile(r"\{(stand_in|secret):([a-z0-9_]+)\}")
+BASE64 = re.compile(r"\{base64:([^{}]*)\}")
+
+
+def slots(profile: Profile, example: Example) -> tuple[str, ...]:
+    """The secrets that the account of this example has."""
+    return example.account_secrets or (next(iter(profile.secrets)),)
+
+
+def holder(profile: Profile, example: Example) -> str:
+    """Account and agent, one for each set of secrets."""
+    return "-".join(("with", *slots(profile, example)))
+
+
+def agent_of(profile: Profile, example: Example) -> str:
+    return f"{profile.name}-{holder(profile, example)}"
+
+
+def real(profile: Profile, slot: str) -> str:
+    """A value that no other place has; as long as a real one, in nobody's shape."""
+    return f"REAL-{profile.name}-{slot}-0123456789abcdef"
+
+
+def variable(profile: Profile, slot: str) -> str:
+    return f"LIVE_{profile.name}_{slot}".upper()
+
+
+def filled(text: str, profile: Profile, example: Example, rig: Rig) -> str:
+    """`{stand_in:NAME}` and `{secret:NAME}` first, then `{base64:…}` around them."""
+    agent, account = agent_of(profile, example), holder(profile, example)
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] == "secret":
+            return real(profile, found[2])
+        return rig.stand_in(profile.name, found[2], account, agent)
+
+    named = NAMED.sub(value, text)
+    return BASE64.sub(lambda found: base64.b64encode(found[1].encode()).decode(), named)
+
+
+def at_port(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{parts.hostname}:{port}"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shipped_rig(tmp_path_factory: pytest.TempPathFactory):
+    """One sidecar with every shipped profile; an account and an agent for every set of secrets."""
+    providers: dict[str, dict[str, dict[str, object]]] = {name: {"accounts": {}} for name in PROFILES}
+    agents: dict[str, tuple[str, ...]] = {}
+    environment: dict[str, str] = {}
+    for profile, example in EXAMPLES:
+        refs = {slot: f"env:{variable(profile, slot)}" for slot in slots(profile, example)}
+        providers[profile.name]["accounts"][holder(profile, example)] = {"secrets": refs}
+        agents[agent_of(profile, example)] = (f"{profile.name}/{holder(profile, example)}",)
+        environment |= {variable(profile, slot): real(profile, slot) for slot in refs}
+    hosts = tuple(dict.fromkeys(rule.host for profile in PROFILES.values() for rule in profile.hosts))
+    async with running_rig(
+        tmp_path_factory.mktemp("shipped"),
+        profiles={name: shipped_text(name) for name in PROFILES},
+        settings={"providers": providers},
+        environment=environment,
+        agents=agents,
+        hosts=hosts,
+    ) as rig:
+        yield rig
+
+
+async def decision_of(rig: Rig, receipt: str) -> dict[str, object]:
+    await rig.sidecar.receipts.flush()
+    database = open_database(rig.home / DATABASE)
+    try:
+        call = queries.one(database, receipt)
+    finally:
+        database.dispose()
+    assert call is not None
+    return dict(call.decision)
+
+
+@pytest.mark.parametrize(("profile", "example"), EXAMPLES, ids=lambda value: getattr(value, "name", None))
+async def test_p1_p2_an_example_does_what_it_says(shipped_rig, profile, example):
+    rig, request, expect = shipped_rig, example.request, example.expect
+    fill = {"profile": profile, "example": example, "rig": rig}
+    before = len(rig.provider.requests)
+    answer = await rig.call(
+        request.method,
+        at_port(filled(request.url, **fill), rig.provider.port),
+        agent=agent_of(profile, example),
+        headers={name: filled(value, **fill) for name, value in request.headers.items()},
+        content=None if request.body is None else filled(request.body, **fill).encode(),
+    )
+    decision = await decision_of(rig, answer.headers["briefcased-receipt"])
+    assert decision["operation"] == expect.operation
+    for slot in slots(profile, example):
+        assert real(profile, slot) not in f"{answer.headers} {answer.body.decode()}"
+    if expect.denied is not None:
+        assert (answer.problem, decision["slug"]) == (expect.denied, expect.denied)
+        assert len(rig.provider.requests) == before
+        return
+    assert answer.status == 200, answer.body
+    assert len(rig.provider.requests) == before + 1
+    seen = rig.provider.last
+    for name, value in expect.upstream_headers.items():
+        assert seen.all(name) == [filled(value, **fill)], name
+    for name in expect.upstream_absent_headers:
+        assert seen.all(name) == [], name
+    if expect.upstream_path is not None:
+        assert seen.target == filled(expect.upstream_path, **fill)
+    if expect.upstream_body is not None:
+        assert seen.body.decode() == filled(expect.upstream_body, **fill)
