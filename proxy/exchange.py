@@ -56,14 +56,20 @@ class Tunnel:
 
     Attributes:
         authority: of the CONNECT; None for plain absolute-form requests.
-        intercept: False where the operator lets the bytes through unread.
-        receipt: id of the decision receipt that was written for the tunnel itself (pass-through only).
+        unread: where the operator lets the bytes through unread.
     """
 
     agent: Agent
     authority: Authority | None
-    intercept: bool = True
-    receipt: str | None = None
+    unread: Unread | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A tunnel whose bytes are copied: where it goes, and the id of the decision receipt that was written for it."""
+
+    dial: Dial
+    receipt: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.canonical import HeadLimits, canonical_head, set_query
 from proxy.credentials.strip import strip_foreign
 from proxy.errors import Denial, Refused
-from proxy.exchange import Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel
+from proxy.exchange import Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, accept_encoding, open_scanner, plan, scrub_headers
 from proxy.model import Agent
 from proxy.tally import Tally
@@ -182,7 +182,7 @@ class Pipeline:
         return await self.refuse_connection(agent, authority, denial)
 
     async def _pass_through(self, agent: Agent, authority: Authority) -> Tunnel | Denial:
-        exchange = self.begin(Tunnel(agent, authority, intercept=False))
+        exchange = self.begin(Tunnel(agent, authority))
         fields = {**self._fields(exchange), "decision": "allow", "host": authority.host, "port": authority.port}
         try:
             await self._receipts.record_decision({**fields, "tunnel": True})
@@ -190,7 +190,9 @@ class Pipeline:
             return refused.denial
         exchange.decided = exchange.allowed = True
         self.tally.decisions["allow"] += 1
-        return Tunnel(agent, authority, intercept=False, receipt=exchange.id)
+        private = self.generation.allow_private.get(authority.host, ())
+        dial = Dial(authority, tls=True, agent=agent.name, account="-", allow_private=private)
+        return Tunnel(agent, authority, Unread(dial, exchange.id))
 
     async def refuse_connection(self, agent: Agent | None, authority: Authority | None, denial: Denial) -> Denial:
         """Record a refusal that happened before there was a request; returns what to answer, with its receipt id."""

@@ -179,8 +179,8 @@ class Front:
         if isinstance(tunnel, Denial):
             await self._answer(reader, writer, tunnel)
             return
-        if not tunnel.intercept:
-            await pass_through(reader, writer, tunnel, self._pipeline, self._dialler, self._limits)
+        if tunnel.unread is not None:
+            await pass_through(reader, writer, tunnel.unread, self._pipeline, self._dialler, self._limits)
             return
         writer.write(TUNNEL_OPEN)
         hello = await self._peek_hello(reader)

@@ -7,11 +7,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import Refused, render
-from proxy.exchange import Dial
 
 if TYPE_CHECKING:
     from proxy.egress.dial import Dialler
-    from proxy.exchange import Tunnel
+    from proxy.exchange import Unread
     from proxy.pipeline import Pipeline
     from proxy.settings import Limits
 
@@ -21,23 +20,20 @@ CHUNK_BYTES: Final = 64 * 1024
 async def pass_through(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    tunnel: Tunnel,
+    unread: Unread,
     pipeline: Pipeline,
     dialler: Dialler,
     limits: Limits,
 ) -> None:
     """Dial the tunnel's authority and copy both ways until one side ends or nothing moves for the idle time."""
-    assert tunnel.authority is not None
-    assert tunnel.receipt is not None
     started_s = time.monotonic()
-    dial = Dial(tunnel.authority, tls=True, agent=tunnel.agent.name, account="-")
     sent = received = 0
     error: str | None = None
     try:
-        upstream_reader, upstream_writer, _ = await dialler.connect(dial)
+        upstream_reader, upstream_writer, _ = await dialler.connect(unread.dial)
     except Refused as refused:
         error = refused.denial.slug
-        answer = render(refused.denial, receipt=tunnel.receipt)
+        answer = render(refused.denial, receipt=unread.receipt)
         head = f"HTTP/1.1 {answer.status} Refused\r\nconnection: close\r\n".encode()
         head += b"".join(name + b": " + value + b"\r\n" for name, value in answer.headers)
         writer.write(head + b"\r\n" + answer.body)
@@ -52,7 +48,7 @@ async def pass_through(
         finally:
             upstream_writer.close()
     finally:
-        pipeline.end_pass_through(tunnel.receipt, started_s, sent=sent, received=received, error=error)
+        pipeline.end_pass_through(unread.receipt, started_s, sent=sent, received=received, error=error)
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, idle_s: float) -> int:

@@ -97,9 +97,8 @@ def swap_keys(document):
     from certs.roots import new_root
     from certs.storage import _entry
 
-    document["roots"][0]["key"], document["roots"][0]["salt"] = (
-        _entry(new_root(0, lifetime_s=60), PASSPHRASE)[field] for field in ("key", "salt")
-    )
+    other = _entry(new_root(0, lifetime_s=60), PASSPHRASE)
+    document["roots"][0].update(key=other["key"], salt=other["salt"])
 
 
 @pytest.mark.parametrize(
@@ -157,6 +156,14 @@ def test_a_running_sidecar_sees_a_rotation_by_another_process(directory, clock):
     new_root = next(root for root in running.roots() if root.state == "signing")
     assert running.leaf(HOST).chain[0].issuer.rfc4514_string() == new_root.subject
     assert old.chain[0].issuer.rfc4514_string() != new_root.subject
+
+
+def test_a_rotation_builds_on_what_another_process_left(directory, clock):
+    first, second = opened(directory, clock), opened(directory, clock)
+    first.rotate()
+    with pytest.raises(BriefcaseError, match="under way"):
+        second.rotate()
+    assert first.bundle_pem() == opened(directory, clock).bundle_pem()
 
 
 def test_p5_no_leaf_once_the_state_is_gone_or_damaged(directory, clock):
