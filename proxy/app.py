@@ -220,17 +220,21 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         dialler = Dialler(
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
-            own_listeners=lambda: sidecar.listeners(),
+            own_listeners=lambda: sidecar.listeners(),  # noqa: PLW0108  # it does not exist yet
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide(settings.egress.ca_bundle))
         lane = MitmproxyLane(
-            addons=(Gate(pipeline), Firewall(pipeline), Ledger(pipeline), tunnel), dialler=dialler, limits=settings.limits
+            addons=(Gate(pipeline), Firewall(pipeline), Ledger(pipeline), tunnel),
+            dialler=dialler,
+            limits=settings.limits,
         )
         front = Front(
             pipeline=pipeline, authenticator=parts.authenticator, lane=lane, dialler=dialler, limits=settings.limits
         )
         control = Control(
-            tally=pipeline.tally, checks=lambda: sidecar.checks(), gauges=lambda: sidecar.gauges()
+            tally=pipeline.tally,
+            checks=lambda: sidecar.checks(),  # noqa: PLW0108
+            gauges=lambda: sidecar.gauges(),  # noqa: PLW0108
         )
         stack.push_async_callback(control.close)
         sidecar = Sidecar(
@@ -248,7 +252,12 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
 
 
 def secret_stores(
-    settings: SecretStoreSettings, *, home: Path, environment: Mapping[str, str], clock: Clock, passphrase: Secret | None
+    settings: SecretStoreSettings,
+    *,
+    home: Path,
+    environment: Mapping[str, str],
+    clock: Clock,
+    passphrase: Secret | None,
 ) -> SecretStores:
     """Every secret store there is."""
     return SecretStores(

@@ -86,7 +86,7 @@ class Document:
             return self._mapping(node, place, above | {id(node)})
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, (*place, i), above | {id(node)}) for i, item in enumerate(node.value)]
-        return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-untyped-call]
+        return yaml.constructor.SafeConstructor().construct_object(node)
 
     def _mapping(self, node: yaml.MappingNode, place: Place, above: set[int]) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -69,7 +69,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "credential_scope": Kind(
         403,
         "Stand-in used at the wrong place",
-        "You sent a stand-in that belongs to another provider. Use each stand-in only at the service it was issued for.",
+        "You sent a stand-in that belongs to another provider. Use each stand-in at its own service only.",
         _OUR_POLICY,
     ),
     "not_connected": Kind(
@@ -125,7 +125,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         503, "Decision unavailable", "The proxy could not decide about this call. Tell the operator.", _INTERNAL
     ),
     "receipt_unavailable": Kind(
-        503, "Receipt unavailable", "The proxy cannot record calls now, so it refuses them. Tell the operator.", _INTERNAL
+        503, "Receipt unavailable", "The proxy cannot record calls now and refuses them. Tell the operator.", _INTERNAL
     ),
     "upstream_timeout": Kind(
         504, "Upstream timeout", "The provider did not answer in time. Retry if the call is safe to repeat.",

@@ -24,8 +24,12 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A destination: `host` is a lower-case ASCII DNS name without a trailing dot, or a canonical IP literal without
-    brackets; `port` is 1 to 65535."""  # fmt: skip
+    """A destination.
+
+    Attributes:
+        host: a lower-case ASCII DNS name without a trailing dot, or a canonical IP literal without brackets.
+        port: 1 to 65535.
+    """
 
     host: str
     port: int

@@ -158,7 +158,9 @@ def _clean(head: RequestHead, match: Match, account: BoundAccount) -> RequestHea
 class Pipeline:
     """The calls of a lane. One instance per process; `generation` is swapped whole by a reload."""
 
-    def __init__(self, *, generation: Generation, broker: Broker[Vocabulary], receipts: ReceiptLog, clock: Clock) -> None:
+    def __init__(
+        self, *, generation: Generation, broker: Broker[Vocabulary], receipts: ReceiptLog, clock: Clock
+    ) -> None:
         self.generation = generation
         self.draining = False
         self._broker: Final = broker
@@ -426,7 +428,6 @@ class Pipeline:
             "account": exchange.account,
             "credential": exchange.credential,
         }
-
 
     def _receipt_path(self, head: RequestHead) -> str:
         path = self.generation.catalog.receipt_path(head)

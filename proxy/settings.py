@@ -16,7 +16,6 @@ from pydantic import Field, model_validator
 from proxy.documents import Strict
 from proxy.model import Action, Mode
 
-
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Listen = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}$")]
 Grant = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_-]*/(\*|[a-z][a-z0-9_-]*))$")]

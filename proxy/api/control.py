@@ -41,9 +41,7 @@ class _Numbers(Collector):
         for outcome, count in self._tally.outcomes.items():
             outcomes.add_metric([outcome], count)
         yield outcomes
-        yield CounterMetricFamily(
-            "briefcased_redactions", "Secrets replaced in answers.", value=self._tally.redactions
-        )
+        yield CounterMetricFamily("briefcased_redactions", "Secrets replaced in answers.", value=self._tally.redactions)
         carried = CounterMetricFamily("briefcased_body_bytes", "Body bytes carried.", labels=["direction"])
         carried.add_metric(["request"], self._tally.request_bytes)
         carried.add_metric(["response"], self._tally.response_bytes)

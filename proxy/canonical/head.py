@@ -193,12 +193,14 @@ def _absolute(target: str) -> tuple[str, Authority, str] | None:
     return None if authority is None else (scheme, authority, rest[end:] or "/")
 
 
-def _framing(raw: RawHead, headers: list[tuple[str, str]]) -> int | None | Denial:
+def _framing(raw: RawHead, headers: list[tuple[str, str]]) -> int | Denial | None:
     """The body's length when it is told (RFC 9112, section 6.3)."""
     lengths, codings = _values(headers, "content-length"), _values(headers, "transfer-encoding")
     if codings:
         if lengths:
-            return Denial("ambiguous_request", "Content-Length and Transfer-Encoding exclude each other.", by="canonical")
+            return Denial(
+                "ambiguous_request", "Content-Length and Transfer-Encoding exclude each other.", by="canonical"
+            )
         if raw.http_version != "HTTP/1.1" or len(codings) > 1 or codings[0].lower() != "chunked":
             return _malformed("The only transfer coding is one `chunked`, in HTTP/1.1.")
         return None

@@ -25,7 +25,7 @@ def parse_host(text: bytes) -> str | None:
     hexadecimal and short spellings, which resolvers read in different ways, are refused.
     """
     if text.startswith(b"["):
-        if not text.endswith(b"]"):
+        if not text.endswith(b"]") or b"%" in text:  # zones (RFC 6874) mean something on one machine only
             return None
         try:
             return ipaddress.IPv6Address(text[1:-1].decode("ascii", "replace")).compressed

@@ -50,7 +50,7 @@ def _segments(normal: str) -> tuple[str, tuple[str, ...]] | Denial:
             return Denial("malformed_request", "The path is not UTF-8.", by="canonical")
         if not value and index < len(pieces) - 1:
             return _ambiguous("The path has an empty segment.")
-        if value in (".", "..") or _ESCAPE.search(value) or "/.." in f"/{value}/" and "/" in value:
+        if value in (".", "..") or _ESCAPE.search(value) or ("/.." in f"/{value}/" and "/" in value):
             return _ambiguous("The path has a dot segment or is encoded twice.")
         segments.append(value)
     if len(segments) > MAX_SEGMENTS:

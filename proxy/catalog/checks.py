@@ -42,6 +42,8 @@ def bad_host(pattern: str) -> str | None:
     name = pattern.removeprefix(WILDCARD)
     if parse_host(name.encode("utf-8")) != name and parse_host(f"[{name}]".encode()) != name:
         return "a host is a lower-case ASCII name or an address; *. in front stands for exactly one label"
+    if pattern.startswith(WILDCARD) and name.rpartition(".")[2].isdigit():
+        return "a wildcard stands before a name, not an address"
     if pattern.startswith(WILDCARD) and ("." not in name or _suffixes().is_public(name)):
         return "a wildcard below a public suffix would cover other people's hosts"
     return None

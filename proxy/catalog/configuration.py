@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority, parse_host
@@ -19,6 +18,7 @@ from proxy.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from proxy.catalog.checks import Mistake
     from proxy.catalog.schema import Profile

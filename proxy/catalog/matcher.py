@@ -131,7 +131,9 @@ class Catalog:
         if not spots:
             return head.path
         pieces = head.path[1:].split("/")
-        known = {piece for entry in self.host(head.authority.host, head.authority.port) or () for piece in _words(entry)}
+        known = {
+            piece for entry in self.host(head.authority.host, head.authority.port) or () for piece in _words(entry)
+        }
         return "/" + "/".join("{credential}" if i in spots and p not in known else p for i, p in enumerate(pieces))
 
 

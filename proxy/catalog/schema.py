@@ -15,7 +15,6 @@ from proxy.credentials.kind import HeaderName  # noqa: TC001
 from proxy.documents import Strict
 from proxy.model import Action  # noqa: TC001
 
-
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 OperationId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=64)]
 Method = Annotated[str, Field(pattern=r"^[A-Z]{3,16}$")]

@@ -56,10 +56,7 @@ def add(
         sys.stdout.write(orjson.dumps({"agent": name, "token": token}).decode() + "\n")
         return
     sys.stdout.write(f"{token}\n")
-    sys.stderr.write(
-        f"This is the only time the token of {name} is shown.\n"
-        "Proxy URL: http://agent:TOKEN@HOST:PORT\n"
-    )
+    sys.stderr.write(f"This is the only time the token of {name} is shown.\nProxy URL: http://agent:TOKEN@HOST:PORT\n")
 
 
 @app.command("list")
@@ -78,7 +75,9 @@ def list_(as_json: JsonOption = False) -> None:
     for row in rows:
         state = "revoked" if row.revoked_at_ms is not None else f"{counts[row.name]} tokens"
         since = datetime.fromtimestamp(row.created_at_ms / 1000, UTC).strftime("%Y-%m-%d")
-        sys.stdout.write(f"{row.name:<20} {state:<10} since {since}  {' '.join(row.accounts) or '(by configuration)'}\n")
+        sys.stdout.write(
+            f"{row.name:<20} {state:<10} since {since}  {' '.join(row.accounts) or '(by configuration)'}\n"
+        )
 
 
 @app.command("revoke")

@@ -56,9 +56,7 @@ def _script(told: dict[str, dict[str, str]]) -> str:
     return "\n".join([*lines, "# The sidecar ends with this shell, or by: kill $BRIEFCASED_PID", ""])
 
 
-async def _serve(
-    configuration: Configuration, operators: Mapping[str, str], pipe: BufferedWriter, shell: int
-) -> None:
+async def _serve(configuration: Configuration, operators: Mapping[str, str], pipe: BufferedWriter, shell: int) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

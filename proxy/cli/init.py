@@ -88,6 +88,6 @@ def _accounts(profile: Profile, variables: Mapping[str, str]) -> list[tuple[str,
 def _provider(profile: Profile, refs: Iterable[tuple[str, str]]) -> str:
     secrets = "".join(f"          {slot}: env:{name}\n" for slot, name in refs)
     return (
-        f"  {profile.name}:                 # {profile.title}\n    accounts:\n      default:\n        secrets:\n{secrets}"
+        f"  {profile.name}:  # {profile.title}\n    accounts:\n      default:\n        secrets:\n{secrets}"
         "        actions: [read, write]   # admin must be named\n"
     )

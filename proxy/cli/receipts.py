@@ -104,4 +104,6 @@ def line(call: Call) -> str:
     else:
         end = f"{outcome.get('status') or '-'} {outcome.get('outcome', 'under way')}"
     who = decision.get("account") or "-"
-    return f"{when} {decision['id']} {decision['agent']:<10} {decision.get('method') or 'CONNECT':<7} {target} {who} {end}"
+    return (
+        f"{when} {decision['id']} {decision['agent']:<10} {decision.get('method') or 'CONNECT':<7} {target} {who} {end}"
+    )

@@ -88,9 +88,7 @@ def _configuration(
     return Configuration(configuration.settings.model_copy(update=changed), configuration.profiles)
 
 
-async def _run(
-    configuration: Configuration, operators: Mapping[str, str], command: list[str], *, as_json: bool
-) -> int:
+async def _run(configuration: Configuration, operators: Mapping[str, str], command: list[str], *, as_json: bool) -> int:
     async with ephemeral(configuration, home=home(), label=LABEL, environment=operators) as box:
         clean, _ = without_secrets(operators, configuration.profiles, box.stand_ins)
         try:
@@ -125,9 +123,7 @@ def _summary(sidecar: Sidecar, configuration: Configuration, *, as_json: bool) -
     )
 
 
-def _explain(
-    configuration: Configuration, operators: Mapping[str, str], command: list[str], *, as_json: bool
-) -> None:
+def _explain(configuration: Configuration, operators: Mapping[str, str], command: list[str], *, as_json: bool) -> None:
     """What a run would do, without names of values."""
     settings = configuration.settings
     enabled = {name: configuration.profiles[name] for name in settings.providers}

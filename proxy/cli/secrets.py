@@ -37,7 +37,9 @@ def set_(
     typed = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.read()
     value = typed.rstrip("\r\n").encode()
     if len(value) < MIN_SECRET_BYTES:
-        raise BriefcaseError(f"the value is shorter than {MIN_SECRET_BYTES} bytes; answers could not be searched for it")
+        raise BriefcaseError(
+            f"the value is shorter than {MIN_SECRET_BYTES} bytes; answers could not be searched for it"
+        )
     _store().put({name: value}, key_source=key)
     sys.stdout.write(f"stored; refer to it as local:{name}\n")
 

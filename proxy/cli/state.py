@@ -15,7 +15,7 @@ from proxy.secret import Secret
 from proxy.settings import environment
 
 STATE: Final = "sidecar.json"
-PASSPHRASE_FILE: Final = "BRIEFCASED_PASSPHRASE_FILE"
+PASSPHRASE_FILE: Final = "BRIEFCASED_PASSPHRASE_FILE"  # noqa: S105  # a variable's name
 
 
 @dataclass(frozen=True, slots=True)

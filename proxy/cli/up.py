@@ -7,9 +7,7 @@ import logging
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from certs.authority import CertificateAuthority
 from certs.bundle import merged_bundle, write_bundle
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.up")
 BUNDLE: Final = "ca-bundle.pem"
+BUNDLE_EVERY_S: Final = 600.0
 STAND_IN_KEY: Final = "stand-ins.key"
 
 
@@ -69,14 +68,16 @@ async def _up(path: Path, configuration: Configuration) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     async with running(parts) as sidecar, asyncio.TaskGroup() as group:
-        write_bundle(state / BUNDLE, merged_bundle(authority.bundle_pem(), environment=variables))
+        _write_bundle(sidecar)
         _announce(sidecar, None)
         _log.info("agents connect to %s:%d; trust bundle %s", *sidecar.proxy, state / BUNDLE)
         _log.info("control listener on %s:%d", *sidecar.control)
         watch = group.create_task(sidecar.watch_agents())
         reload = group.create_task(_reload_on(changed, path, sidecar, registry))
+        bundle = group.create_task(_keep_bundle(sidecar))
         await stop.wait()
         _log.info("draining")
+        bundle.cancel()
         watch.cancel()
         reload.cancel()
     database.dispose()
@@ -92,15 +93,26 @@ async def _reload_on(changed: asyncio.Event, path: Path, sidecar: Sidecar, regis
             configuration = load_configuration(path)
             await sidecar.reload(configuration)
         except ConfigError as error:
-            _log.error("the old configuration stays:\n%s", error)  # noqa: TRY400  # the text is the whole message
+            _log.error("the old configuration stays:\n%s", error)  # the text is the whole message
             _announce(sidecar, str(error))
         except BriefcaseError as error:
-            _log.error("%s", error)  # noqa: TRY400
+            _log.error("%s", error)
             _announce(sidecar, str(error))
         else:
             registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
-            write_bundle(home() / BUNDLE, merged_bundle(sidecar.bundle_pem(), environment=environment()))
+            _write_bundle(sidecar)
             _announce(sidecar, None)
+
+
+async def _keep_bundle(sidecar: Sidecar) -> None:
+    """Roots come and go while a rotation overlaps: the file that agents trust follows."""
+    while True:
+        await asyncio.sleep(BUNDLE_EVERY_S)
+        _write_bundle(sidecar)
+
+
+def _write_bundle(sidecar: Sidecar) -> None:
+    write_bundle(home() / BUNDLE, merged_bundle(sidecar.bundle_pem(), environment=environment()))
 
 
 def _announce(sidecar: Sidecar, error: str | None) -> None:
@@ -133,7 +145,11 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
             passphrase=local_passphrase(),
         )
         key = await stores.get(own.issuer_key)
-        return CertificateAuthority.from_issuer(own.issuer_certificate.read_bytes(), key.reveal(), clock=clock)
+        try:
+            chain = own.issuer_certificate.read_bytes()
+        except OSError as error:
+            raise BriefcaseError(f"{own.issuer_certificate}: {error.strerror}") from None
+        return CertificateAuthority.from_issuer(chain, key.reveal(), clock=clock)
     directory = ca_directory(state)
     passphrase = ca_passphrase(directory, environment=environment())
     return CertificateAuthority.load_or_create(directory, patterns=(), passphrase=passphrase, clock=clock)

@@ -1,4 +1,4 @@
-"""`kind: body_field`: one field of a JSON object or a form, where an operation opts in. See docs/credentials/body_field.md."""
+"""`kind: body_field`: one field of a JSON object or form. See docs/credentials/body_field.md."""
 
 from __future__ import annotations
 

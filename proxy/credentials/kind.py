@@ -10,11 +10,11 @@ from pydantic import Field
 
 from proxy.documents import Strict
 from proxy.errors import Denial, Refused
-from proxy.model import RequestHead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.model import RequestHead
     from proxy.secret import Secret
 
 SecretName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]

@@ -13,7 +13,7 @@ import logging
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events, server
@@ -32,17 +32,26 @@ if TYPE_CHECKING:
 
     from mitmproxy.connection import Connection, Server
     from mitmproxy.hooks import Hook
+    from mitmproxy.options import Options
     from mitmproxy.proxy import mode_specs
+    from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import Layer
 
-    from proxy.egress.dial import Dialler
     from proxy.engine.master import StrictAddons
     from proxy.engine.pins import Pinned
-    from proxy.exchange import Exchange, Tunnel
+    from proxy.exchange import Dial, Exchange, Tunnel
 
 _log: Final = logging.getLogger("proxy.engine")
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 DRAIN_ABOVE_BYTES: Final = 64 * 1024
+
+
+class Connector(Protocol):
+    """Opens the connection that was decided on, and no other."""
+
+    async def connect(self, dial: Dial) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
+        """A connection to a vetted address of `dial`, and which. Raises `Refused` or `OSError`."""
+        ...
 
 
 class PrefixedReader:
@@ -72,10 +81,10 @@ class SidecarHandler(server.LiveConnectionHandler):
         mode: mode_specs.ProxyMode,
         tunnel: Tunnel,
         addons: StrictAddons,
-        dialler: Dialler,
-        build: Callable[[object], Layer],
+        dialler: Connector,
+        build: Callable[[Context], Layer],
     ) -> None:
-        super().__init__(cast("asyncio.StreamReader", reader), writer, cast("server.moptions.Options", options), mode)
+        super().__init__(cast("asyncio.StreamReader", reader), writer, cast("Options", options), mode)
         if not isinstance(self.client.peername, tuple):  # a unix socket; mitmproxy formats addresses
             self.client.peername = self.client.sockname = ("unix", 0)
         self.layer = build(self.layer.context)
@@ -108,7 +117,10 @@ class SidecarHandler(server.LiveConnectionHandler):
         try:
             self.dispatch(events.Start())
             task = asyncio_utils.create_task(
-                self.handle_connection(self.client), name="client connection", keep_ref=False, client=self.client.peername
+                self.handle_connection(self.client),
+                name="client connection",
+                keep_ref=False,
+                client=self.client.peername,
             )
             self.transports[self.client].handler = task
             await asyncio.wait([task])
@@ -218,8 +230,8 @@ class SidecarHandler(server.LiveConnectionHandler):
             while self._queue:
                 for command in self.layer.handle_event(self._queue.popleft()):
                     self._perform(command, out)
-        except Exception:
-            _log.exception("a protocol layer failed; the connection is closed")
+        except Exception as error:  # noqa: BLE001  # the guard: a layer that fails closes its connection
+            _log.error("a protocol layer failed (%s); the connection is closed", type(error).__name__)
             self._queue.clear()
             out.pop(self.client, None)
             self.abort()
@@ -268,9 +280,10 @@ class SidecarHandler(server.LiveConnectionHandler):
     async def drain_writers(self) -> None:
         """Back-pressure: wait while a socket's buffer is large. Nobody reads on meanwhile."""
         for io in list(self.transports.values()):
-            if io.writer is not None and io.writer.transport.get_write_buffer_size() > DRAIN_ABOVE_BYTES:
+            writer = cast("asyncio.StreamWriter | None", io.writer)
+            if writer is not None and writer.transport.get_write_buffer_size() > DRAIN_ABOVE_BYTES:
                 try:
-                    await io.writer.drain()
+                    await writer.drain()
                 except OSError:
                     if io.handler is not None:
                         io.handler.cancel("error sending data")

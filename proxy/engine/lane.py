@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import Layer
 
-    from proxy.egress.dial import Dialler
+    from proxy.engine.handler import Connector
     from proxy.exchange import Tunnel
     from proxy.settings import Limits
 
@@ -29,7 +29,7 @@ class MitmproxyLane:
         EngineMismatchError: the installed mitmproxy differs from the one proved.
     """
 
-    def __init__(self, *, addons: tuple[object, ...], dialler: Dialler, limits: Limits) -> None:
+    def __init__(self, *, addons: tuple[object, ...], dialler: Connector, limits: Limits) -> None:
         check_seams(PROVED)
         self.master: Final = SidecarMaster(addons)
         self._options: Final = pinned(self.master.options, limits)
@@ -49,8 +49,8 @@ class MitmproxyLane:
     ) -> None:
         """Serve one agent connection until it ends. `prefix` was read by the front and comes first."""
 
-        def build(context: object) -> Layer:
-            return self._stack(context, tunnel)  # type: ignore[arg-type]
+        def build(context: Context) -> Layer:
+            return self._stack(context, tunnel)
 
         handler = SidecarHandler(
             reader=PrefixedReader(prefix, reader),

@@ -14,6 +14,7 @@ from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HTTPMode
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
+    HttpEvent,
     RequestHeaders,
     RequestProtocolError,
     ResponseProtocolError,
@@ -24,21 +25,21 @@ from proxy.engine.stream import KeyedConnection, SidecarStream
 from proxy.errors import Denial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from mitmproxy.connection import Connection
     from mitmproxy.proxy.context import Context
 
     from proxy.exchange import Dial
 
+    type Steps[T] = Generator[commands.Command, object, T]
+
 MAX_RESETS: Final = 200
 """Streams an agent may reset on one HTTP/2 connection before it is closed (CVE-2023-44487)."""
 
 
 END_OF_HEAD: Final = b"\r\n\r\n"
-STRICT_HEAD: Final = re.compile(
-    rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r\n)*\r\n"
-)
+STRICT_HEAD: Final = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r\n)*\r\n")
 """RFC 9112, sections 3 and 5: no bare CR or LF, no folded lines, no space before the colon, no empty names."""
 
 
@@ -63,7 +64,7 @@ class Received(Protocol):
 class Root(layer.Layer):
     """Stands first in the stack because mitmproxy's client TLS layer looks at the layer before itself."""
 
-    def _handle_event(self, event: events.Event) -> Iterator[commands.Command]:
+    def _handle_event(self, event: events.Event) -> Steps[None]:  # noqa: ARG002
         raise AssertionError("the root layer is never driven")
 
 
@@ -75,7 +76,7 @@ class SidecarHttp1Server(Http1Server):
 
     max_head_bytes: int
 
-    def read_headers(self, event: events.ConnectionEvent) -> Iterator[commands.Command]:
+    def read_headers(self, event: events.ConnectionEvent) -> Steps[None]:
         """mitmproxy's state; what was received is judged before it is parsed."""
         if isinstance(event, events.ConnectionClosed):
             yield commands.CloseConnection(self.conn)
@@ -104,7 +105,7 @@ class SidecarHttp1Server(Http1Server):
         self.state = self.read_body
         yield from self.state(event)
 
-    def _refuse(self, slug: str, detail: str) -> Iterator[commands.Command]:
+    def _refuse(self, slug: str, detail: str) -> Steps[None]:
         """Nothing more is read from this connection; the answer closes it."""
         request = http.Request("", 0, b"GET", b"", b"", b"/", b"HTTP/1.1", http.Headers(), None, None, 0, None)
         self.request = request
@@ -114,7 +115,7 @@ class SidecarHttp1Server(Http1Server):
         yield ReceiveHttp(RequestHeaders(self.stream_id, request, end_stream=True))
         self.request_done = True
 
-    def send(self, event: events.Event) -> Iterator[commands.Command]:
+    def send(self, event: HttpEvent) -> Steps[None]:
         """As mitmproxy, but its HTML error pages are never sent: a stream that errs here is closed."""
         if isinstance(event, ResponseProtocolError):
             event = ResponseProtocolError(event.stream_id, "closed", ErrorCode.KILL)
@@ -129,29 +130,28 @@ class SidecarHttpLayer(HttpLayer):
         self._max_head_bytes: Final = max_head_bytes
         self._resets = 0
 
-    def _handle_event(self, event: events.Event) -> Iterator[commands.Command]:
+    def _handle_event(self, event: events.Event) -> Steps[None]:
         if isinstance(event, events.Start) and self.context.client.alpn != b"h2":
             server = SidecarHttp1Server(self.context.fork())
             server.max_head_bytes = self._max_head_bytes
             self.connections[self.context.client] = server
         yield from super()._handle_event(event)
 
-    def event_to_child(self, child: layer.Layer, event: events.Event) -> Iterator[commands.Command]:
+    def event_to_child(self, child: layer.Layer, event: events.Event) -> Steps[None]:
         """As mitmproxy, and count the streams that the agent resets."""
-        for command in super().event_to_child(child, event):
-            yield command
+        yield from super().event_to_child(child, event)
         if isinstance(event, RequestProtocolError):
             self._resets += 1
             if self._resets == MAX_RESETS and self.context.client.alpn == b"h2":
                 yield commands.CloseConnection(self.context.client)
 
-    def make_stream(self, stream_id: int) -> Iterator[commands.Command]:
+    def make_stream(self, stream_id: int) -> Steps[None]:
         """Our stream instead of mitmproxy's."""
         stream = SidecarStream(self.context.fork(), stream_id)
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
-    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Iterator[commands.Command]:
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Steps[None]:
         """As mitmproxy, and hang the dial on the connection it creates."""
         assert isinstance(event, KeyedConnection)
         before = set(self.connections)

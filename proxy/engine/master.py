@@ -129,7 +129,7 @@ class StrictAddons(addonmanager.AddonManager):
                 if inspect.isawaitable(told):
                     await told
             except Exception as error:  # noqa: BLE001  # the guard: the others must still hear of it
-                _log.error("closing the books of a connection failed: %s", type(error).__name__)  # noqa: TRY400
+                _log.error("closing the books of a connection failed: %s", type(error).__name__)
 
     def _refuse(self, hook: Hook, data: object, error: BaseException) -> None:
         # The exception's text may hold request data or secrets; its type is enough to find the place.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from mitmproxy import flow as mflow
 from mitmproxy import http
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
     from mitmproxy.connection import Connection
     from mitmproxy.connection import Server as ServerConnection
+    from mitmproxy.proxy.layers.http import HttpLayer
 
     from proxy.exchange import Dial
 
@@ -265,7 +266,11 @@ class SidecarStream(HttpStream):
             return False
         self.context.server = self.flow.server_conn = connection
         exchange.dialled_address = connection.peername[0] if connection.peername else None
-        if connection.alpn != b"h2" and exchange.forward.head.has_body and "content-length" not in self.flow.request.headers:
+        if (
+            connection.alpn != b"h2"
+            and exchange.forward.head.has_body
+            and "content-length" not in self.flow.request.headers
+        ):
             self.flow.request.headers["transfer-encoding"] = "chunked"
         yield WatchResponse(connection, self.flow, exchange.forward.response_timeout_s)
         return True
@@ -377,7 +382,7 @@ class SidecarStream(HttpStream):
         self.flow.response = None
         if not (yield from self.make_server_connection()):
             return
-        parent = self.context.layers[self.context.layers.index(self) - 1]
+        parent = cast("HttpLayer", self.context.layers[self.context.layers.index(self) - 1])
         self.alias = self.stream_id + (self.attempt << RETRY_ID_SHIFT)
         parent.streams[self.alias] = self
         self.server_state = self.state_wait_for_response_headers
@@ -460,7 +465,10 @@ class SidecarStream(HttpStream):
 
     def _drop_upstream(self) -> Steps[None]:
         server: ServerConnection = self.flow.server_conn
-        if self.server_state not in (self.state_uninitialized, self.state_done, self.state_errored) and server.connected:
+        if (
+            self.server_state not in (self.state_uninitialized, self.state_done, self.state_errored)
+            and server.connected
+        ):
             stream_id = self.alias if self.alias is not None else self.stream_id
             yield SendHttp(RequestProtocolError(stream_id, "cut", ErrorCode.CANCEL), server)
 

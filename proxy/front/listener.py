@@ -116,7 +116,9 @@ class Front:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._open > self._limits.max_connections:
-            await self._answer(reader, writer, Denial("overloaded", "Too many connections.", by="front", retry_after_s=1))
+            await self._answer(
+                reader, writer, Denial("overloaded", "Too many connections.", by="front", retry_after_s=1)
+            )
             return
         for _ in range(MAX_CHALLENGES):
             head = await self._read_head(reader, writer)
@@ -143,10 +145,14 @@ class Front:
             async with asyncio.timeout(self._limits.header_timeout_s):
                 return await reader.readuntil(END_OF_HEAD)
         except asyncio.LimitOverrunError:
-            await self._refuse(reader, writer, None, None, Denial("header_too_large", "The head is too large.", by="front"))
+            await self._refuse(
+                reader, writer, None, None, Denial("header_too_large", "The head is too large.", by="front")
+            )
         except asyncio.IncompleteReadError as cut:
             if cut.partial:
-                await self._refuse(reader, writer, None, None, Denial("malformed_request", "The head is cut.", by="front"))
+                await self._refuse(
+                    reader, writer, None, None, Denial("malformed_request", "The head is cut.", by="front")
+                )
         return None
 
     async def _hand_over(

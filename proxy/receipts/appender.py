@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import insert, select, update
 
 from proxy.db.engine import writing
-from proxy.db.tables import chains, receipts
+from proxy.db.tables import chains
 from proxy.receipts.record import GENESIS, link
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ class Appender:
         seq, prev, rows = self._seq, self._hash, []
         for kind, fields in entries:
             seq += 1
-            record = link(
-                fields, kind=kind, chain=self.chain, seq=seq, prev=prev, at_ms=self._clock.wall_ms()
-            )
+            record = link(fields, kind=kind, chain=self.chain, seq=seq, prev=prev, at_ms=self._clock.wall_ms())
             rows.append(_row(record))
             prev = record.hash
         if connection is not None:
@@ -87,5 +85,6 @@ class Appender:
 
 def _row(record: Record) -> tuple[object, ...]:
     return (
-        record.chain, record.seq, record.id, record.kind, record.of, record.at_ms, record.body, record.prev, record.hash,
+        record.chain, record.seq, record.id, record.kind, record.of, record.at_ms, record.body, record.prev,
+        record.hash,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether a chain is whole: nothing changed, dropped, reordered or cut off, and every allowed call has its end. Pure."""
+"""Whether a chain is whole: nothing changed, dropped, reordered or cut off; every allowed call has its end. Pure."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class ReceiptLog:
         try:
             end_chain(self._database, self._appender, self._ids, "closed")
         except SQLAlchemyError:
-            _log.error("the chain could not be closed; it will be at the next start")  # noqa: TRY400
+            _log.error("the chain could not be closed; it will be at the next start")
         self._lock.release()
 
     def _end_unused(self, fields: Mapping[str, Value]) -> None:
@@ -206,10 +206,10 @@ class ReceiptLog:
                 self._appender.resynchronise(self._connection)
             self._appender.append([(entry.kind, entry.fields) for entry in entries], self._connection)
         except (IntegrityError, ValueError) as error:
-            _log.error("a receipt is not acceptable: %s", type(error).__name__)  # noqa: TRY400
+            _log.error("a receipt is not acceptable: %s", type(error).__name__)
             return _Try.BAD
         except (SQLAlchemyError, OSError) as error:
-            _log.error("receipts cannot be written: %s", type(error).__name__)  # noqa: TRY400
+            _log.error("receipts cannot be written: %s", type(error).__name__)
             if self._connection is not None:
                 self._connection.invalidate()
                 self._connection.close()

@@ -90,7 +90,9 @@ def verify_database(database: Engine, home: Path) -> Report:
             problems += chain_problems(head, _records(connection, head.chain), books)
             records += head.seq + 1
         orphans = select(receipts.c.chain).where(receipts.c.chain.not_in([head.chain for head in heads])).distinct()
-        problems += [f"{chain}: receipts of a chain that is not known" for chain in connection.execute(orphans).scalars()]
+        problems += [
+            f"{chain}: receipts of a chain that is not known" for chain in connection.execute(orphans).scalars()
+        ]
     problems += book_problems(books, live)
     return Report(len(heads), records, len(books.decided), tuple(problems))
 

@@ -1,4 +1,4 @@
-"""One file per secret store; a secret ref's scheme names the store: `env:NAME`, `file:/path`, `exec:[…]`, `local:name`."""
+"""One file per secret store; a ref's scheme names it: `env:NAME`, `file:/path`, `exec:[…]`, `local:name`."""
 
 from __future__ import annotations
 

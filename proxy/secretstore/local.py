@@ -185,7 +185,11 @@ class LocalStore:
 
 
 def _seal(key: bytes, name: str, value: bytes) -> dict[str, str]:
-    data_key, nonce, key_nonce = AESGCM.generate_key(256), random.token_bytes(NONCE_BYTES), random.token_bytes(NONCE_BYTES)
+    data_key, nonce, key_nonce = (
+        AESGCM.generate_key(256),
+        random.token_bytes(NONCE_BYTES),
+        random.token_bytes(NONCE_BYTES),
+    )
     return {
         "key": _text(key_nonce + AESGCM(key).encrypt(key_nonce, data_key, name.encode())),
         "value": _text(nonce + AESGCM(data_key).encrypt(nonce, value, name.encode())),

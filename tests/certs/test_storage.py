@@ -178,6 +178,9 @@ def test_p5_no_leaf_once_the_state_is_gone_or_damaged(directory, clock):
             ca.leaf(HOST)
     with pytest.raises(NotManagedError):
         ca.leaf("other.test")
+    with pytest.raises(BriefcaseError, match="gone"):
+        ca.rotate(overlap_s=0)
+    assert not (directory / "roots.json").exists()
 
 
 def test_the_key_of_a_root_whose_time_is_over_is_deleted_at_the_next_start(directory, clock):

@@ -65,15 +65,15 @@ def workshop(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "option"),
+    ("algorithm", "option", "digest"),
     [
-        ("EC", "ec_paramgen_curve:P-256"),
-        ("EC", "ec_paramgen_curve:P-384"),
-        ("EC", "ec_paramgen_curve:P-521"),
-        ("RSA", "rsa_keygen_bits:2048"),
+        ("EC", "ec_paramgen_curve:P-256", "sha256"),
+        ("EC", "ec_paramgen_curve:P-384", "sha384"),
+        ("EC", "ec_paramgen_curve:P-521", "sha512"),
+        ("RSA", "rsa_keygen_bits:2048", "sha256"),
     ],
 )
-def test_leaves_of_an_operators_ca_chain_to_the_companys_root(workshop, clock, algorithm, option):
+def test_leaves_of_an_operators_ca_chain_to_the_companys_root(workshop, clock, algorithm, option, digest):
     key = workshop.key("issuing", algorithm=algorithm, option=option)
     root, issuing = workshop.read("root.pem"), workshop.certificate("issuing", issuer="root")
     clock.now_ms += 1000
@@ -81,6 +81,7 @@ def test_leaves_of_an_operators_ca_chain_to_the_companys_root(workshop, clock, a
     assert ca.bundle_pem() == x509.load_pem_x509_certificate(root).public_bytes(ssl_pem())
     leaf = ca.leaf(HOST)
     assert leaf.chain == (x509.load_pem_x509_certificate(issuing),)
+    assert leaf.cert.signature_hash_algorithm.name == digest
     handshake(leaf, root, HOST)
     assert [r.subject for r in ca.roots()] == ["CN=Company root"]
 

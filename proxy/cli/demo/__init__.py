@@ -109,7 +109,7 @@ def show(said: list[dict[str, Any]], provider: SampleProvider, report: Report, k
     table.add_row(
         f"Authorization: {call['sent']['headers']['Authorization']}\n(a stand-in)",
         seen.credential,
-        f"the provider echoed its headers:\nAuthorization: {echoed['headers']['Authorization']}\n(scrubbed: the stand-in)",
+        f"it echoed its headers:\nAuthorization: {echoed['headers']['Authorization']}\n(scrubbed: the stand-in)",
     )
     table.add_row(call["sent"]["body"], seen.body, echoed["you_sent"])
     console.print(table)
