@@ -115,9 +115,9 @@ def _summary(sidecar: Sidecar, configuration: Configuration, *, as_json: bool) -
         return
     common = sorted(refused.items(), key=lambda pair: -pair[1])[:MOST_REASONS]
     reasons = f" ({', '.join(f'{slug} {count}' for slug, count in common)})" if refused else ""
-    scrubbed = f", {tally.redactions} secrets scrubbed from answers" if tally.redactions else ""
+    scrubbed = f", {tally.redactions} secret{_s(tally.redactions)} scrubbed from answers" if tally.redactions else ""
     sys.stderr.write(
-        f"briefcased: {tally.allowed} calls allowed{scrubbed}\n"
+        f"briefcased: {tally.allowed} call{_s(tally.allowed)} allowed{scrubbed}\n"
         f"briefcased: {tally.refused} refused{reasons}\n"
         f"briefcased: receipts in chain {chain}; see: briefcased receipts list --chain {chain}\n"
     )
@@ -157,3 +157,7 @@ def _explain(configuration: Configuration, operators: Mapping[str, str], command
     lines.append(f"  variables for the proxy and {len(CA_FILES)} trust bundles are set")
     lines.append(f"  hosts without a profile: {'passed through unread' if settings.unmatched == 'pass' else 'refused'}")
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

@@ -115,14 +115,15 @@ async def test_p1_p2_an_example_does_what_it_says(shipped_rig, profile, example)
         content=None if request.body is None else filled(request.body, **fill).encode(),
     )
     decision = await decision_of(rig, answer.headers["briefcased-receipt"])
-    assert decision["operation"] == expect.operation
     for slot in slots(profile, example):
         assert real(profile, slot) not in f"{answer.headers} {answer.body.decode()}"
     if expect.denied is not None:
         assert (answer.problem, decision["slug"]) == (expect.denied, expect.denied)
+        assert decision["operation"] in (expect.operation, None)
         assert len(rig.provider.requests) == before
         return
     assert answer.status == 200, answer.body
+    assert decision["operation"] == expect.operation
     assert len(rig.provider.requests) == before + 1
     seen = rig.provider.last
     for name, value in expect.upstream_headers.items():

@@ -7,12 +7,16 @@ import re
 from proxy.catalog.loader import shipped
 
 HOST = re.compile(r"^( *- \{host: [^,}]+)", re.MULTILINE)
+UPGRADE = ", http_upgrade: true"
 PORT = "@port@"
 
 
 def shipped_text(name: str) -> str:
-    """The text of a shipped profile as `running_rig` takes it: every host has `port: {port}`."""
-    text = (shipped() / f"{name}.yaml").read_text()
+    """The text of a shipped profile as `running_rig` takes it: every host has `port: {port}`.
+
+    `http_upgrade` goes, because it is for port 443 only.
+    """
+    text = (shipped() / f"{name}.yaml").read_text().replace(UPGRADE, "")
     moved, count = HOST.subn(rf"\1, port: {PORT}", text)
     assert count, f"{name} has no host"
     return moved.replace("{", "{{").replace("}", "}}").replace(PORT, "{port}")
