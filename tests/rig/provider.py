@@ -80,6 +80,8 @@ class Provider:
         first = server_context(authority, self.hosts[0], self.folder)
 
         def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
+            if name is None:  # an address has no server name
+                return None
             if name in self.contexts:
                 connection.context = self.contexts[name]
                 return None
