@@ -8,15 +8,13 @@ from mitmproxy import http
 
 from addons.flows import apply_response, exchange_of, response_head
 from proxy.errors import Denial
-from proxy.exchange import RESPONSE_BODYLESS_KEY, Cut
+from proxy.exchange import MAX_MESSAGE_BYTES, RESPONSE_BODYLESS_KEY, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.exchange import Exchange
     from proxy.pipeline import Pipeline
-
-MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 
 
 class MessageTooLargeError(Exception):

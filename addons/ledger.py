@@ -56,7 +56,7 @@ class Ledger:
         for exchange in list(handler.open_exchanges):
             if not exchange.decided and not exchange.deciding:
                 await self._pipeline.refuse(exchange, exchange.denial or CUT_SHORT)
-            self._pipeline.on_end(exchange, Outcome.CLIENT_ABORTED)
+            self._pipeline.on_end(exchange, Outcome.RESPONSE_ABORTED if exchange.fault else Outcome.CLIENT_ABORTED)
         handler.open_exchanges.clear()
 
     @staticmethod

@@ -38,6 +38,10 @@ RETRY_KEY: Final = "briefcased.retry"  # True: attempt again now
 TEE_KEY: Final = "briefcased.tee"  # a streamed body, kept for a further attempt; None when it grew too large
 
 
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""The largest WebSocket message that is carried; it must be whole to be searched."""
+
+
 class Outcome(StrEnum):
     """How an allowed exchange ended, as its outcome receipt says."""
 

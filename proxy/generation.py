@@ -8,7 +8,7 @@ from proxy.canonical import HeadLimits
 from proxy.catalog.binding import bind
 from proxy.catalog.matcher import Catalog
 from proxy.credentials.standin import StandIn, StandIns, make
-from proxy.pipeline import Generation
+from proxy.decision import Generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

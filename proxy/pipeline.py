@@ -3,156 +3,33 @@
     match -> identify -> validate -> authorize -> mint -> present -> record intent
           -> (dial, stream both ways, scrubbed) -> record outcome
 
-`decide()` is pure: the simulator, the tests and the live path call the same function. `Pipeline` adds what has an
-effect, in that order and nowhere else, and answers the calls of a lane (see `proxy/exchange.py`).
+`decide()` (`proxy/decision.py`: match to authorize) is pure. `Pipeline` adds what has an effect, in that order and
+nowhere else, and answers the calls of a lane (see `proxy/exchange.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from proxy.canonical import HeadLimits, canonical_head, set_query
-from proxy.credentials.strip import strip_foreign
+from proxy.canonical import canonical_head
+from proxy.decision import Decision, Generation, decide
 from proxy.errors import Denial, Refused
 from proxy.exchange import Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
-from proxy.firewall import Vocabulary, WithheldError, accept_encoding, open_scanner, plan, scrub_headers
+from proxy.firewall import Vocabulary, WithheldError, open_scanner, plan, scrub_headers
 from proxy.model import Agent
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from proxy.catalog.binding import BoundAccount
-    from proxy.catalog.matcher import Catalog, Match
     from proxy.clock import Clock
-    from proxy.credentials import CredentialSpec
     from proxy.credentials.broker import Broker
-    from proxy.credentials.standin import StandIns
     from proxy.model import Authority, Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
-    from proxy.settings import Settings
 
 UNMATCHED_TIMEOUT_S: Final = 600
 ANONYMOUS: Final = Agent("-", (), "-")
 """Stands in receipts for whoever did not authenticate."""
 DRAIN_RETRY_S: Final = 5
-HTTPS_PORT: Final = 443
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One configuration, whole. A request sees one generation from its first byte to its last receipt."""
-
-    number: int
-    settings: Settings
-    catalog: Catalog
-    accounts: Mapping[str, tuple[BoundAccount, ...]]
-    stand_ins: StandIns
-    head_limits: HeadLimits
-    allow_private: Mapping[str, tuple[str, ...]]
-
-    def trust(self, provider: str) -> Path | None:
-        """The operator's roots for `provider`, or for all; None for the default bundle."""
-        entry = self.settings.providers.get(provider)
-        return (entry.ca_bundle if entry is not None else None) or self.settings.egress.ca_bundle
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A yes, and what it covers. `match` is None for an unmanaged host that the operator lets through."""
-
-    head: RequestHead
-    match: Match | None
-    account: BoundAccount | None
-    credential: tuple[str, CredentialSpec] | None
-
-
-def decide(generation: Generation, agent: Agent, head: RequestHead) -> Decision | Denial:
-    """Whether `agent` may make this request, and with which account. Pure."""
-    match = generation.catalog.match(head)
-    if match is None:
-        return _unmatched(generation, head)
-    operation = match.operation
-    if operation is None or (head.websocket and not operation.websocket):
-        return Denial("operation_not_allowed", "The profile does not list this operation.", by="match")
-    account = _choose_account(generation, agent, match, head)
-    if isinstance(account, Denial):
-        return account
-    if operation.action not in account.account.actions:
-        return Denial("policy_denied", f"The account does not allow {operation.action} operations.", by="policy")
-    limit = operation.limits.max_body_bytes
-    if limit is not None and (head.content_length or 0) > limit:
-        return Denial("request_too_large", "The body is larger than this operation allows.", by="validate")
-    credential = None
-    if not operation.anonymous:
-        credential = account.credential_for(operation)
-        if credential is None:
-            return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
-    return Decision(_clean(head, match, account), match, account, credential)
-
-
-def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
-    catalog, authority = generation.catalog, head.authority
-    if catalog.host(authority.host, authority.port) is not None:
-        return Denial("operation_not_allowed", "No profile covers this part of the host.", by="match")
-    if head.scheme == "http" and catalog.host(authority.host, HTTPS_PORT) is not None:
-        return Denial("credential_scope", "This provider is reached over https only.", by="match")
-    if generation.settings.unmatched == "pass":
-        return Decision(head, None, None, None)
-    return Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
-
-
-def _choose_account(generation: Generation, agent: Agent, match: Match, head: RequestHead) -> BoundAccount | Denial:
-    """By stand-in, else the default account, else the only one that the agent may use."""
-    provider = match.profile.name
-    accounts = generation.accounts.get(provider, ())
-    if not accounts:
-        return Denial("not_connected", "No account is configured for this provider.", by="match")
-    found = generation.stand_ins.find(head)
-    named = {stand_in.account for stand_in in found}
-    if any(s.agent != agent.name or s.account.provider != provider for s in found):
-        return Denial("credential_scope", "This stand-in belongs to another provider or agent.", by="identify")
-    if len(named) > 1:
-        return Denial("credential_scope", "Stand-ins of two accounts in one request.", by="identify")
-    usable = [a for a in accounts if agent.may_use(a.id)]
-    if named:
-        chosen = [a for a in usable if a.id in named]
-    else:
-        chosen = [a for a in usable if a.is_default] or (usable if len(usable) == 1 else [])
-    if not chosen:
-        detail = "This agent may not use an account of this provider, or must say which by its stand-in."
-        return Denial("policy_denied", detail, by="policy")
-    return chosen[0]
-
-
-def _clean(head: RequestHead, match: Match, account: BoundAccount) -> RequestHead:
-    """Without anything the agent brought that could act as a credential or choose whose account is used (D-02)."""
-    profile, operation = match.profile, match.operation
-    head = strip_foreign(
-        head,
-        strip_headers=profile.strip_headers,
-        strip_query=profile.strip_query,
-        owned_headers=profile.owned_headers,
-        owned_query=profile.owned_query,
-    )
-    ours = (*((name.lower(), value) for name, value in account.account.headers.items()),)
-    query = head.query
-    for name, value in account.account.query.items():
-        query = set_query(query, name, value)
-    kept = tuple(
-        (name, value)
-        for name, value in head.headers
-        if name != "accept-encoding" and (name not in ("range", "if-range") or (operation and operation.allow_range))
-    )
-    encoding = ("accept-encoding", accept_encoding(head.header("accept-encoding")))
-    # A profile's `https` host asked for over plain HTTP leaves over TLS (http_upgrade).
-    upgraded = head.scheme == "http" and match.host_rule.scheme == "https"
-    authority = replace(head.authority, port=match.host_rule.port) if upgraded else head.authority
-    return replace(
-        head, scheme=match.host_rule.scheme, authority=authority, query=query, headers=(*kept, *ours, encoding)
-    )
 
 
 class Pipeline:

@@ -20,10 +20,10 @@ from mitmproxy.proxy import commands, events, server
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.utils import asyncio_utils
 
+from proxy.engine.commands import AbortClient, PauseAgent, WatchResponse
 from proxy.engine.failure import PREFIX
 from proxy.engine.layers import SidecarHttp1Server, dial_of
 from proxy.engine.master import HookFailedError
-from proxy.engine.stream import AbortClient, PauseAgent, WatchResponse
 from proxy.errors import Refused
 from proxy.exchange import EXCHANGE_KEY
 

@@ -21,7 +21,8 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Server, make_body_reader
 
-from proxy.engine.stream import KeyedConnection, SidecarStream
+from proxy.engine.commands import KeyedConnection
+from proxy.engine.stream import SidecarStream
 from proxy.errors import Denial
 
 if TYPE_CHECKING:

@@ -12,23 +12,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from mitmproxy import flow as mflow
 from mitmproxy import http
 from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.layers.http import (
     DropStream,
-    GetHttpConnection,
     HttpErrorHook,
     HttpRequestHeadersHook,
     HttpResponseHeadersHook,
     HttpResponseHook,
-    HttpStream,
     SendHttp,
     validate_request,
 )
@@ -36,7 +32,6 @@ from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     HttpEvent,
     RequestData,
-    RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
@@ -44,7 +39,10 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
     ResponseProtocolError,
 )
+from mitmproxy.proxy.layers.websocket import WebsocketLayer
 
+from proxy.engine.challenge import ChallengeStream
+from proxy.engine.commands import AbortClient, KeyedConnection, PauseAgent, SidecarClientGoneHook, WatchResponse
 from proxy.engine.failure import denial_for
 from proxy.errors import Denial, render
 from proxy.exchange import (
@@ -53,90 +51,32 @@ from proxy.exchange import (
     EXCHANGE_KEY,
     HOLD_KEY,
     INVALID_KEY,
+    MAX_MESSAGE_BYTES,
     RESPONSE_BODYLESS_KEY,
-    RETRIES_KEY,
-    RETRY_KEY,
-    TEE_KEY,
     Exchange,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from mitmproxy.connection import Connection
     from mitmproxy.connection import Server as ServerConnection
-    from mitmproxy.proxy.layers.http import HttpLayer
-
-    from proxy.exchange import Dial
 
     type Steps[T] = Generator[commands.Command, object, T]
 
 MAX_HELD_BYTES: Final = 256 * 1024
 """What an agent may push while its request is being decided or dialled, before we stop reading."""
-MAX_CHALLENGE_BYTES: Final = 64 * 1024
 LINGER_S: Final = 2.0
 """How long an early answer may be read before the connection closes under a client that still uploads."""
-RETRY_ID_SHIFT: Final = 40
 NO_DECISION: Final = Denial("policy_unavailable", "This request has no decision.", by="engine")
 
 
-@dataclass
-class SidecarRetryHook(StartHook):
-    """A challenge is complete: an addon may mint again and allow one more attempt. Blocking, may be async."""
-
-    flow: http.HTTPFlow
-
-
-@dataclass
-class SidecarClientGoneHook(StartHook):
-    """The agent went away while a hook was deciding."""
-
-    flow: http.HTTPFlow
-    blocking = False
-
-
-class AbortClient(commands.Command):
-    """Reset the agent's connection: whatever was begun must not look finished."""
-
-
-class PauseAgent(commands.Command):
-    """Read no more from the agent until this stream goes on (`paused` False)."""
-
-    def __init__(self, stream: object, *, paused: bool) -> None:
-        self.stream: Final = stream
-        self.paused: Final = paused
-
-
-class WatchResponse(commands.ConnectionCommand):
-    """Start (or, with None, stop) the clock for the upstream's response head."""
-
-    def __init__(self, connection: Connection, flow: http.HTTPFlow, timeout_s: float | None) -> None:
-        super().__init__(connection)
-        self.flow: Final = flow
-        self.timeout_s: Final = timeout_s
-
-
-class KeyedConnection(GetHttpConnection):
-    """A request for an upstream connection that only an equal dial may share."""
-
-    dial: Dial
-
-    def connection_spec_matches(self, connection: Connection) -> bool:
-        """Whether `connection` was opened for an equal dial: same authority, agent, account and trust."""
-        return getattr(connection, "dial", None) == self.dial and super().connection_spec_matches(connection)
-
-
-class SidecarStream(HttpStream):
+class SidecarStream(ChallengeStream):
     """See the module."""
 
-    bodyless = False
     holding = False
     held_bytes = 0
     sent_bytes = 0
     answered = False
-    attempt = 0
-    alias: int | None = None
-    challenge: http.Response | None = None
 
     # -- entry ---------------------------------------------------------------------------------------------------
 
@@ -334,69 +274,14 @@ class SidecarStream(HttpStream):
         exchange = self.exchange
         return exchange is None or exchange.fault is not None
 
-    # -- challenge and second attempt ----------------------------------------------------------------------------
-
-    def _may_ask_again(self, response: http.Response) -> bool:
-        meta = self.flow.metadata
-        return (
-            self.attempt < int(meta.get(RETRIES_KEY, 0))
-            and self.client_state == self.state_done
-            and response.status_code in (401, 402)
-            and self._replayable_body() is not None
-        )
-
-    def _replayable_body(self) -> bytes | None:
-        if self.bodyless:
-            return b""
-        return self.flow.request.raw_content if not self.flow.request.stream else self.flow.metadata.get(TEE_KEY)
-
-    def state_challenge(self, event: HttpEvent) -> Steps[None]:
-        """Collect the challenge, ask the addons, and send the request once more or give the challenge on."""
-        assert self.challenge is not None
-        if isinstance(event, ResponseData):
-            self.response_body_buf += event.data[: MAX_CHALLENGE_BYTES - len(self.response_body_buf)]
-        elif isinstance(event, ResponseEndOfMessage):
-            self.challenge.data.content = bytes(self.response_body_buf)
-            self.response_body_buf.clear()
-            self.flow.response = self.challenge
-            self.attempt += 1
-            yield SidecarRetryHook(self.flow)
-            if (yield from self.check_killed(emit_error_hook=True)):
-                return
-            if self.flow.metadata.pop(RETRY_KEY, False):
-                yield from self._send_again()
-            else:
-                yield from self._give_challenge_on()
-
-    def _give_challenge_on(self) -> Steps[None]:
-        assert self.flow.response is not None
-        content = self.flow.response.raw_content or b""
-        yield from self._begin_response(self.flow.response, end_stream=not content)
-        if self.server_state == self.state_stream_response_body:
-            yield from self.server_state(ResponseData(self.stream_id, content))
-        if self.server_state in (self.state_stream_response_body, self.state_consume_response_body):
-            yield from self.server_state(ResponseEndOfMessage(self.stream_id))
-
-    def _send_again(self) -> Steps[None]:
-        body = self._replayable_body() or b""
-        self.flow.response = None
-        if not (yield from self.make_server_connection()):
-            return
-        parent = cast("HttpLayer", self.context.layers[self.context.layers.index(self) - 1])
-        self.alias = self.stream_id + (self.attempt << RETRY_ID_SHIFT)
-        parent.streams[self.alias] = self
-        self.server_state = self.state_wait_for_response_headers
-        server = self.context.server
-        yield SendHttp(RequestHeaders(self.alias, self.flow.request, end_stream=not body), server)
-        if body:
-            yield SendHttp(RequestData(self.alias, body), server)
-        yield SendHttp(RequestEndOfMessage(self.alias), server)
-
-    def flow_done(self) -> Steps[None]:
-        """As mitmproxy, and forget the second attempt's id."""
-        if self.alias is not None:
-            yield DropStream(self.alias)
-        yield from super().flow_done()
+    def passthrough(self, event: events.Event) -> Steps[None]:
+        """As mitmproxy, but a WebSocket message that is not complete yet has a ceiling too."""
+        yield from super().passthrough(event)
+        if isinstance(self.child_layer, WebsocketLayer) and hasattr(self.child_layer, "server_ws"):
+            for side in (self.child_layer.client_ws, self.child_layer.server_ws):
+                if sum(map(len, side.frame_buf)) > MAX_MESSAGE_BYTES and self.exchange is not None:
+                    self.exchange.fault = "message_too_large"
+                    yield AbortClient()
 
     # -- refusing, failing, cutting ------------------------------------------------------------------------------
 

@@ -158,6 +158,26 @@ async def test_p7_a_websocket_message_beyond_the_limit_resets(socket_rig):
     await rig.settled(1)
 
 
+async def test_p7_a_websocket_frame_that_never_ends_resets(socket_rig):
+    rig, _ = socket_rig
+    reader, writer = await rig.tls()
+    writer.write(
+        f"GET /socket HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    assert (await read_answer(reader)).status == 101
+    writer.write(b"\x82\xff" + (2**40).to_bytes(8) + b"\0\0\0\0")  # a masked binary frame of a terabyte
+    pushed = 0
+    with pytest.raises(OSError, match="."):
+        while True:
+            writer.write(PIECE)
+            pushed += len(PIECE)
+            await writer.drain()
+    assert pushed < 64 * MB
+    (call,) = await rig.settled(1)
+    assert call.outcome["error"] == "message_too_large"
+
+
 async def test_a_switch_of_protocols_with_a_wrong_proof_is_withheld(rig):
     raw = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n"
     rig.provider.answers("/socket", raw)

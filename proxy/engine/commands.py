@@ -1,0 +1,62 @@
+"""What our layers ask of the connection handler, beyond mitmproxy's own commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mitmproxy import http  # noqa: TC002  # mitmproxy reads the annotations of hooks
+from mitmproxy.proxy import commands
+from mitmproxy.proxy.commands import StartHook
+from mitmproxy.proxy.layers.http import GetHttpConnection
+
+if TYPE_CHECKING:
+    from mitmproxy.connection import Connection
+
+    from proxy.exchange import Dial
+
+
+@dataclass
+class SidecarRetryHook(StartHook):
+    """A challenge is complete: an addon may mint again and allow one more attempt. Blocking, may be async."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class SidecarClientGoneHook(StartHook):
+    """The agent went away while a hook was deciding."""
+
+    flow: http.HTTPFlow
+    blocking = False
+
+
+class AbortClient(commands.Command):
+    """Reset the agent's connection: whatever was begun must not look finished."""
+
+
+class PauseAgent(commands.Command):
+    """Read no more from the agent until this stream goes on (`paused` False)."""
+
+    def __init__(self, stream: object, *, paused: bool) -> None:
+        self.stream: Final = stream
+        self.paused: Final = paused
+
+
+class WatchResponse(commands.ConnectionCommand):
+    """Start (or, with None, stop) the clock for the upstream's response head."""
+
+    def __init__(self, connection: Connection, flow: http.HTTPFlow, timeout_s: float | None) -> None:
+        super().__init__(connection)
+        self.flow: Final = flow
+        self.timeout_s: Final = timeout_s
+
+
+class KeyedConnection(GetHttpConnection):
+    """A request for an upstream connection that only an equal dial may share."""
+
+    dial: Dial
+
+    def connection_spec_matches(self, connection: Connection) -> bool:
+        """Whether `connection` was opened for an equal dial: same authority, agent, account and trust."""
+        return getattr(connection, "dial", None) == self.dial and super().connection_spec_matches(connection)
