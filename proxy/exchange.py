@@ -35,7 +35,6 @@ ANSWER_KEY: Final = "briefcased.answer"  # a `Denial`: to be answered now
 HOLD_KEY: Final = "briefcased.hold"  # bytes of body that may be held
 RETRIES_KEY: Final = "briefcased.retries"  # further attempts that a challenge may cause
 RETRY_KEY: Final = "briefcased.retry"  # True: attempt again now
-TEE_KEY: Final = "briefcased.tee"  # a streamed body, kept for a further attempt; None when it grew too large
 
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024

@@ -18,7 +18,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 
 from proxy.engine.commands import SidecarRetryHook
-from proxy.exchange import RETRIES_KEY, RETRY_KEY, TEE_KEY
+from proxy.exchange import RETRIES_KEY, RETRY_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -57,7 +57,7 @@ class ChallengeStream(HttpStream):
     def _replayable_body(self) -> bytes | None:
         if self.bodyless:
             return b""
-        return self.flow.request.raw_content if not self.flow.request.stream else self.flow.metadata.get(TEE_KEY)
+        return None if self.flow.request.stream else self.flow.request.raw_content  # what streamed is gone
 
     def state_challenge(self, event: HttpEvent) -> Steps[None]:
         """Collect the challenge, ask the addons, and send the request once more or give the challenge on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
@@ -59,6 +60,7 @@ class StrictAddons(addonmanager.AddonManager):
 
     def __init__(self, sidecar: master.Master) -> None:
         super().__init__(sidecar)
+        self._arguments: dict[type[Hook], str] = {}
         self._handlers: dict[str, tuple[Callable[..., object], ...]] = {}
 
     def register(self, addon: object) -> object:
@@ -85,7 +87,7 @@ class StrictAddons(addonmanager.AddonManager):
         handlers = self.handlers(hook.name)
         if not handlers:
             return None
-        (data,) = hook.args()
+        data = self._argument(hook)
         for index, handler in enumerate(handlers):
             try:
                 result = handler(data)
@@ -95,6 +97,14 @@ class StrictAddons(addonmanager.AddonManager):
             if inspect.isawaitable(result):
                 return self._rest(hook, data, result, handlers[index + 1 :])
         return None
+
+    def _argument(self, hook: Hook) -> object:
+        """The hook's one argument; mitmproxy looks its name up through `dataclasses` each time."""
+        name = self._arguments.get(type(hook))
+        if name is None:
+            (field,) = dataclasses.fields(hook)  # type: ignore[arg-type]
+            name = self._arguments[type(hook)] = field.name
+        return getattr(hook, name)
 
     async def _rest(
         self, hook: Hook, data: object, first: Awaitable[object], later: tuple[Callable[..., object], ...]

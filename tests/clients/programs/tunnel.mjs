@@ -11,14 +11,14 @@ const connect = http.request({
   port: proxy.port,
   method: "CONNECT",
   path: target.host,
-  headers: { "Proxy-Authorization": `Basic ${login.toString("base64")}` },
+  // Node would send the proxy's own name: https-proxy-agent and undici say what RFC 9110 asks for, and so do we.
+  headers: { Host: target.host, "Proxy-Authorization": `Basic ${login.toString("base64")}` },
 });
 connect.on("connect", (answer, socket) => {
   if (answer.statusCode !== 200) throw new Error(`CONNECT: ${answer.statusCode}`);
   const secure = tls.connect({ socket, servername: target.hostname }, () => {
     const request = https.request(target, {
       method: "POST",
-      agent: false,
       createConnection: () => secure,
       headers: { Authorization: `Bearer ${process.env.EXAMPLE_API_KEY}` },
     });
