@@ -26,6 +26,8 @@ def canonical_path(path: str, *, encoded_slash: bool) -> tuple[str, tuple[str, .
     Escapes of unreserved characters are decoded and hexadecimal digits are upper case. With `encoded_slash`, `%2F` is
     data inside one segment.
     """
+    if path.count("/") > MAX_SEGMENTS:
+        return Denial("uri_too_long", "The path has too many segments.", by="canonical")
     if _PLAIN.fullmatch(path) and "/." not in path:
         return path, tuple(path[1:].split("/"))
     if not _CHARACTERS.fullmatch(path) or _BAD_ESCAPE.search(path):
@@ -53,8 +55,6 @@ def _segments(normal: str) -> tuple[str, tuple[str, ...]] | Denial:
         if value in (".", "..") or _ESCAPE.search(value) or ("/.." in f"/{value}/" and "/" in value):
             return _ambiguous("The path has a dot segment or is encoded twice.")
         segments.append(value)
-    if len(segments) > MAX_SEGMENTS:
-        return Denial("uri_too_long", "The path has too many segments.", by="canonical")
     return normal, tuple(segments)
 
 

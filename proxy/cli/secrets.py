@@ -50,9 +50,8 @@ def import_(
     key: KeySource = "file",
 ) -> None:
     """Store many values at once: GITHUB_TOKEN=… becomes local:github_token."""
-    text = sys.stdin.read() if str(file) == "-" else file.read_text()
     values: dict[str, bytes] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_lines(file), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, mark, value = line.removeprefix("export ").partition("=")
@@ -64,6 +63,15 @@ def import_(
         values[name] = value.encode()
     _store().put(values, key_source=key)
     sys.stdout.write(f"stored {len(values)}: {', '.join(sorted(values))}\n")
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return (sys.stdin.read() if str(file) == "-" else file.read_text()).splitlines()
+    except OSError as error:
+        raise BriefcaseError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BriefcaseError(f"{file}: not a text file") from None
 
 
 @app.command("list")

@@ -1,0 +1,106 @@
+"""Where each kind puts the credential: exactly there, exactly once."""
+
+from __future__ import annotations
+
+import base64
+
+import orjson
+import pytest
+from pydantic import TypeAdapter
+
+from proxy.credentials import CredentialSpec
+from proxy.credentials.kind import Credential
+from proxy.errors import Refused
+from proxy.model import Authority, RequestHead
+from proxy.secret import Secret
+
+VALUE = "s3cret-value/+="
+HEAD = RequestHead(
+    "POST", "https", Authority("a.test", 443), "/bot-x/send", ("bot-x", "send"), "a=1&key=mine", (("authorization", "mine"), ("x", "y")), True
+)
+ADAPTER = TypeAdapter(CredentialSpec)
+
+
+def present(body: bytes | None = None, head: RequestHead = HEAD, secrets: dict[str, str] | None = None, **fields):
+    kind = ADAPTER.validate_json(orjson.dumps(fields))
+    values = {name: Secret(name, value) for name, value in (secrets or {"key": VALUE, "other": "0ther-value"}).items()}
+    return kind.present(Credential(values), head, body)
+
+
+def header(presented, name: str) -> list[str]:
+    return [value for key, value in presented.head.headers if key == name]
+
+
+def test_header():
+    assert header(present(kind="header", prefix="Bearer ", secret="key"), "authorization") == [f"Bearer {VALUE}"]
+    template = present(kind="header", header="X-Both", template="{key}:{other}", add_headers={"X-Version": "2"})
+    assert header(template, "x-both") == [f"{VALUE}:0ther-value"]
+    assert header(template, "x-version") == ["2"]
+    assert header(template, "authorization") == ["mine"]
+
+
+def test_a_template_is_filled_in_one_pass():
+    filled = present(kind="header", header="X", template="{key}", secrets={"key": "{other}-{key}", "other": "never"})
+    assert header(filled, "x") == ["{other}-{key}"]
+
+
+def test_basic():
+    (value,) = header(present(kind="basic", username="x-access-token", password="{key}"), "authorization")
+    assert base64.b64decode(value.removeprefix("Basic ")).decode() == f"x-access-token:{VALUE}"
+
+
+def test_query():
+    assert present(kind="query", parameter="key", secret="key").head.query == "a=1&key=s3cret-value%2F%2B%3D"
+
+
+def test_path():
+    presented = present(kind="path", segment=0, template="bot{key}")
+    assert presented.head.path == "/bots3cret-value%2F+=/send"
+    assert presented.head.segments == ("bot" + VALUE, "send")
+    with pytest.raises(Refused):
+        present(kind="path", segment=5, template="bot{key}")
+
+
+def test_cookie():
+    assert header(present(kind="cookie", cookie="session", secret="key"), "cookie") == [f"session={VALUE}"]
+    with pytest.raises(Refused):
+        present(kind="cookie", cookie="session", secret="key", secrets={"key": "a;b=c-d-e-f"})
+
+
+def test_several():
+    parts = [{"kind": "header", "header": "A", "secret": "key"}, {"kind": "header", "header": "B", "secret": "other"}]
+    presented = present(kind="several", parts=parts)
+    assert (header(presented, "a"), header(presented, "b")) == ([VALUE], ["0ther-value"])
+
+
+@pytest.mark.parametrize(
+    ("form", "pointer", "body", "expected"),
+    [
+        ("json", "/token", b'{"token":"x","a":1}', {"token": VALUE, "a": 1}),
+        ("json", "/auth/key", b'{"auth":{}}', {"auth": {"key": VALUE}}),
+        ("json", "/a~1b", b"{}", {"a/b": VALUE}),
+        ("json", "/token", b"", {"token": VALUE}),
+    ],
+)
+def test_body_field_json(form, pointer, body, expected):
+    presented = present(kind="body_field", format=form, pointer=pointer, secret="key", body=body)
+    assert orjson.loads(presented.body) == expected
+
+
+def test_body_field_form():
+    presented = present(kind="body_field", format="form", pointer="token", secret="key", body=b"token=x&a=b%20c&token=y")
+    assert presented.body == b"a=b+c&token=s3cret-value%2F%2B%3D"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"nope", b'{"auth":1}', b"\xff"])
+def test_p5_a_body_that_cannot_hold_it_is_refused(body):
+    with pytest.raises(Refused):
+        present(kind="body_field", format="json", pointer="/auth/key", secret="key", body=body)
+
+
+@pytest.mark.parametrize("value", ["line\r\nbreak-value", "nul\0nul-value", " leading-space", "trailing-space ", "tab\tinside"])
+def test_p8_a_secret_that_would_break_the_request_is_refused(value):
+    with pytest.raises(Refused) as refused:
+        present(kind="header", secret="key", secrets={"key": value})
+    assert refused.value.denial.slug == "credential_unavailable"
+    assert value not in str(refused.value)

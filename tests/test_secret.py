@@ -1,0 +1,49 @@
+"""P1: a secret refuses to be shown; who may reveal it is a list."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from proxy.secret import Secret, SecretExposedError
+
+ROOT = Path(__file__).parents[1]
+REVEALS = {
+    "certs/storage.py",  # the passphrase of the CA's keys
+    "proxy/cli/up.py",  # the operator's issuing key
+    "proxy/credentials/broker.py",  # what answers are searched for
+    "proxy/credentials/kind.py",  # the wire
+    "proxy/secretstore/local.py",  # the store's passphrase
+}
+
+
+def test_p1_every_way_of_showing_it_raises():
+    secret = Secret("name", "value-value")
+    for show in (str, format, bytes, list, json.dumps, pickle.dumps, copy.deepcopy, "{}".format, "%s".__mod__):
+        with pytest.raises((SecretExposedError, TypeError)):
+            show(secret)
+    assert "value" not in repr(secret)
+    assert repr(secret) == "Secret('name')"
+    assert secret.reveal() == b"value-value"
+    assert secret == Secret("other", b"value-value")
+
+
+def test_p1_logging_it_does_not_show_it(capfd):
+    logging.getLogger("x").warning("%r", Secret("name", "value-value"))
+    assert "value-value" not in capfd.readouterr().err
+
+
+def test_p1_reveal_is_called_in_known_places_only():
+    found = {
+        str(path.relative_to(ROOT))
+        for package in ("proxy", "addons", "certs")
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(r"\.reveal\(\)", path.read_text()) and path.name != "secret.py"
+    }
+    assert found == REVEALS
