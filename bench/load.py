@@ -1,30 +1,47 @@
 """The load generator: one measurement per process, told as JSON in its argument, answered as JSON on standard output.
 
-    python bench/load.py '{"measure": "rate", "target": {...}, "pid": 4711, "connections": 16, "window_s": 1.5}'
+    python bench/load.py '{"measure": "rate", "target": {...}, "pid": 4711, "connections": 16, ...}'
 
-`pid` is the proxy's; its CPU time is read at the window's two ends. Everything runs in a closed loop: a connection
-sends its next request when it has the answer to its last.
+`pid` is the proxy's, `upstream` the provider's; CPU times are read at the window's two ends. Everything runs in a
+closed loop: a connection sends its next request when it has the answer to its last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import probes
 from client import ECHO, RECEIVE_BYTES, REQUEST_BODY, BrokenError, Target, call, complete, connect
-from process import cpu_s
+from process import cpu_s, machine_cpu_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 OPENERS: Final = 8
 WARM_S: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Seconds of CPU so far: of the proxy, of everything that takes part, and of the whole machine."""
+
+    proxy_s: float
+    parts_s: float
+    machine_s: float
+
+    @classmethod
+    def now(cls, pid: int | None, upstream: int) -> Self:
+        """Read the kernel's counters."""
+        proxy_s = 0.0 if pid is None else cpu_s(pid)
+        return cls(proxy_s, proxy_s + cpu_s(upstream) + cpu_s(os.getpid()), machine_cpu_s())
 
 
 class Loop:
@@ -59,8 +76,11 @@ class Loop:
             self.send()
 
 
-def rate(target: Target, pid: int | None, *, connections: int, window_s: float) -> dict[str, float]:
-    """Requests per second, latencies in ms, and the proxy's CPU time per request in µs."""
+def rate(target: Target, pid: int | None, *, upstream: int, connections: int, window_s: float) -> dict[str, float]:
+    """Requests per second, latencies in ms, the proxy's CPU time per request in µs.
+
+    `foreign` is how much of a core everything used that has no part in the measurement.
+    """
     request = target.request(ECHO, REQUEST_BODY)
     context = target.context()
 
@@ -74,10 +94,12 @@ def rate(target: Target, pid: int | None, *, connections: int, window_s: float) 
         sockets = list(pool.map(opened, range(connections)))
     latencies_s: list[float] = []
     loops = [Loop(connection, request, target.key.encode(), latencies_s) for connection in sockets]
-    return asyncio.run(_window(loops, latencies_s, pid, window_s))
+    return asyncio.run(_window(loops, latencies_s, lambda: Used.now(pid, upstream), window_s))
 
 
-async def _window(loops: list[Loop], latencies_s: list[float], pid: int | None, window_s: float) -> dict[str, float]:
+async def _window(
+    loops: list[Loop], latencies_s: list[float], used: Callable[[], Used], window_s: float
+) -> dict[str, float]:
     loop = asyncio.get_running_loop()
     broken: asyncio.Future[None] = loop.create_future()
 
@@ -93,14 +115,15 @@ async def _window(loops: list[Loop], latencies_s: list[float], pid: int | None, 
         each.send()
     await asyncio.wait([broken], timeout=WARM_S)
     latencies_s.clear()
-    cpu_before_s, before_s = cpu_s(pid) if pid else 0.0, time.perf_counter()
+    before, before_s = used(), time.perf_counter()
     await asyncio.wait([broken], timeout=window_s)
-    lasted_s, used_s = time.perf_counter() - before_s, (cpu_s(pid) if pid else 0.0) - cpu_before_s
+    lasted_s, after = time.perf_counter() - before_s, used()
     for each in loops:
         loop.remove_reader(each.connection.fileno())
     if broken.done():
         broken.result()
-    count = len(latencies_s)
+    count, used_s = len(latencies_s), after.proxy_s - before.proxy_s
+    foreign_s = after.machine_s - before.machine_s - (after.parts_s - before.parts_s)
     return {
         "requests": count,
         "requests_per_s": count / lasted_s,
@@ -108,6 +131,7 @@ async def _window(loops: list[Loop], latencies_s: list[float], pid: int | None, 
         "p99_ms": probes.percentile(latencies_s, 99) * 1000,
         "cpu_us": used_s * 1e6 / count,
         "busy": used_s / lasted_s,
+        "foreign": max(0.0, foreign_s / lasted_s),
     }
 
 
@@ -116,7 +140,8 @@ def main(order: dict[str, Any]) -> None:
     target, pid = Target(**order["target"]), order["pid"]
     match order["measure"]:
         case "rate":
-            result = rate(target, pid, connections=order["connections"], window_s=order["window_s"])
+            how = {name: order[name] for name in ("upstream", "connections", "window_s")}
+            result = rate(target, pid, **how)
         case "stream":
             result = probes.stream(target, samples=order["samples"])
         case "memory":

@@ -37,7 +37,7 @@ def stream(target: Target, *, samples: int) -> dict[str, float]:
 def _first_event_s(connection: ssl.SSLSocket, request: bytes) -> float:
     sent_s, first_s, received = time.perf_counter(), 0.0, b""
     connection.sendall(request)
-    while not received.endswith(b"\r\n0\r\n\r\n") and b"\ndata: last\n\n" not in received[-16:]:
+    while not received.endswith(b"\r\n0\r\n\r\n"):
         if not (data := connection.recv(RECEIVE_BYTES)):
             raise BrokenError("the stream was cut")
         received += data

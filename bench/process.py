@@ -15,6 +15,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
+def machine_cpu_s() -> float:
+    """CPU time that all processes of the machine have used so far, in seconds (`/proc/stat`; no idle, no steal)."""
+    user, nice, system, _idle, _wait, irq, softirq = map(int, Path("/proc/stat").read_text("ascii").split()[1:8])
+    return (user + nice + system + irq + softirq) / TICKS_PER_S
+
+
 def rss_kib(pid: int) -> int:
     """Resident memory of `pid` in KiB."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():

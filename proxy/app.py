@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("proxy.app")
 DATABASE: Final = "briefcased.db"
 WATCH_AGENTS_S: Final = 2.0
+NEED_A_RESTART: Final = ("listeners", "limits", "certificates", "secret_stores", "logs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +140,11 @@ class Sidecar:
         """
         old = self._configuration.settings
         new = configuration.settings
-        if (new.listeners, new.limits, new.certificates) != (old.listeners, old.limits, old.certificates):
-            raise BriefcaseError("listeners, limits and certificates need a restart; the old configuration stays")
+        for name in NEED_A_RESTART:
+            if getattr(new, name) != getattr(old, name):
+                raise BriefcaseError(f"a change of {name} needs a restart; the old configuration stays")
+        if new.egress.connect_timeout_s != old.egress.connect_timeout_s:
+            raise BriefcaseError("a change of egress.connect_timeout_s needs a restart; the old configuration stays")
         await self._install(configuration, self.generation + 1)
 
     async def watch_agents(self) -> None:
@@ -215,14 +219,20 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         )
         broker = Broker(stores=stores, stand_ins=generation.stand_ins, compile_vocabulary=_vocabulary)
         await preload(broker, generation.accounts, parts.configuration)
-        pipeline = Pipeline(generation=generation, broker=broker, receipts=receipts, clock=parts.clock)
+        pipeline = Pipeline(
+            generation=generation,
+            broker=broker,
+            receipts=receipts,
+            clock=parts.clock,
+            authenticator=parts.authenticator,
+        )
         sidecar: Sidecar
         dialler = Dialler(
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
             own_listeners=lambda: sidecar.listeners(),  # noqa: PLW0108  # it does not exist yet
         )
-        tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide(settings.egress.ca_bundle))
+        tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
             addons=(Gate(pipeline), Firewall(pipeline), Ledger(pipeline), tunnel),
             dialler=dialler,

@@ -68,8 +68,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "credential_scope": Kind(
         403,
-        "Stand-in used at the wrong place",
-        "You sent a stand-in that belongs to another provider. Use each stand-in at its own service only.",
+        "Credential not for this place",
+        "A stand-in works only at its own service, and providers are reached over https. Correct the URL or the key.",
         _OUR_POLICY,
     ),
     "not_connected": Kind(

@@ -23,6 +23,7 @@ from proxy.tally import Tally
 if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
+    from proxy.identity.registry import Authenticator
     from proxy.model import Authority, Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
 
@@ -36,13 +37,20 @@ class Pipeline:
     """The calls of a lane. One instance per process; `generation` is swapped whole by a reload."""
 
     def __init__(
-        self, *, generation: Generation, broker: Broker[Vocabulary], receipts: ReceiptLog, clock: Clock
+        self,
+        *,
+        generation: Generation,
+        broker: Broker[Vocabulary],
+        receipts: ReceiptLog,
+        clock: Clock,
+        authenticator: Authenticator,
     ) -> None:
         self.generation = generation
         self.draining = False
         self._broker: Final = broker
         self._receipts: Final = receipts
         self._clock: Final = clock
+        self._authenticator: Final = authenticator
         self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
         self.tally: Final = Tally()
 
@@ -104,13 +112,18 @@ class Pipeline:
         exchange.generation = generation.number
         if self.draining:
             return await self.refuse(exchange, _draining())
+        agent = self._authenticator.current(exchange.tunnel.agent)
+        if agent is None:  # revoked since its connection was opened
+            return await self.refuse(
+                exchange, Denial("proxy_auth_required", "The token is not valid now.", by="identify")
+            )
         connect = exchange.tunnel.authority
         slashes = connect is not None and generation.catalog.allows_encoded_slash(connect.host, connect.port)
         head = canonical_head(raw, connect=connect, sni=sni, limits=generation.head_limits, encoded_slash=slashes)
         if isinstance(head, Denial):
             return await self.refuse(exchange, head)
         exchange.head = head
-        decision = decide(generation, exchange.tunnel.agent, head)
+        decision = decide(generation, agent, head)
         if isinstance(decision, Denial):
             return await self.refuse(exchange, decision)
         if decision.match is not None and decision.match.operation is not None:

@@ -1,4 +1,4 @@
-"""Print `proxy/engine/proved.py` for the installed mitmproxy. Run the contract tests first: `pytest tests/engine`."""
+"""Print `proxy/engine/proved.py` for the installed mitmproxy. Write it, then run `pytest tests/engine`."""
 
 from __future__ import annotations
 

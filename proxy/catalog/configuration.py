@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.canonical import parse_authority, parse_host
 from proxy.catalog.checks import overlaps
 from proxy.catalog.loader import load_profiles, shipped
-from proxy.catalog.modes import ga_mistakes
+from proxy.catalog.modes import mode_mistakes
 from proxy.documents import read_document
 from proxy.egress.addresses import unopenable
 from proxy.errors import ConfigError, Finding
@@ -90,7 +90,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from _egress(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
-    yield from ga_mistakes(settings, profiles)
+    yield from mode_mistakes(settings, profiles)
 
 
 def _listeners(settings: Settings) -> Iterator[Mistake]:

@@ -1,4 +1,4 @@
-"""What mode `ga` refuses that `reference` and `staging` let pass: one row per relaxed knob. See docs/modes.md. Pure."""
+"""What `staging` and `ga` refuse that `reference` lets pass: one row per relaxed knob. See docs/modes.md. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ type Rule = Callable[[Settings, Mapping[str, Profile]], Iterator[Mistake]]
 
 def _unmatched(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
     if settings.unmatched == "pass":
-        yield ("unmatched",), "destinations without a profile are refused in mode ga"
+        yield ("unmatched",), "destinations without a profile are refused in mode"
 
 
 def _debug_logs(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
     if settings.logs.level == "debug":
-        yield ("logs", "level"), "debug logging is refused in mode ga"
+        yield ("logs", "level"), "debug logging is refused in mode"
 
 
 def _environment_secrets(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
@@ -34,14 +34,14 @@ def _environment_secrets(settings: Settings, _profiles: Mapping[str, Profile]) -
             for name, ref in described.secrets.items():
                 if ref.startswith("env:"):
                     place = ("providers", provider, "accounts", account, "secrets", name)
-                    yield place, "secrets in the environment are refused in mode ga; use file:, exec: or local:"
+                    yield place, "use file:, exec: or local:; secrets in the environment are refused in mode"
 
 
 def _plain_upstreams(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
     for provider in settings.providers:
         profile = profiles.get(provider)
         if profile is not None and any(rule.scheme == "http" for rule in profile.hosts):
-            yield ("providers", provider), "a provider without TLS is refused in mode ga"
+            yield ("providers", provider), "a provider without TLS is refused in mode"
 
 
 def _loopback_targets(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
@@ -52,7 +52,7 @@ def _loopback_targets(settings: Settings, _profiles: Mapping[str, Profile]) -> I
             except ValueError:
                 continue
             if classify(first) is Reach.LOOPBACK:
-                yield ("egress", "allow_private", index, "addresses", at), "loopback is refused in mode ga"
+                yield ("egress", "allow_private", index, "addresses", at), "loopback is refused in mode"
 
 
 GA_REFUSES: Final[Mapping[str, Rule]] = {
@@ -62,10 +62,12 @@ GA_REFUSES: Final[Mapping[str, Rule]] = {
     "plain_upstreams": _plain_upstreams,
     "loopback_targets": _loopback_targets,
 }
+STAGING_REFUSES: Final = frozenset({"unmatched", "plain_upstreams"})
+"""What would carry data or credentials where nobody looks is refused before production too."""
 
 
-def ga_mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
-    """Every relaxed knob, in mode `ga` only."""
-    if settings.mode is Mode.GA:
-        for rule in GA_REFUSES.values():
-            yield from rule(settings, profiles)
+def mode_mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    """Every relaxed knob that the mode refuses."""
+    for name, rule in GA_REFUSES.items():
+        if settings.mode is Mode.GA or (settings.mode is Mode.STAGING and name in STAGING_REFUSES):
+            yield from ((place, f"{message} {settings.mode}") for place, message in rule(settings, profiles))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from certs.authority import CertificateAuthority
 from certs.bundle import merged_bundle, write_bundle
 from proxy.app import Parts, running
+from proxy.cli.state import local_passphrase
 from proxy.cli.variables import proxy_variables, stand_in_variables
 from proxy.clock import SystemClock
 from proxy.identity.registry import StaticRegistry
@@ -67,6 +68,7 @@ async def ephemeral(
         stand_in_key=secrets.token_bytes(32),
         environment=environment,
         clock=clock,
+        passphrase=local_passphrase(),
         hosts=hosts or {},
     )
     with tempfile.TemporaryDirectory(prefix="briefcased-") as folder:

@@ -135,8 +135,9 @@ def _explain(configuration: Configuration, operators: Mapping[str, str], command
         for name in enabled[provider].secrets[slot].env
         if operators.get(name)
     }
-    _, taken = without_secrets(operators, configuration.profiles, replaced)
-    removed = [name for name in taken if name not in replaced]
+    clean, taken = without_secrets(operators, configuration.profiles, replaced)
+    removed = [name for name in taken if name not in replaced and name not in clean]
+    replaced |= {name: "a secret inside is replaced" for name in taken if name not in replaced and name in clean}
     if as_json:
         plan = {
             "command": command,

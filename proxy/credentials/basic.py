@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Literal, override
+from typing import TYPE_CHECKING, Literal, Self, override
+
+from pydantic import model_validator
 
 from proxy.credentials.header import with_headers
 from proxy.credentials.kind import Kind, Presented, named_in
@@ -19,6 +21,12 @@ class BasicCredential(Kind):
     kind: Literal["basic"]
     username: str = ""
     password: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_encoded(self) -> Self:
+        if ":" in self.username or not (self.username + self.password).isascii():
+            raise ValueError("a user name has no colon, and both are ASCII (RFC 7617, section 2)")
+        return self
 
     @override
     def secret_names(self) -> frozenset[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, override
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, override
 from urllib.parse import parse_qsl, urlencode
 
 import orjson
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from proxy.credentials.kind import Kind, Presented, SecretName
 from proxy.errors import Denial, Refused
@@ -27,6 +27,12 @@ class BodyFieldCredential(Kind):
     secret: SecretName
     needs_body: ClassVar[bool] = True
     opt_in: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if self.format == "json" and not self.pointer.startswith("/"):
+            raise ValueError("a JSON pointer starts with /")
+        return self
 
     @override
     def secret_names(self) -> frozenset[str]:

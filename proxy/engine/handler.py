@@ -28,7 +28,7 @@ from proxy.errors import Refused
 from proxy.exchange import EXCHANGE_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mitmproxy.connection import Connection, Server
     from mitmproxy.hooks import Hook
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("proxy.engine")
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 DRAIN_ABOVE_BYTES: Final = 64 * 1024
+SLOT_WITHIN_S: Final = 10.0
+type Slots = Mapping[tuple[str, str, int], asyncio.Semaphore]
+"""How many upstream connections an agent may have open to one host and port, over all its connections."""
 
 
 class Connector(Protocol):
@@ -82,6 +85,7 @@ class SidecarHandler(server.LiveConnectionHandler):
         tunnel: Tunnel,
         addons: StrictAddons,
         dialler: Connector,
+        slots: Slots,
         build: Callable[[Context], Layer],
     ) -> None:
         super().__init__(cast("asyncio.StreamReader", reader), writer, cast("Options", options), mode)
@@ -90,7 +94,7 @@ class SidecarHandler(server.LiveConnectionHandler):
         self.layer = build(self.layer.context)
         self.tunnel: Final = tunnel
         self.open_exchanges: Final[set[Exchange]] = set()
-        self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(options.max_upstreams_per_host))
+        self._slots: Final = slots
         cast("AgentConnection", self.client).handler = self
         self._addons: Final = addons
         self._dialler: Final = dialler
@@ -333,28 +337,41 @@ class SidecarHandler(server.LiveConnectionHandler):
         """Resolve, vet, pin and dial what was decided; nothing else can be dialled."""
         connection: Server = command.connection
         dial = dial_of(connection)
-        async with self.max_conns[(dial.authority.host, dial.authority.port)]:
-            try:
-                connection.timestamp_start = time.time()
-                reader, writer, _address = await self._dialler.connect(dial)
-            except Refused as refused:
-                self._not_opened(command, PREFIX + refused.denial.slug)
-                return
-            except OSError:
-                self._not_opened(command, PREFIX + "upstream_unreachable")
-                return
-            except asyncio.CancelledError:
-                self._not_opened(command, "connection cancelled")
-                raise
-            connection.timestamp_tcp_setup = time.time()
-            connection.state = ConnectionState.OPEN
-            connection.peername = writer.get_extra_info("peername")
-            connection.sockname = writer.get_extra_info("sockname")
-            self.transports[connection] = server.ConnectionIO(
-                handler=asyncio.current_task(), reader=reader, writer=writer
-            )
-            self.dispatch(events.OpenConnectionCompleted(command, None))
-            await self.handle_connection(connection)
+        slot = self._slots[(dial.agent, dial.authority.host, dial.authority.port)]
+        try:
+            async with asyncio.timeout(SLOT_WITHIN_S):
+                await slot.acquire()
+        except TimeoutError:
+            self._not_opened(command, PREFIX + "overloaded")
+            return
+        except asyncio.CancelledError:
+            self._not_opened(command, "connection cancelled")
+            raise
+        try:
+            await self._open(command, connection, dial)
+        finally:
+            slot.release()
+
+    async def _open(self, command: commands.OpenConnection, connection: Server, dial: Dial) -> None:
+        try:
+            connection.timestamp_start = time.time()
+            reader, writer, _address = await self._dialler.connect(dial)
+        except Refused as refused:
+            self._not_opened(command, PREFIX + refused.denial.slug)
+            return
+        except OSError:
+            self._not_opened(command, PREFIX + "upstream_unreachable")
+            return
+        except asyncio.CancelledError:
+            self._not_opened(command, "connection cancelled")
+            raise
+        connection.timestamp_tcp_setup = time.time()
+        connection.state = ConnectionState.OPEN
+        connection.peername = writer.get_extra_info("peername")
+        connection.sockname = writer.get_extra_info("sockname")
+        self.transports[connection] = server.ConnectionIO(handler=asyncio.current_task(), reader=reader, writer=writer)
+        self.dispatch(events.OpenConnectionCompleted(command, None))
+        await self.handle_connection(connection)
 
     def _not_opened(self, command: commands.OpenConnection, error: str) -> None:
         command.connection.error = error

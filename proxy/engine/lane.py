@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from mitmproxy.proxy import mode_specs
@@ -36,6 +37,9 @@ class MitmproxyLane:
         self._dialler: Final = dialler
         self._limits: Final = limits
         self._mode: Final = mode_specs.ProxyMode.parse("regular")
+        self._slots: Final[defaultdict[tuple[str, str, int], asyncio.Semaphore]] = defaultdict(
+            lambda: asyncio.Semaphore(limits.max_upstreams_per_host)
+        )
         self._handlers: Final[set[SidecarHandler]] = set()
         self._empty: Final = asyncio.Event()
         self._empty.set()
@@ -60,6 +64,7 @@ class MitmproxyLane:
             tunnel=tunnel,
             addons=self.master.addons,
             dialler=self._dialler,
+            slots=self._slots,
             build=build,
         )
         self._handlers.add(handler)

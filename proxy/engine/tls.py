@@ -80,14 +80,13 @@ def _choose_alpn(_connection: SSL.Connection, offers: list[bytes]) -> Any:
 class UpstreamSide:
     """Client contexts for the leg to the provider, one per trust bundle and ALPN offer."""
 
-    def __init__(self, default_bundle: Path | None) -> None:
-        self._default: Final = default_bundle
+    def __init__(self) -> None:
         self._contexts: dict[tuple[Path | None, int, tuple[bytes, ...]], SSL.Context] = {}
 
     def connection(self, dial: Dial, alpn: tuple[bytes, ...]) -> SSL.Connection:
         """A handshake that verifies the chain and the name or address of `dial`. Raises OSError, SSL.Error."""
         host = dial.authority.host
-        connection = QuietConnection(self._context(dial.trust or self._default, alpn))
+        connection = QuietConnection(self._context(dial.trust, alpn))
         parameters = _C.SSL_get0_param(connection._ssl)  # noqa: SLF001
         _C.X509_VERIFY_PARAM_set_hostflags(parameters, HOST_FLAGS)
         try:

@@ -32,6 +32,10 @@ class Authenticator(Protocol):
         """The agent, or `proxy_auth_required` or `proxy_auth_throttled`. `source` is the peer's address."""
         ...
 
+    def current(self, agent: Agent) -> Agent | None:
+        """Who `agent` is now, with the grants of now; None when its token is revoked or has expired."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Known:
@@ -82,6 +86,11 @@ class StaticRegistry:
             self._known, self._throttle, proxy_authorization, source, now_s=clock.monotonic_s(), now_ms=clock.wall_ms()
         )
 
+    def current(self, agent: Agent) -> Agent | None:
+        """See `Authenticator`."""
+        known = self._known.get(agent.token_id)
+        return None if known is None else known.agent
+
 
 class AgentRegistry:
     """Agents of the database, read again every two seconds at most.
@@ -113,19 +122,34 @@ class AgentRegistry:
     def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
         """See `Authenticator`. When the database cannot be read, nobody is believed (P5)."""
         now_s = self._clock.monotonic_s()
-        if now_s - self._read_s > FRESH_S:
-            try:
-                self._known = {
-                    token.token_id: _Known(
-                        token.digest,
-                        Agent(token.agent, self._grants.get(token.agent, token.accounts), token.token_id),
-                        token.expires_at_ms,
-                    )
-                    for token in store.valid_tokens(self._database)
-                }
-            except SQLAlchemyError:
-                return Denial("policy_unavailable", "The agents cannot be read.", by="front")
-            self._read_s = now_s
+        if not self._refreshed(now_s):
+            return Denial("policy_unavailable", "The agents cannot be read.", by="front")
         return _judge(
             self._known, self._throttle, proxy_authorization, source, now_s=now_s, now_ms=self._clock.wall_ms()
         )
+
+    def current(self, agent: Agent) -> Agent | None:
+        """See `Authenticator`."""
+        known = self._known.get(agent.token_id) if self._refreshed(self._clock.monotonic_s()) else None
+        if known is None or (known.expires_at_ms is not None and self._clock.wall_ms() >= known.expires_at_ms):
+            return None
+        return known.agent
+
+    def _refreshed(self, now_s: float) -> bool:
+        """Whether what we know of the tokens is at most two seconds old."""
+        if now_s - self._read_s <= FRESH_S:
+            return True
+        try:
+            tokens = store.valid_tokens(self._database)
+        except SQLAlchemyError:
+            return False
+        self._known = {
+            token.token_id: _Known(
+                token.digest,
+                Agent(token.agent, self._grants.get(token.agent, token.accounts), token.token_id),
+                token.expires_at_ms,
+            )
+            for token in tokens
+        }
+        self._read_s = now_s
+        return True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import rfc8785
 
 from proxy.receipts.record import GENESIS
 
@@ -70,6 +71,8 @@ def _body_problems(place: str, record: Record) -> Iterator[str]:
         "chain": record.chain, "seq": record.seq, "id": record.id, "kind": record.kind, "prev": record.prev,
         "at_ms": record.at_ms,
     }  # fmt: skip
+    if rfc8785.dumps(body) != record.body.encode():
+        yield f"{place}: the record is not in canonical form"
     if any(body.get(name) != value for name, value in columns.items()) or body.get("of") != record.of:
         yield f"{place}: the columns differ from the record"
 

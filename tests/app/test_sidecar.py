@@ -24,7 +24,9 @@ async def test_the_control_listener_tells_health_readiness_and_numbers(rig):
     assert (await control(rig, "/healthz")).json() == {"status": "ok"}
     ready = await control(rig, "/readyz")
     assert ready.status_code == 200
-    assert ready.json()["checks"] == dict.fromkeys(("listening", "receipts_writable", "self_test", "not_draining"), True)
+    assert ready.json()["checks"] == dict.fromkeys(
+        ("listening", "receipts_writable", "self_test", "not_draining"), True
+    )
     await rig.call("GET", "/x")
     await rig.call("DELETE", "/x")
     await rig.settled(2)
@@ -75,7 +77,7 @@ async def test_a_drain_finishes_what_is_under_way_and_takes_nothing_new(rig):
         drain = group.create_task(rig.sidecar.drain())
         while (await control(rig, "/readyz")).status_code == 200:
             await asyncio.sleep(0.01)
-        with pytest.raises(OSError, match="."):
+        with pytest.raises(OSError):
             await asyncio.open_connection(*rig.sidecar.proxy)
         assert await idle_reader.read() == b""
         go_on.set()

@@ -56,7 +56,10 @@ def test_an_encoded_slash_is_data_where_the_profile_says_so():
         assert isinstance(canonical_path(path, encoded_slash=True), Denial)
 
 
-PIECES = st.lists(st.sampled_from(["/", ".", "..", "%2e", "%2F", "%5c", "a", "%41", ";", "%25", "2e", "%", "é", "\\", "//"]), max_size=8)
+PIECES = st.lists(
+    st.sampled_from(["/", ".", "..", "%2e", "%2F", "%5c", "a", "%41", ";", "%25", "2e", "%", "é", "\\", "//"]),
+    max_size=8,
+)
 
 
 @given(PIECES, st.booleans())
@@ -92,7 +95,11 @@ def test_foreign_parameters_are_removed_however_they_are_written(query, names, l
     assert without_query(query, names) == left
 
 
-@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=10), st.text(max_size=20), st.sampled_from([None, "", "a=1", "a=1&b=2"]))
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=10),
+    st.text(max_size=20),
+    st.sampled_from([None, "", "a=1", "a=1&b=2"]),
+)
 def test_a_parameter_is_set_exactly_once(name, value, query):
     once = set_query(set_query(query, name, "old"), name, value)
     pairs = [pair for pair in query_pairs(once) if pair[0].lower() == name.lower()]

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.catalog.configuration import load_configuration, mistakes
 from proxy.catalog.loader import load_profile, load_profiles, shipped
-from proxy.catalog.modes import GA_REFUSES
+from proxy.catalog.modes import GA_REFUSES, STAGING_REFUSES
 from proxy.documents import Document
 from proxy.errors import ConfigError
 from proxy.settings import Settings
@@ -35,7 +35,11 @@ BROKEN = {
     "unknown secret": (GOOD.replace("secret: key", "secret: other"), "credentials.key", 8),
     "two sources": (GOOD.replace("secret: key", "secret: key, template: a"), "credentials.key.header", 8),
     "transport header": (GOOD.replace("kind: header", "kind: header, header: Host"), "credentials.key.header", 8),
-    "unknown credential": (GOOD.replace("action: read", "action: read, credentials: [x]"), "operations[0].credentials[0]", 10),
+    "unknown credential": (
+        GOOD.replace("action: read", "action: read, credentials: [x]"),
+        "operations[0].credentials[0]",
+        10,
+    ),
     "unknown host": (GOOD.replace("action: read", "action: read, hosts: [x.test]"), "operations[0].hosts[0]", 10),
     "bad template": (GOOD.replace('"/**"', '"/**/a"'), "operations[0].path", 10),
     "relative template": (GOOD.replace('"/**"', "a"), "operations[0].path", 10),
@@ -64,7 +68,10 @@ def test_the_good_profile_loads_and_its_file_name_counts(tmp_path):
         load_profile(tmp_path / "other.yaml")
 
 
-@pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &x [1]\nb: [*x, *x]\n<<: {c: 1}\n", "{a: 1}: 2\n", "\0", "", "!!python/object:os.system {}\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["a: &a [*a]\n", "a: &x [1]\nb: [*x, *x]\n<<: {c: 1}\n", "{a: 1}: 2\n", "\0", "", "!!python/object:os.system {}\n"],
+)
 def test_hostile_yaml_is_refused(text):
     with pytest.raises(ConfigError):
         Document("x.yaml", text).validated(Settings)
@@ -136,9 +143,12 @@ def test_p5_what_ga_refuses_the_other_modes_allow(name):
 
     from proxy.catalog.schema import Profile
 
-    plain = Document("plain.yaml", GOOD.replace("name: sample", "name: plain").replace("api.example.com", "api.example.com, scheme: http"))
+    plain = Document(
+        "plain.yaml",
+        GOOD.replace("name: sample", "name: plain").replace("api.example.com", "api.example.com, scheme: http"),
+    )
     profiles = {**load_profiles([shipped()]), "plain": plain.validated(Profile)}
-    for mode, refused in (("reference", False), ("staging", False), ("ga", True)):
+    for mode, refused in (("reference", False), ("staging", name in STAGING_REFUSES), ("ga", True)):
         settings = Settings.model_validate_json(orjson.dumps({"version": 1, "mode": mode, **RELAXED[name]}))
         assert bool(list(mistakes(settings, profiles))) == refused, mode
 
@@ -151,5 +161,7 @@ def test_d11_two_profiles_cannot_share_a_host():
     import orjson
 
     account = {"accounts": {"a": {"secrets": {"key": "file:/x"}}}}
-    settings = Settings.model_validate_json(orjson.dumps({"version": 1, "providers": {"sample": account, "other": account}}))
+    settings = Settings.model_validate_json(
+        orjson.dumps({"version": 1, "providers": {"sample": account, "other": account}})
+    )
     assert any("belongs to" in message for _, message in mistakes(settings, {"sample": one, "other": other}))

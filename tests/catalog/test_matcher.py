@@ -45,7 +45,9 @@ def head(method="GET", host="api.example.com", target="/", port=443, scheme="htt
     path, _, query = target.partition("?")
     normal = canonical_path(path, encoded_slash=False)
     assert isinstance(normal, tuple)
-    return RequestHead(method, scheme, Authority(host, port), *normal, query or None, tuple(headers), False, None, websocket)
+    return RequestHead(
+        method, scheme, Authority(host, port), *normal, query or None, tuple(headers), False, None, websocket
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,12 @@ def test_names_in_a_path_are_told(catalog):
 
 def test_the_cost_of_a_match_does_not_grow_with_the_profiles(catalog):
     profile = next(iter(catalog.profiles.values()))
-    many = [profile.model_copy(update={"name": f"p{i}", "hosts": (profile.hosts[0].model_copy(update={"host": f"h{i}.test"}),)}) for i in range(300)]
+    many = [
+        profile.model_copy(
+            update={"name": f"p{i}", "hosts": (profile.hosts[0].model_copy(update={"host": f"h{i}.test"}),)}
+        )
+        for i in range(300)
+    ]
     large = Catalog([profile, *many])
     assert large.match(head(target="/things/1")).operation.id == "thing"
     entries = large.host("api.example.com", 443)

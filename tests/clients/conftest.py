@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clients.process import Client
+from tests.clients.client import Client
 from tests.rig import running_rig
 from tests.rig.shipped import shipped_text
 from tests.rig.sidecar import KEY, OTHER_KEY, accounts

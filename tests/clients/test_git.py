@@ -78,7 +78,9 @@ async def test_a_push_of_several_megabytes_streams_through(forge):
     async with forge() as (client, server):
         arguments = clone(client.rig.base, client.rig.stand_in("github"))["in the URL"]
         await client.run("git", *arguments, "here")
-        (client.home / "here" / "large").write_bytes(b"".join(n.to_bytes(4) + bytes([n % 251]) * 8 for n in range(400_000)))
+        (client.home / "here" / "large").write_bytes(
+            b"".join(n.to_bytes(4) + bytes([n % 251]) * 8 for n in range(400_000))
+        )
         for command in (["add", "large"], ["commit", "--quiet", "-m", "large"], ["push", "origin", "main"]):
             settings = ["-c", "core.compression=0", "-c", "core.looseCompression=0", "-c", "pack.compression=0"]
             ended = await client.run("git", *settings, "-C", "here", *command, **IDENTITY)

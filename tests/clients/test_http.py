@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.clients.demands import demanding
+from tests.fakes.demands import demanding
 from tests.rig.sidecar import KEY
 
 
@@ -45,7 +45,9 @@ async def test_p1_curl_without_any_credential_gets_the_accounts(rig, client, sta
 
 async def test_the_provider_refuses_a_stand_in_that_reaches_it(rig, stand_in):
     """The other tests would pass with a provider that lets everyone in; this one would not."""
-    seen = await rig.call("GET", f"https://other.example.test:{rig.provider.port}/v1/things/0", headers={"X-Token": "no"})
+    seen = await rig.call(
+        "GET", f"https://other.example.test:{rig.provider.port}/v1/things/0", headers={"X-Token": "no"}
+    )
     assert seen.status == 401
 
 

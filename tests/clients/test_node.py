@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.demands import demanding
-from tests.clients.process import PROGRAMS
+from tests.clients.client import PROGRAMS
+from tests.fakes.demands import demanding
 from tests.rig.sidecar import KEY
 
 FETCH_READS_ENVIRONMENT = 24

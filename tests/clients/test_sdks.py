@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.clients.conftest import REAL
-from tests.clients.demands import answering, demanding, streaming
+from tests.fakes.demands import answering, demanding, streaming
 
 CHAT = {
     "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-5.2",
@@ -32,7 +32,10 @@ MESSAGE = {
 
 def message_events():
     yield "message_start", {"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None}}
-    yield "content_block_start", {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    yield (
+        "content_block_start",
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    )
     for text in ("Your ", f"key is {REAL}", "."):
         delta = {"type": "text_delta", "text": text}
         yield "content_block_delta", {"type": "content_block_delta", "index": 0, "delta": delta}

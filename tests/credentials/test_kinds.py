@@ -16,7 +16,14 @@ from proxy.secret import Secret
 
 VALUE = "s3cret-value/+="
 HEAD = RequestHead(
-    "POST", "https", Authority("a.test", 443), "/bot-x/send", ("bot-x", "send"), "a=1&key=mine", (("authorization", "mine"), ("x", "y")), True
+    "POST",
+    "https",
+    Authority("a.test", 443),
+    "/bot-x/send",
+    ("bot-x", "send"),
+    "a=1&key=mine",
+    (("authorization", "mine"), ("x", "y")),
+    True,
 )
 ADAPTER = TypeAdapter(CredentialSpec)
 
@@ -88,7 +95,9 @@ def test_body_field_json(form, pointer, body, expected):
 
 
 def test_body_field_form():
-    presented = present(kind="body_field", format="form", pointer="token", secret="key", body=b"token=x&a=b%20c&token=y")
+    presented = present(
+        kind="body_field", format="form", pointer="token", secret="key", body=b"token=x&a=b%20c&token=y"
+    )
     assert presented.body == b"a=b+c&token=s3cret-value%2F%2B%3D"
 
 
@@ -98,7 +107,9 @@ def test_p5_a_body_that_cannot_hold_it_is_refused(body):
         present(kind="body_field", format="json", pointer="/auth/key", secret="key", body=body)
 
 
-@pytest.mark.parametrize("value", ["line\r\nbreak-value", "nul\0nul-value", " leading-space", "trailing-space ", "tab\tinside"])
+@pytest.mark.parametrize(
+    "value", ["line\r\nbreak-value", "nul\0nul-value", " leading-space", "trailing-space ", "tab\tinside"]
+)
 def test_p8_a_secret_that_would_break_the_request_is_refused(value):
     with pytest.raises(Refused) as refused:
         present(kind="header", secret="key", secrets={"key": value})

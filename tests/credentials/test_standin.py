@@ -19,7 +19,9 @@ FOUND = StandIn(VALUE, "coder", WORK, "token")
 
 
 def head(path="/x", query=None, headers=()):
-    return RequestHead("GET", "https", Authority("a.test", 443), path, tuple(path[1:].split("/")), query, tuple(headers), False)
+    return RequestHead(
+        "GET", "https", Authority("a.test", 443), path, tuple(path[1:].split("/")), query, tuple(headers), False
+    )
 
 
 @pytest.mark.parametrize("profile", load_profiles([shipped()]).values(), ids=lambda profile: profile.name)
@@ -65,8 +67,17 @@ def test_receipts_name_it_instead():
 def test_d02_foreign_credentials_are_taken_off():
     dirty = head(
         query="a=1&access_token=x&secret_q=2",
-        headers=[("authorization", "x"), ("cookie", "a=b"), ("x-api-key", "x"), ("x-own", "x"), ("x-kept", "y"), ("x-theirs", "z")],
+        headers=[
+            ("authorization", "x"),
+            ("cookie", "a=b"),
+            ("x-api-key", "x"),
+            ("x-own", "x"),
+            ("x-kept", "y"),
+            ("x-theirs", "z"),
+        ],
     )
-    clean = strip_foreign(dirty, strip_headers=("X-Own",), strip_query=("secret_q",), owned_headers=("X-Theirs",), owned_query=())
+    clean = strip_foreign(
+        dirty, strip_headers=("X-Own",), strip_query=("secret_q",), owned_headers=("X-Theirs",), owned_query=()
+    )
     assert clean.headers == (("x-kept", "y"),)
     assert clean.query == "a=1"

@@ -49,7 +49,9 @@ def test_p2_an_address_inside_another_is_never_more_public_than_itself(number, p
         assert classify(hidden) is classify(inner)
 
 
-@pytest.mark.parametrize("block", ["169.254.0.0/16", "0.0.0.0/0", "168.63.129.16", "fe80::/10", "::/0", "100.64.0.0/10"])
+@pytest.mark.parametrize(
+    "block", ["169.254.0.0/16", "0.0.0.0/0", "168.63.129.16", "fe80::/10", "::/0", "100.64.0.0/10"]
+)
 def test_a03_metadata_cannot_be_opened_by_configuration(block):
     assert unopenable(block) is not None
 

@@ -8,7 +8,9 @@ import pytest
 
 from proxy.exchange import RETRIES_KEY, RETRY_KEY
 
-CHALLENGE = b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: DPoP error="use_dpop_nonce"\r\nContent-Length: 4\r\n\r\nnope'
+CHALLENGE = (
+    b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: DPoP error="use_dpop_nonce"\r\nContent-Length: 4\r\n\r\nnope'
+)
 
 
 class Retry:

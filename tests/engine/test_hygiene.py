@@ -10,11 +10,17 @@ from tests.rig.raw import end_of, read_answer
 
 HOST = "Host: api.example.test:{port}\r\n"
 REFUSED = {
-    "length and chunked": ("POST /x HTTP/1.1\r\n" + HOST + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    "length and chunked": (
+        "POST /x HTTP/1.1\r\n" + HOST + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+    ),
     "two lengths": ("POST /x HTTP/1.1\r\n" + HOST + "Content-Length: 3\r\nContent-Length: 4\r\n\r\n", 400),
     "signed length": ("POST /x HTTP/1.1\r\n" + HOST + "Content-Length: +3\r\n\r\n", 400),
     "obfuscated chunked": ("POST /x HTTP/1.1\r\n" + HOST + "Transfer-Encoding: xchunked\r\n\r\n", 400),
-    "chunked twice": ("POST /x HTTP/1.1\r\n" + HOST + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    "chunked twice": (
+        "POST /x HTTP/1.1\r\n" + HOST + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+    ),
     "chunked in 1.0": ("POST /x HTTP/1.0\r\n" + HOST + "Transfer-Encoding: chunked\r\n\r\n", 400),
     "bare line feed": ("GET /x HTTP/1.1\n" + HOST + "\r\n", 400),
     "folded line": ("GET /x HTTP/1.1\r\n" + HOST + "X-A: a\r\n b\r\n\r\n", 400),

@@ -14,7 +14,11 @@ SETTINGS = {
     "providers": {
         "example": {
             "accounts": {
-                "main": {"secrets": {"api_key": "env:EXAMPLE_API_KEY"}, "default": True, "headers": {"Example-Project": "one"}},
+                "main": {
+                    "secrets": {"api_key": "env:EXAMPLE_API_KEY"},
+                    "default": True,
+                    "headers": {"Example-Project": "one"},
+                },
                 "work": {"secrets": {"api_key": "env:SECOND_KEY"}},
             }
         },
@@ -66,7 +70,11 @@ async def test_p6_an_agent_may_not_use_what_it_was_not_granted(rig):
 
 async def test_p6_a_stand_in_at_another_provider_has_its_own_message(rig):
     stand_in = rig.stand_in(account="main", agent="alice")
-    for place in ({"headers": {"X-Token": stand_in}}, {"params": {"q": stand_in}}, {"headers": {"Authorization": f"Bearer {stand_in}"}}):
+    for place in (
+        {"headers": {"X-Token": stand_in}},
+        {"params": {"q": stand_in}},
+        {"headers": {"Authorization": f"Bearer {stand_in}"}},
+    ):
         answer = await rig.call("GET", f"https://other.example.test:{rig.provider.port}/x", agent="alice", **place)
         assert answer.problem == "credential_scope"
     assert rig.provider.requests == []

@@ -68,7 +68,9 @@ async def test_p7_a_large_upload_streams(rig, http2, megabytes):
             most = max(most, resident_mb())
             yield PIECE
 
-    answer = await rig.call("PUT", "/big", http2=http2, content=pieces(), headers={"Content-Length": str(megabytes * MB)})
+    answer = await rig.call(
+        "PUT", "/big", http2=http2, content=pieces(), headers={"Content-Length": str(megabytes * MB)}
+    )
     assert answer.status == 200
     assert counted == megabytes * MB
     assert most - before < 60
@@ -124,7 +126,9 @@ async def socket_rig(tmp_path):
 async def test_p1_websocket_frames_are_scrubbed_and_the_handshake_gets_the_key(socket_rig):
     rig, seen = socket_rig
     url = f"wss://api.example.test:{rig.provider.port}/socket"
-    async with connect(url, proxy=rig.url(), ssl=rig.trust(), additional_headers={"Authorization": "Bearer nothing"}) as socket:
+    async with connect(
+        url, proxy=rig.url(), ssl=rig.trust(), additional_headers={"Authorization": "Bearer nothing"}
+    ) as socket:
         await socket.send("hello")
         assert await socket.recv() == "hello"
         await socket.send("leak")
@@ -168,7 +172,7 @@ async def test_p7_a_websocket_frame_that_never_ends_resets(socket_rig):
     assert (await read_answer(reader)).status == 101
     writer.write(b"\x82\xff" + (2**40).to_bytes(8) + b"\0\0\0\0")  # a masked binary frame of a terabyte
     pushed = 0
-    with pytest.raises(OSError, match="."):
+    with pytest.raises(OSError):
         while True:
             writer.write(PIECE)
             pushed += len(PIECE)

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.clients.demands import demanding
+from tests.fakes.demands import demanding
 
 if TYPE_CHECKING:
     from pathlib import Path

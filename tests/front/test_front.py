@@ -66,9 +66,13 @@ async def test_both_eager_clients_and_those_that_wait_for_the_challenge_get_in(r
     writer.close()
 
 
-@pytest.mark.parametrize("credential", ["Bearer nonsense", "Basic bm9ib2R5Og==", "Bearer bca_AAAAAAAAAAAA_" + "A" * 43, "Negotiate x"])
+@pytest.mark.parametrize(
+    "credential", ["Bearer nonsense", "Basic bm9ib2R5Og==", "Bearer bca_AAAAAAAAAAAA_" + "A" * 43, "Negotiate x"]
+)
 async def test_p5_a_wrong_token_is_refused_with_a_receipt(rig, credential):
-    answer, _, writer = await ask(rig, f"CONNECT api.example.test:443 HTTP/1.1\r\nProxy-Authorization: {credential}\r\n\r\n".encode())
+    answer, _, writer = await ask(
+        rig, f"CONNECT api.example.test:443 HTTP/1.1\r\nProxy-Authorization: {credential}\r\n\r\n".encode()
+    )
     assert (answer.status, answer.problem) == (407, "proxy_auth_required")
     (call,) = await rig.settled(1)
     assert call.decision["agent"] == "-"
@@ -78,7 +82,9 @@ async def test_p5_a_wrong_token_is_refused_with_a_receipt(rig, credential):
 async def test_p7_wrong_tokens_are_throttled_and_a_right_one_still_passes(rig):
     problems = []
     for _ in range(12):
-        answer, _, writer = await ask(rig, b"CONNECT api.example.test:443 HTTP/1.1\r\nProxy-Authorization: Bearer no\r\n\r\n")
+        answer, _, writer = await ask(
+            rig, b"CONNECT api.example.test:443 HTTP/1.1\r\nProxy-Authorization: Bearer no\r\n\r\n"
+        )
         problems.append(answer.problem)
         writer.close()
     assert problems[0] == "proxy_auth_required"
@@ -87,7 +93,12 @@ async def test_p7_wrong_tokens_are_throttled_and_a_right_one_still_passes(rig):
 
 
 async def test_an_unmanaged_host_is_refused_and_no_name_is_resolved(rig):
-    for authority in ("evil.test:443", "api.example.test.evil.test:443", "xapi.example.test:443", "unmanaged.example.test:443"):
+    for authority in (
+        "evil.test:443",
+        "api.example.test.evil.test:443",
+        "xapi.example.test:443",
+        "unmanaged.example.test:443",
+    ):
         head = f"CONNECT {authority} HTTP/1.1\r\n{rig.credentials()}\r\n"
         answer, _, writer = await ask(rig, head.encode())
         assert answer.problem == "destination_not_allowed"
@@ -113,7 +124,11 @@ UPGRADE = EXAMPLE.replace("port: {port}", "port: 443, http_upgrade: true")
 
 
 async def test_http_is_upgraded_where_the_profile_allows(tmp_path):
-    async with running_rig(tmp_path, profiles={"example": UPGRADE}, settings={"providers": {"example": {"accounts": {"main": {"secrets": {"api_key": "env:EXAMPLE_API_KEY"}}}}}}) as rig:
+    async with running_rig(
+        tmp_path,
+        profiles={"example": UPGRADE},
+        settings={"providers": {"example": {"accounts": {"main": {"secrets": {"api_key": "env:EXAMPLE_API_KEY"}}}}}},
+    ) as rig:
         rig.sidecar._lane._dialler._resolver._hosts.clear()
         dialler = rig.sidecar._lane._dialler
         original = dialler.connect
@@ -170,6 +185,8 @@ async def test_a02_our_own_listeners_cannot_be_reached_through_the_proxy(tmp_pat
     async with running_rig(tmp_path, settings=settings, resolve={"localhost": ("127.0.0.1",)}) as rig:
         for port in (rig.sidecar.control[1], rig.sidecar.proxy[1]):
             for host in ("127.0.0.1", "localhost", "127.0.0.2", "[::1]", "0.0.0.0"):
-                answer, _, writer = await ask(rig, f"CONNECT {host}:{port} HTTP/1.1\r\n{rig.credentials()}\r\n".encode())
+                answer, _, writer = await ask(
+                    rig, f"CONNECT {host}:{port} HTTP/1.1\r\n{rig.credentials()}\r\n".encode()
+                )
                 assert answer.problem == "destination_forbidden_address", host
                 writer.close()

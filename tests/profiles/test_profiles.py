@@ -7,17 +7,17 @@ import re
 import pytest
 from publicsuffixlist import PublicSuffixList
 
+from proxy import credentials
 from proxy.catalog import schema
-from proxy.catalog.schema import (
-    BasicCredential,
-    BodyFieldCredential,
-    CookieCredential,
-    HeaderCredential,
-    PathCredential,
-    Profile,
-    QueryCredential,
-    SeveralCredentials,
-)
+from proxy.catalog.schema import Profile
+from proxy.credentials.basic import BasicCredential
+from proxy.credentials.body_field import BodyFieldCredential
+from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.header import HeaderCredential
+from proxy.credentials.path import PathCredential
+from proxy.credentials.query import QueryCredential
+from proxy.credentials.several import SeveralCredentials
+from proxy.documents import Strict
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
@@ -135,8 +135,8 @@ def test_the_page_about_profiles_names_every_field_and_every_profile():
     page = (FOLDER.parent / "docs" / "profiles.md").read_text()
     fields = {
         info.alias or name
-        for model in vars(schema).values()
-        if isinstance(model, type) and issubclass(model, schema.Strict)
+        for model in (*vars(schema).values(), *vars(credentials).values())
+        if isinstance(model, type) and issubclass(model, Strict)
         for name, info in model.model_fields.items()
     }
     assert [field for field in sorted(fields) if f"`{field}`" not in page] == []

@@ -40,9 +40,13 @@ async def test_p1_the_canaries_are_nowhere(tmp_path, capfd, style):
     try:
         async with running_rig(tmp_path) as rig:
             other = f"https://other.example.test:{rig.provider.port}"
-            rig.provider.answers("/bad", b"HTTP/1.1 200 OK\r\nContent-Encoding: nonsense\r\nX: " + KEY.encode() + b"\r\n\r\n")
+            rig.provider.answers(
+                "/bad", b"HTTP/1.1 200 OK\r\nContent-Encoding: nonsense\r\nX: " + KEY.encode() + b"\r\n\r\n"
+            )
             rig.provider.answers("/crash", b"HTTP/1.1 " + KEY.encode() + b"\r\n\r\n")
-            echo = f"HTTP/1.1 500 {KEY}\r\nWWW-Authenticate: Bearer realm={KEY}\r\nLocation: https://x/?k={quote(KEY)}\r\n"
+            echo = (
+                f"HTTP/1.1 500 {KEY}\r\nWWW-Authenticate: Bearer realm={KEY}\r\nLocation: https://x/?k={quote(KEY)}\r\n"
+            )
             body = " ".join(form.decode() for form in encodings(KEY, cut=0))
             rig.provider.answers("/all", f"{echo}Content-Length: {len(body)}\r\n\r\n{body}".encode())
             for method, url in (
@@ -51,7 +55,9 @@ async def test_p1_the_canaries_are_nowhere(tmp_path, capfd, style):
             ):  # fmt: skip
                 for http2 in (False, True):
                     try:
-                        answer = await rig.call(method, url, http2=http2, json={"a": rig.stand_in()} if method == "POST" else None)
+                        answer = await rig.call(
+                            method, url, http2=http2, json={"a": rig.stand_in()} if method == "POST" else None
+                        )
                         agent_side += [answer.body, str(answer.headers.raw).encode()]
                     except Exception as error:
                         agent_side.append(repr(error).encode())

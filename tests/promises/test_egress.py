@@ -37,7 +37,9 @@ async def test_a_dead_address_falls_back_to_the_next(tmp_path):
     async with running_rig(tmp_path, resolve={"api.example.test": ("127.9.9.9", "127.0.0.1")}) as rig:
         assert (await rig.call("GET", "/x")).problem == "destination_forbidden_address"
     (tmp_path / "b").mkdir()
-    async with running_rig(tmp_path / "b", resolve={"api.example.test": ("127.9.9.9", "127.0.0.1")}, settings={"egress": egress}) as rig:
+    async with running_rig(
+        tmp_path / "b", resolve={"api.example.test": ("127.9.9.9", "127.0.0.1")}, settings={"egress": egress}
+    ) as rig:
         rig.sidecar._configuration.settings.egress.model_copy()
         answer = await rig.call("GET", "/x")
     assert answer.problem in ("upstream_tls_untrusted", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import sqlalchemy as sa
+import sqlalchemy as sa  # noqa: TC002
 
 from proxy.app import DATABASE
 from proxy.db.engine import open_database, writing
@@ -13,7 +13,9 @@ from proxy.db.engine import open_database, writing
 def break_receipts(rig) -> sa.Engine:
     database = open_database(rig.home / DATABASE)
     with writing(database) as connection:
-        connection.exec_driver_sql("CREATE TRIGGER broken BEFORE INSERT ON receipts BEGIN SELECT RAISE(ROLLBACK, 'full'); END")
+        connection.exec_driver_sql(
+            "CREATE TRIGGER broken BEFORE INSERT ON receipts BEGIN SELECT RAISE(ROLLBACK, 'full'); END"
+        )
     return database
 
 
@@ -84,6 +86,8 @@ async def test_p11_a_receipt_that_is_changed_shows(rig):
     assert await rig.problems() == ()
     database = open_database(rig.home / DATABASE)
     with writing(database) as connection:
-        connection.exec_driver_sql("UPDATE receipts SET body = replace(body, '\"GET\"', '\"PUT\"') WHERE kind = 'decision'")
+        connection.exec_driver_sql(
+            "UPDATE receipts SET body = replace(body, '\"GET\"', '\"PUT\"') WHERE kind = 'decision'"
+        )
     database.dispose()
     assert any("changed" in problem for problem in await rig.problems())

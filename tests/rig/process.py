@@ -47,7 +47,12 @@ class Up:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another briefcased command to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "proxy", *arguments], env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-m", "proxy", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     async def start(self) -> None:

@@ -32,7 +32,9 @@ async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) 
     if head_only or status in (101, 204, 304):
         return RawAnswer(status, headers, b"")
     if "content-length" in headers:
-        return RawAnswer(status, headers, await asyncio.wait_for(reader.readexactly(int(headers["content-length"])), 10))
+        return RawAnswer(
+            status, headers, await asyncio.wait_for(reader.readexactly(int(headers["content-length"])), 10)
+        )
     body, ended = b"", "open"
     if headers.get("transfer-encoding") == "chunked":
         try:

@@ -122,13 +122,23 @@ class Rig:
         return ssl.create_default_context(cafile=str(self.bundle))
 
     @contextlib.asynccontextmanager
-    async def client(self, agent: str = "tester", *, http2: bool = False, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async def client(
+        self, agent: str = "tester", *, http2: bool = False, **options: Any
+    ) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(
-            proxy=self.url(agent), verify=self.trust(), http2=http2, timeout=20, trust_env=False, base_url=self.base, **options
+            proxy=self.url(agent),
+            verify=self.trust(),
+            http2=http2,
+            timeout=20,
+            trust_env=False,
+            base_url=self.base,
+            **options,
         ) as client:
             yield client
 
-    async def call(self, method: str, url: str, *, agent: str = "tester", http2: bool = False, **options: Any) -> Answer:
+    async def call(
+        self, method: str, url: str, *, agent: str = "tester", http2: bool = False, **options: Any
+    ) -> Answer:
         async with self.client(agent, http2=http2) as client:
             answer = await client.request(method, url, **options)
             return Answer(answer.status_code, answer.headers, answer.content)
@@ -144,7 +154,9 @@ class Rig:
     def credentials(self, agent: str = "tester") -> str:
         return f"Proxy-Authorization: Bearer {self.tokens[agent]}\r\n"
 
-    async def tls(self, host: str = "api.example.test", agent: str = "tester", *, alpn: str = "http/1.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def tls(
+        self, host: str = "api.example.test", agent: str = "tester", *, alpn: str = "http/1.1"
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A tunnel with TLS inside."""
         reader, writer = await self.connect(f"{host}:{self.provider.port}", agent)
         context = self.trust()

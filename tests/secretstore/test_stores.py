@@ -26,13 +26,28 @@ class SetClock(SystemClock):
         return self.now_s
 
 
-@pytest.mark.parametrize("ref", ["env:GITHUB_TOKEN", "file:/run/secret", 'exec:["pass","show","x"]', "local:github/token"])
+@pytest.mark.parametrize(
+    "ref", ["env:GITHUB_TOKEN", "file:/run/secret", 'exec:["pass","show","x"]', "local:github/token"]
+)
 def test_good_refs(ref):
     assert bad_ref(ref) is None
 
 
 @pytest.mark.parametrize(
-    "ref", ["", "ghp_pasted", "env:", "env:A B", "file:relative", "exec:pass show x", "exec:[]", 'exec:["a",1]', "exec:{}", "local:Bad Name", "vault:x"]
+    "ref",
+    [
+        "",
+        "ghp_pasted",
+        "env:",
+        "env:A B",
+        "file:relative",
+        "exec:pass show x",
+        "exec:[]",
+        'exec:["a",1]',
+        "exec:{}",
+        "local:Bad Name",
+        "vault:x",
+    ],
 )
 def test_bad_refs_are_explained_without_being_repeated(ref):
     problem = bad_ref(ref)
