@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from limits import LIMITS, LOOPBACK
 from upstream import HOST
 
 from proxy import logs
 from proxy.catalog.configuration import Configuration
 from proxy.catalog.loader import load_profile
 from proxy.cli.ephemeral import ephemeral
-from proxy.settings import Account, Egress, Limits, Listeners, PrivateTarget, Provider, Settings
+from proxy.settings import Account, Egress, Listeners, PrivateTarget, Provider, Settings
 
-LOOPBACK: Final = "127.0.0.1"
-LIMITS: Final = Limits(max_connections=4096, max_connections_per_agent=4096, max_upstreams_per_host=1024)
-"""The defaults are lower than the 1,000 tunnels of one agent that are opened here."""
 PROFILE: Final = """\
 schema: 1
 name: bench

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from full import LIMITS, LOOPBACK
+from limits import LIMITS, LOOPBACK
 from upstream import END_OF_HEAD, HOST
 
 from addons.flows import handler_of

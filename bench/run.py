@@ -42,7 +42,7 @@ class Plan:
     repeats: int
 
 
-FULL: Final = Plan(rounds=3, window_s=1.5, streams=20, memory_connections=1000, repeats=8)
+FULL: Final = Plan(rounds=3, window_s=1.2, streams=20, memory_connections=1000, repeats=4)
 QUICK: Final = Plan(rounds=1, window_s=0.6, streams=5, memory_connections=100, repeats=2)
 
 
@@ -91,8 +91,8 @@ def say(line: str) -> None:
 def run(plan: Plan) -> dict[str, Any]:
     """Everything, as JSON types."""
     started_s, cores = time.monotonic(), Cores.of_machine()
-    result: dict[str, Any] = {"machine": report.machine(pinned=cores.proxy is not None)}
     with tempfile.TemporaryDirectory(prefix="briefcased-bench-") as folder:
+        result: dict[str, Any] = {"machine": report.machine(Path(folder), pinned=cores.proxy is not None)}
         for part in ("fresh", "warm"):
             (Path(folder) / part).mkdir()
         say("memory and new connections, on fresh processes")

@@ -19,7 +19,7 @@ from addons.ledger import Ledger
 from addons.tunnel import Tunnel
 from proxy.api.control import Control
 from proxy.credentials.broker import Broker
-from proxy.db.engine import open_database
+from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
 from proxy.egress.resolver import Resolver
 from proxy.engine.lane import MitmproxyLane
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from proxy.settings import SecretStoreSettings
 
 _log: Final = logging.getLogger("proxy.app")
-DATABASE: Final = "briefcased.db"
 WATCH_AGENTS_S: Final = 2.0
 NEED_A_RESTART: Final = ("listeners", "limits", "certificates", "secret_stores", "logs")
 

@@ -86,7 +86,11 @@ class Document:
             return self._mapping(node, place, above | {id(node)})
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, (*place, i), above | {id(node)}) for i, item in enumerate(node.value)]
-        return yaml.constructor.SafeConstructor().construct_object(node)
+        try:
+            return yaml.constructor.SafeConstructor().construct_object(node)
+        except (yaml.YAMLError, ValueError, OverflowError):  # a tag that is not YAML's own, the 31st of June, …
+            self._findings.append(self.finding(place, "this value cannot be read as what it looks like"))
+            return None
 
     def _mapping(self, node: yaml.MappingNode, place: Place, above: set[int]) -> dict[str, Any]:
         found: dict[str, Any] = {}

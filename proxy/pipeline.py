@@ -21,6 +21,7 @@ from proxy.model import Agent
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
+    from proxy.catalog.matcher import Match
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.identity.registry import Authenticator
@@ -125,11 +126,9 @@ class Pipeline:
         exchange.head = head
         decision = decide(generation, agent, head)
         if isinstance(decision, Denial):
+            _describe(exchange, generation.catalog.match(head))
             return await self.refuse(exchange, decision)
-        if decision.match is not None and decision.match.operation is not None:
-            operation = decision.match.operation
-            exchange.profile, exchange.operation = decision.match.profile.name, operation.id
-            exchange.action = operation.action.value
+        _describe(exchange, decision.match)
         if decision.account is not None:
             exchange.account = str(decision.account.id)
         if decision.credential is not None and decision.credential[1].needs_body and head.has_body:
@@ -322,6 +321,14 @@ class Pipeline:
     def _receipt_path(self, head: RequestHead) -> str:
         path = self.generation.catalog.receipt_path(head)
         return self.generation.stand_ins.mask(path)
+
+
+def _describe(exchange: Exchange, match: Match | None) -> None:
+    """Note for the receipts what the call is."""
+    if match is not None:
+        exchange.profile = match.profile.name
+        if match.operation is not None:
+            exchange.operation, exchange.action = match.operation.id, match.operation.action.value
 
 
 def _draining() -> Denial:

@@ -21,7 +21,8 @@ class Secret:
 
     def __init__(self, name: str, value: bytes | str) -> None:
         self.name: Final = name
-        self._value: Final = value.encode() if isinstance(value, str) else bytes(value)
+        # The environment hands bytes that are not UTF-8 out as surrogates (PEP 383).
+        self._value: Final = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
 
     def reveal(self) -> bytes:
         """The value itself."""

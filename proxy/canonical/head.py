@@ -126,7 +126,8 @@ def _bad_method(method: bytes) -> Denial | None:
 def _headers(raw: RawHead) -> list[tuple[str, str]] | Denial:
     """Lower-case names with trimmed values; names with `_` are dropped, because servers read them as `-`."""
     if raw.headers:
-        if not _NAMES.fullmatch(b"\n".join([name for name, _ in raw.headers])):
+        names = b"\n".join([name for name, _ in raw.headers])
+        if names.count(b"\n") >= len(raw.headers) or not _NAMES.fullmatch(names):
             return _malformed("A header name is not a token.")
         if _BAD_VALUE.search(b"".join([value for _, value in raw.headers])):
             return _malformed("A header value has control characters.")
@@ -138,8 +139,8 @@ def _headers(raw: RawHead) -> list[tuple[str, str]] | Denial:
                 return _malformed("A header imitates a framing header.")
             continue
         headers.append((name, raw_value.decode("latin-1").strip(" \t")))
-    names = [name for name, _ in headers]
-    if len(set(names)) != len(names) and any(names.count(name) > 1 for name in SINGLE):
+    given = [name for name, _ in headers]
+    if len(set(given)) != len(given) and any(given.count(name) > 1 for name in SINGLE):
         return Denial("ambiguous_request", "A header that may stand once stands twice.", by="canonical")
     return headers
 
@@ -208,7 +209,10 @@ def _framing(raw: RawHead, headers: list[tuple[str, str]]) -> int | Denial | Non
         return None
     if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
         return _malformed("Content-Length is not one number.")
-    return int(lengths[0])
+    length = int(lengths[0])
+    if length and raw.end_stream:  # HTTP/2 ends a stream on its own; in HTTP/1 the next request would be the body
+        return _malformed("Content-Length promises a body that does not follow.")
+    return length
 
 
 def _websocket(raw: RawHead, headers: list[tuple[str, str]]) -> bool | Denial:

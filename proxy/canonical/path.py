@@ -17,6 +17,8 @@ _CHARACTERS: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/;\\%-]*")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
+_HIDDEN: Final = frozenset({"", ".", ".."})
+"""What may not stand between slashes, nor between encoded ones: servers that decode them would fold them away."""
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -52,7 +54,7 @@ def _segments(normal: str) -> tuple[str, tuple[str, ...]] | Denial:
             return Denial("malformed_request", "The path is not UTF-8.", by="canonical")
         if not value and index < len(pieces) - 1:
             return _ambiguous("The path has an empty segment.")
-        if value in (".", "..") or _ESCAPE.search(value) or ("/.." in f"/{value}/" and "/" in value):
+        if _ESCAPE.search(value) or (value and not _HIDDEN.isdisjoint(value.split("/"))):
             return _ambiguous("The path has a dot segment or is encoded twice.")
         segments.append(value)
     return normal, tuple(segments)

@@ -9,9 +9,10 @@ from publicsuffixlist import PublicSuffixList
 
 from proxy.canonical import parse_host
 from proxy.catalog.matcher import WILDCARD
-from proxy.catalog.template import REST, name_of, parse_template
+from proxy.catalog.template import name_of, parse_template
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.several import SeveralCredentials
+from proxy.credentials.standin import RANDOM, make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from proxy.documents import Place
 
 type Mistake = tuple[Place, str]
+MIN_RANDOM: Final = 12
+"""Fewer random characters would let stand-ins of two agents meet, or be found in ordinary text."""
 NEVER_INJECTED: Final = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"}
 )
@@ -33,6 +36,7 @@ def _suffixes() -> PublicSuffixList:
 def profile_mistakes(profile: Profile) -> Iterator[Mistake]:
     """Every mistake in one profile."""
     yield from _hosts(profile)
+    yield from _stand_ins(profile)
     yield from _credentials(profile)
     yield from _operations(profile)
 
@@ -62,6 +66,16 @@ def _hosts(profile: Profile) -> Iterator[Mistake]:
                 yield ("hosts", index, "paths", at), "a path prefix starts with / and has no patterns"
         if rule.http_upgrade and (rule.scheme, rule.port) != ("https", 443):
             yield ("hosts", index, "http_upgrade"), "only an https host on port 443 can be upgraded to"
+
+
+def _stand_ins(profile: Profile) -> Iterator[Mistake]:
+    for name, slot in profile.secrets.items():
+        given = make(slot.stand_in, key=b"", purpose="")
+        drawn = sum(int(length) for _, length in RANDOM.findall(slot.stand_in.template or ""))
+        if slot.stand_in.template is not None and drawn < MIN_RANDOM:
+            yield ("secrets", name, "stand_in", "template"), f"fewer than {MIN_RANDOM} random characters"
+        if not given.isascii() or not given.isprintable() or " " in given:
+            yield ("secrets", name, "stand_in"), "a stand-in is printable ASCII without spaces"
 
 
 def _credentials(profile: Profile) -> Iterator[Mistake]:
@@ -119,16 +133,14 @@ def _same_calls(profile: Profile, one: Operation, other: Operation) -> bool:
 
 
 def _form(template: str) -> tuple[str, ...]:
-    return tuple("{}" if name_of(piece) else piece for piece in template.split("/") if piece != REST or REST)
+    return tuple("{}" if name_of(piece) else piece for piece in template.split("/"))
 
 
 def overlaps(one: HostRule, other: HostRule) -> bool:
     """Whether a request could belong to both rules (D-11)."""
     if one.port != other.port or not _hosts_meet(one.host, other.host):
         return False
-    longest = lambda a, b: a.startswith(b) or b.startswith(a)  # noqa: E731
-    nested = any(longest(a, b) for a in one.paths for b in other.paths)
-    return nested and {len(p) for p in one.paths} & {len(p) for p in other.paths} != set()
+    return not set(one.paths).isdisjoint(other.paths)  # of two that cover a path, the longer prefix wins
 
 
 def _hosts_meet(one: str, other: str) -> bool:

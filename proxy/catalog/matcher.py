@@ -46,9 +46,10 @@ class Entry:
     rule: HostRule
     trees: Mapping[str, _Node]
 
-    def covers(self, path: str) -> bool:
-        """Whether the rule's path prefixes cover `path`, by whole segments."""
-        return any(path.startswith(p) and (p.endswith("/") or path[len(p) :][:1] in ("", "/")) for p in self.rule.paths)
+    def covers(self, path: str) -> int:
+        """The length of the longest of the rule's path prefixes that covers `path`, by whole segments; 0 for none."""
+        covering = (p for p in self.rule.paths if path.startswith(p))
+        return max((len(p) for p in covering if p.endswith("/") or path[len(p) :][:1] in ("", "/")), default=0)
 
 
 type _Table = dict[tuple[str, int], tuple[Entry, ...]]
@@ -64,15 +65,13 @@ class Catalog:
         for profile in self.profiles.values():
             for rule in profile.hosts:
                 self._add(profile, rule)
+        self._ports: Final = frozenset(port for _, port in (*self._exact, *self._wildcard))
 
     def _add(self, profile: Profile, rule: HostRule) -> None:
         wild = rule.host.startswith(WILDCARD)
         table = self._wildcard if wild else self._exact
         key = (rule.host.removeprefix(WILDCARD), rule.port)
-        entry = Entry(profile, rule, _trees(profile, rule))
-        # Longest path prefix first, so that a profile of a part of a host goes before one of the whole.
-        ranked = sorted((*table.get(key, ()), entry), key=lambda e: -max(map(len, e.rule.paths)))
-        table[key] = tuple(ranked)
+        table[key] = (*table.get(key, ()), Entry(profile, rule, _trees(profile, rule)))
 
     def only(self, names: Iterable[str]) -> Catalog:
         """The same profiles without those that are not named."""
@@ -99,8 +98,9 @@ class Catalog:
 
     def match(self, head: RequestHead) -> Match | None:
         """What `head` is; None when no profile manages its destination."""
-        entry = next((entry for entry in self._entries(head) if entry.covers(head.path)), None)
-        if entry is None:
+        # The longest path prefix wins, so that a profile of a part of a host goes before one of the whole.
+        entry = max(self._entries(head), key=lambda entry: entry.covers(head.path), default=None)
+        if entry is None or not entry.covers(head.path):
             return None
         tree = entry.trees.get(head.method)
         found = None if tree is None else _find(tree, head)
@@ -122,18 +122,18 @@ class Catalog:
 
     def receipt_path(self, head: RequestHead) -> str:
         """The path as receipts may hold it: a segment in which a credential stands is named, not shown."""
+        # Whatever the port: also a call that is refused for its scheme or port may carry a credential in its path.
+        entries = [entry for port in self._ports for entry in self.host(head.authority.host, port) or ()]
         spots = {
             credential.segment
-            for entry in self.host(head.authority.host, head.authority.port) or ()
+            for entry in entries
             for credential in entry.profile.credentials.values()
             if isinstance(credential, PathCredential)
         }
         if not spots:
             return head.path
         pieces = head.path[1:].split("/")
-        known = {
-            piece for entry in self.host(head.authority.host, head.authority.port) or () for piece in _words(entry)
-        }
+        known = {piece for entry in entries for piece in _words(entry)}
         return "/" + "/".join("{credential}" if i in spots and p not in known else p for i, p in enumerate(pieces))
 
 
@@ -173,7 +173,7 @@ def _discriminators(end: tuple[Operation, tuple[str, ...]]) -> int:
 
 
 class _AmbiguousError(Exception):
-    """A parameter that decides stands twice: which one the server reads is unknown (C-09)."""
+    """A parameter or header that decides has two readings: which one is the server's is unknown (B-28, C-09)."""
 
 
 def _find(tree: _Node, head: RequestHead) -> tuple[Operation, tuple[str, ...]] | None:
@@ -202,8 +202,10 @@ def _fits(operation: Operation, head: RequestHead) -> bool:
     if operation.query and not _query_fits(operation.query, head.query):
         return False
     for name, wanted in operation.headers.items():
-        value = head.header(name.lower())
-        if value is None or (wanted not in ("*", value)):
+        given = [value for key, value in head.headers if key == name.lower()]
+        if len(given) > 1:
+            raise _AmbiguousError
+        if not given or wanted not in ("*", given[0]):
             return False
     return True
 
@@ -212,7 +214,7 @@ def _query_fits(wanted: Mapping[str, str], query: str | None) -> bool:
     pairs = query_pairs(query)
     for name, value in wanted.items():
         values = [given for key, given in pairs if key == name]
-        if len(values) > 1:
+        if len(values) > 1 or (values and ";" in (query or "")):  # `;` separates for some servers only
             raise _AmbiguousError
         if not values or value not in ("*", values[0]):
             return False

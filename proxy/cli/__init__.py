@@ -11,8 +11,10 @@ import typer
 from proxy import __version__
 from proxy.cli import agents, ca, check, demo, env, init, receipts, reload, run, secrets, stand_ins, up
 from proxy.cli.child import ChildError
+from proxy.cli.words import counted
 from proxy.errors import BriefcaseError, ConfigError
 
+# The engine takes a second to load: commands import `proxy.app`, and what needs it, where they use it.
 app = typer.Typer(
     name="briefcased",
     help="A credential-injecting forward proxy for AI agents: the agent never holds a token.",
@@ -59,7 +61,7 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n{len(error.findings)} mistake{'s'[: len(error.findings) != 1]} found\n")
+        sys.stderr.write(f"{error}\n{counted(len(error.findings), 'mistake')} found\n")
         sys.exit(BAD_INPUT)
     except ChildError as error:
         sys.stderr.write(f"briefcased: {error}\n")

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from proxy.app import DATABASE
+from proxy.cli.words import counted
 from proxy.clock import SystemClock
-from proxy.db.engine import open_database
 from proxy.errors import BriefcaseError
 from proxy.identity import store
 from proxy.settings import home
@@ -30,6 +29,8 @@ DAY_MS = 86_400_000
 @contextlib.contextmanager
 def database() -> Iterator[Engine]:
     """The state database, closed at the end."""
+    from proxy.db.engine import DATABASE, open_database
+
     engine = open_database(home() / DATABASE)
     try:
         yield engine
@@ -73,7 +74,7 @@ def list_(as_json: JsonOption = False) -> None:
         sys.stdout.write(orjson.dumps(listed).decode() + "\n")
         return
     for row in rows:
-        state = "revoked" if row.revoked_at_ms is not None else f"{counts[row.name]} tokens"
+        state = "revoked" if row.revoked_at_ms is not None else counted(counts[row.name], "token")
         since = datetime.fromtimestamp(row.created_at_ms / 1000, UTC).strftime("%Y-%m-%d")
         sys.stdout.write(
             f"{row.name:<20} {state:<10} since {since}  {' '.join(row.accounts) or '(by configuration)'}\n"

@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from proxy.catalog.configuration import load_configuration
+from proxy.cli.words import counted
 from proxy.errors import ConfigError
 
 CONFIG = Path("briefcased.yaml")
@@ -35,6 +36,7 @@ def check(
     settings = configuration.settings
     accounts = sum(len(provider.accounts) for provider in settings.providers.values())
     sys.stdout.write(
-        f"{config}: good; mode {settings.mode}, {len(settings.providers)} providers, {accounts} accounts,"
-        f" {len(configuration.profiles)} profiles known\n"
+        f"{config}: good; mode {settings.mode}, {counted(len(settings.providers), 'provider')},"
+        f" {counted(accounts, 'account')},"
+        f" {counted(len(configuration.profiles), 'profile')} known\n"
     )

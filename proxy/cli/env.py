@@ -9,14 +9,12 @@ from typing import Annotated
 import orjson
 import typer
 
-from proxy.app import persistent_key
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.stand_ins import agent_named
 from proxy.cli.state import read_state
 from proxy.cli.up import BUNDLE, STAND_IN_KEY
 from proxy.cli.variables import proxy_variables, stand_in_variables
-from proxy.generation import build_generation
 from proxy.settings import environment, home
 
 TOKEN = "BRIEFCASED_AGENT_TOKEN"  # noqa: S105  # a variable's name
@@ -28,6 +26,9 @@ def env(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of export lines.")] = False,
 ) -> None:
     """Print the variables for a shell; the agent's token is read from BRIEFCASED_AGENT_TOKEN."""
+    from proxy.app import persistent_key
+    from proxy.generation import build_generation
+
     configuration = load_configuration(config)
     state = read_state(home())
     token = environment().get(TOKEN, "TOKEN")

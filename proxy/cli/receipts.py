@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from proxy.cli.agents import JsonOption, database
+from proxy.cli.words import counted
 from proxy.errors import BriefcaseError
 from proxy.receipts import queries
 from proxy.settings import home
@@ -78,10 +79,10 @@ def verify(as_json: JsonOption = False) -> None:
         sys.stdout.write(orjson.dumps(value).decode() + "\n")
     elif report.problems:
         sys.stdout.writelines(f"{problem}\n" for problem in report.problems)
-        sys.stdout.write(f"receipts verify: {len(report.problems)} problems\n")
+        sys.stdout.write(f"receipts verify: {counted(len(report.problems), 'problem')}\n")
     else:
-        counted = f"{report.calls} calls, {report.records} records, {report.chains} chains"
-        sys.stdout.write(f"receipts verify: ok ({counted})\n")
+        sums = (counted(report.calls, "call"), counted(report.records, "record"), counted(report.chains, "chain"))
+        sys.stdout.write(f"receipts verify: ok ({', '.join(sums)})\n")
     raise typer.Exit(1 if report.problems else 0)
 
 

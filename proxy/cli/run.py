@@ -13,10 +13,9 @@ import typer
 from proxy import logs
 from proxy.catalog.configuration import Configuration, load_configuration
 from proxy.catalog.loader import load_profiles, shipped
-from proxy.cli.background import leave_running
 from proxy.cli.child import run_child
-from proxy.cli.ephemeral import ephemeral
 from proxy.cli.variables import CA_FILES, without_secrets
+from proxy.cli.words import counted
 from proxy.cli.zero import zero_configuration
 from proxy.errors import BriefcaseError
 from proxy.settings import Listeners, environment, home
@@ -57,6 +56,8 @@ def run(
     if env:
         if command:
             raise typer.BadParameter("--env takes no command")
+        from proxy.cli.background import leave_running
+
         leave_running(configuration, operators)
         return
     if not command:
@@ -89,6 +90,8 @@ def _configuration(
 
 
 async def _run(configuration: Configuration, operators: Mapping[str, str], command: list[str], *, as_json: bool) -> int:
+    from proxy.cli.ephemeral import ephemeral
+
     async with ephemeral(configuration, home=home(), label=LABEL, environment=operators) as box:
         clean, _ = without_secrets(operators, configuration.profiles, box.stand_ins)
         try:
@@ -115,9 +118,9 @@ def _summary(sidecar: Sidecar, configuration: Configuration, *, as_json: bool) -
         return
     common = sorted(refused.items(), key=lambda pair: -pair[1])[:MOST_REASONS]
     reasons = f" ({', '.join(f'{slug} {count}' for slug, count in common)})" if refused else ""
-    scrubbed = f", {tally.redactions} secret{_s(tally.redactions)} scrubbed from answers" if tally.redactions else ""
+    scrubbed = f", {counted(tally.redactions, 'secret')} scrubbed from answers" if tally.redactions else ""
     sys.stderr.write(
-        f"briefcased: {tally.allowed} call{_s(tally.allowed)} allowed{scrubbed}\n"
+        f"briefcased: {counted(tally.allowed, 'call')} allowed{scrubbed}\n"
         f"briefcased: {tally.refused} refused{reasons}\n"
         f"briefcased: receipts in chain {chain}; see: briefcased receipts list --chain {chain}\n"
     )
@@ -158,7 +161,3 @@ def _explain(configuration: Configuration, operators: Mapping[str, str], command
     lines.append(f"  variables for the proxy and {len(CA_FILES)} trust bundles are set")
     lines.append(f"  hosts without a profile: {'passed through unread' if settings.unmatched == 'pass' else 'refused'}")
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from proxy.app import DATABASE, persistent_key
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.up import STAND_IN_KEY
 from proxy.clock import SystemClock
-from proxy.db.engine import open_database
 from proxy.errors import BriefcaseError
-from proxy.generation import build_generation
 from proxy.identity.registry import AgentRegistry
 from proxy.settings import home
 
@@ -30,6 +27,9 @@ def stand_ins(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
 ) -> None:
     """Print an agent's stand-ins: account, secret, value."""
+    from proxy.app import persistent_key
+    from proxy.generation import build_generation
+
     configuration = load_configuration(config)
     key = persistent_key(home() / STAND_IN_KEY)
     generation = build_generation(1, configuration, (agent_named(agent, configuration),), stand_in_key=key)
@@ -42,6 +42,8 @@ def stand_ins(
 
 def agent_named(name: str, configuration: Configuration) -> Agent:
     """The agent of this name. Raises `BriefcaseError` when there is none."""
+    from proxy.db.engine import DATABASE, open_database
+
     database = open_database(home() / DATABASE)
     try:
         grants = {known: entry.accounts for known, entry in configuration.settings.agents.items()}

@@ -13,12 +13,10 @@ from certs.authority import CertificateAuthority
 from certs.bundle import merged_bundle, write_bundle
 from certs.storage import ca_directory, ca_passphrase
 from proxy import logs
-from proxy.app import DATABASE, Parts, persistent_key, running, secret_stores
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.state import SidecarState, local_passphrase, write_state
 from proxy.clock import SystemClock
-from proxy.db.engine import open_database
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.identity.registry import AgentRegistry
 from proxy.settings import environment, home
@@ -43,6 +41,9 @@ def up(config: ConfigOption = CONFIG) -> None:
 
 
 async def _up(path: Path, configuration: Configuration) -> None:
+    from proxy.app import Parts, persistent_key, running
+    from proxy.db.engine import DATABASE, open_database
+
     state, clock, variables = home(), SystemClock(), environment()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = await certificate_authority(configuration, state, clock)
@@ -135,6 +136,8 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
     Raises:
         BriefcaseError: it cannot be read or used.
     """
+    from proxy.app import secret_stores
+
     own = configuration.settings.certificates
     if own.issuer_certificate is not None and own.issuer_key is not None:
         stores = secret_stores(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, override
+from typing import TYPE_CHECKING, Annotated, Literal, Self, override
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.cookie import CookieCredential
@@ -25,6 +25,12 @@ class SeveralCredentials(Kind):
     kind: Literal["several"]
     parts: Annotated[tuple[Part, ...], Field(min_length=2)]
 
+    @model_validator(mode="after")
+    def _in_different_spots(self) -> Self:
+        if len({_spot(part) for part in self.parts}) < len(self.parts):
+            raise ValueError("two parts have the same place: the later would take the earlier away")
+        return self
+
     @override
     def secret_names(self) -> frozenset[str]:
         return frozenset[str]().union(*(part.secret_names() for part in self.parts))
@@ -35,3 +41,16 @@ class SeveralCredentials(Kind):
         for part in self.parts:
             presented = part.present(credential, presented.head, presented.body)
         return presented
+
+
+def _spot(part: Part) -> tuple[str, str]:
+    """Where a part puts its secret."""
+    match part:
+        case HeaderCredential():
+            return "header", part.header.lower()
+        case BasicCredential():
+            return "header", "authorization"
+        case CookieCredential():
+            return "header", "cookie"
+        case QueryCredential():
+            return "query", part.parameter.lower()

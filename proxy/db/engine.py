@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
+DATABASE: Final = "briefcased.db"
+"""The file in the state directory."""
 BUSY_TIMEOUT_MS: Final = 2_000
 START_TIMEOUT_S: Final = 10.0
 _RETRY_S: Final = 0.02

@@ -43,6 +43,7 @@ _TABLE: Final[tuple[tuple[Reach, tuple[Network, ...]], ...]] = (
             "fe80::/10",
             "fd00:ec2::/32",  # AWS IMDS, EKS
             "fd20:ce::/32",  # Google Cloud
+            "fd00:42::42/128",  # Scaleway
         ),
     ),
     (Reach.LOOPBACK, _networks("127.0.0.0/8", "::1/128")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -76,9 +77,13 @@ class Dialler:
 
 def _reaches(address: Address, listener: str) -> bool:
     """Whether a connection to `address` would end at a listener bound to `listener`."""
-    if listener in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
-        return address.is_loopback or _is_ours(address)
-    return str(address) == listener
+    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    target = inner or address
+    try:
+        bound = ipaddress.ip_address(listener)
+    except ValueError:  # bound by name, so perhaps to any of this machine's addresses
+        return target.is_loopback or _is_ours(target)
+    return target.is_loopback or _is_ours(target) if bound.is_unspecified else target == bound
 
 
 def _is_ours(address: Address) -> bool:

@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import logging
 import queue
+import sqlite3
 import threading
+import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Self
 
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.errors import BriefcaseError, Denial, Refused
 from proxy.exchange import Outcome
@@ -38,6 +40,8 @@ MAX_BATCH: Final = 512
 DURABLE_WITHIN_S: Final = 5.0
 FLUSH_WITHIN_S: Final = 15.0
 RETRY_S: Final = 0.25
+OUTCOME_WAITS_S: Final = 0.02
+FOREVER_S: Final = 3600.0
 
 
 class _Try(Enum):
@@ -170,18 +174,25 @@ class ReceiptLog:
             self._connection.close()
 
     def _gather(self, kept: list[_Entry], *, ended: bool) -> tuple[list[_Entry], bool]:
-        """What to write now: what was kept, and everything that waits, at most a batch."""
+        """What to write now: what was kept, and everything that waits, at most a batch; and whether it is the last.
+
+        Outcomes alone wait a moment for a decision, and share its synchronisation of the disk.
+        """
         batch = kept
-        try:
-            entry = None if ended else self._queue.get(timeout=RETRY_S if kept else None)
-            while entry is not None:
-                batch.append(entry)
-                if len(batch) >= MAX_BATCH:
-                    return batch, False
-                entry = self._queue.get_nowait()
-        except queue.Empty:
-            return batch, False
-        return batch, True
+        if ended:
+            return batch, True
+        until_s = time.monotonic() + (RETRY_S if kept else float("inf"))
+        while len(batch) < MAX_BATCH:
+            try:
+                left_s = min(until_s - time.monotonic(), FOREVER_S)
+                entry = self._queue.get(timeout=left_s) if left_s > 0 else self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if entry is None:
+                return batch, True
+            batch.append(entry)
+            until_s = 0.0 if entry.kind != "outcome" else min(until_s, time.monotonic() + OUTCOME_WAITS_S)
+        return batch, False
 
     def _append(self, batch: list[_Entry]) -> list[_Entry]:
         """Write `batch`; returns the outcomes that must be tried again."""
@@ -205,10 +216,10 @@ class ReceiptLog:
                 self._connection = self._database.connect().execution_options(immediate=True)
                 self._appender.resynchronise(self._connection)
             self._appender.append([(entry.kind, entry.fields) for entry in entries], self._connection)
-        except (IntegrityError, ValueError) as error:
+        except (sqlite3.IntegrityError, ValueError) as error:
             _log.error("a receipt is not acceptable: %s", type(error).__name__)
             return _Try.BAD
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             _log.error("receipts cannot be written: %s", type(error).__name__)
             if self._connection is not None:
                 self._connection.invalidate()

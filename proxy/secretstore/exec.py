@@ -71,7 +71,7 @@ class ExecStore:
                 output = await process.stdout.read(MAX_BYTES + 1)
                 while piece := await process.stdout.read(MAX_BYTES + 1 - len(output)):
                     output += piece
-                code = await process.wait()
+                code = await process.wait() if len(output) <= MAX_BYTES else -1
         except TimeoutError:
             raise SecretUnavailableError("exec", f"{name} took longer than {self._timeout_s:g} s") from None
         finally:
@@ -87,5 +87,5 @@ def _command(place: str) -> list[str]:
         command = orjson.loads(place)
     except orjson.JSONDecodeError:
         return []
-    fits = isinstance(command, list) and all(isinstance(part, str) and part for part in command)
+    fits = isinstance(command, list) and all(isinstance(part, str) and part and "\0" not in part for part in command)
     return command if fits else []

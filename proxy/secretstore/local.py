@@ -132,12 +132,20 @@ class LocalStore:
 
     def _key(self, document: dict[str, Any]) -> bytes:
         key = self._derive(document)
-        if _unseal(key, "check", document["check"]) != _CHECK:
+        if _unseal(key, "check", document.get("check", {})) != _CHECK:
             raise LocalStoreError("the store's key does not fit")
         return key
 
     def _derive(self, document: dict[str, Any]) -> bytes:
-        described = document["key"]
+        try:
+            key = self._derived(document["key"])
+        except (KeyError, TypeError, ValueError):
+            key = b""
+        if len(key) != KEY_BYTES:
+            raise LocalStoreError("the store's key cannot be read")
+        return key
+
+    def _derived(self, described: dict[str, Any]) -> bytes:
         match described["source"]:
             case "passphrase":
                 if self._passphrase is None:
@@ -166,7 +174,7 @@ class LocalStore:
     def _read(self) -> dict[str, Any]:
         try:
             document: dict[str, Any] = orjson.loads(self._path.read_bytes())
-            complete = document["version"] == 1 and {"key", "check", "values"} <= document.keys()
+            complete = document["version"] == 1 and isinstance(document["values"], dict)
         except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
             complete = False
         if not complete:
@@ -179,9 +187,12 @@ class LocalStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._home / "secrets.lock").open("w") as lock:
+        lock = os.open(self._home / "secrets.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
 
 def _seal(key: bytes, name: str, value: bytes) -> dict[str, str]:
@@ -201,7 +212,7 @@ def _unseal(key: bytes, name: str, sealed: dict[str, str]) -> bytes:
         wrapped, value = _raw(sealed["key"]), _raw(sealed["value"])
         data_key = AESGCM(key).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], name.encode())
         return AESGCM(data_key).decrypt(value[:NONCE_BYTES], value[NONCE_BYTES:], name.encode())
-    except (InvalidTag, KeyError, ValueError):
+    except (InvalidTag, KeyError, TypeError, ValueError):
         raise LocalStoreError("the store's key does not fit, or the store was changed") from None
 
 

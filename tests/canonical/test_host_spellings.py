@@ -1,8 +1,9 @@
-"""Hosts and authorities: what is a name, what is an address, and what no resolver may ever see."""
+"""P2, P8: spellings of hosts over which checks and resolvers disagree (A-06 to A-08, A-13 to A-15); beside test_host.py."""
 
 from __future__ import annotations
 
 import ipaddress
+import itertools
 
 import pytest
 from hypothesis import given
@@ -12,22 +13,9 @@ from proxy.canonical import parse_authority, parse_host
 from proxy.model import Authority
 
 CANONICAL = {
-    b"api.example.com": "api.example.com",
-    b"API.Example.COM": "api.example.com",
-    b"api.example.com.": "api.example.com",
-    b"localhost": "localhost",
-    b"a": "a",
-    b"1password.example": "1password.example",
-    b"3com": "3com",
-    b"x--y.example": "x--y.example",
-    b"XN--80AK6AA92E.com": "xn--80ak6aa92e.com",
-    b"0xg.example": "0xg.example",
     b"1.2.3.example": "1.2.3.example",
-    b"192.0.2.1": "192.0.2.1",
-    b"192.0.2.1.": "192.0.2.1",
-    b"[::1]": "::1",
+    b"0xg.example": "0xg.example",
     b"[0:0:0:0:0:0:0:1]": "::1",
-    b"[2001:DB8::A]": "2001:db8::a",
     b"[2001:db8:0:0:1:0:0:1]": "2001:db8::1:0:0:1",
     b"a" * 63 + b".example": "a" * 63 + ".example",
     b".".join([b"a" * 49] * 5) + b".abc": ".".join(["a" * 49] * 5) + ".abc",
@@ -63,23 +51,14 @@ def test_p2_what_is_no_host_is_refused(text):
     assert parse_host(text) is None
 
 
-@pytest.mark.parametrize("octet", [o for o in range(256) if not chr(o).isalnum() or o > 127])
-@pytest.mark.parametrize("place", [0, 3, 7, 14])
-def test_p2_only_letters_digits_hyphens_and_dots_make_a_name(octet, place):
+def test_p2_of_all_octets_only_letters_digits_hyphens_and_dots_make_a_name():
     name = b"api.example.com"
-    changed = name[:place] + bytes([octet]) + name[place:]
-    inside_a_label = 0 < place < len(name) and b"." not in (name[place - 1 : place], name[place : place + 1])
-    assert (parse_host(changed) is not None) == (octet in b"-." and inside_a_label)
-
-
-@given(st.binary(max_size=40))
-def test_p8_a_parsed_host_parses_to_itself(text):
-    host = parse_host(text)
-    if host is not None:
-        again = f"[{host}]" if ":" in host else host
-        assert parse_host(again.encode("ascii")) == host
-        assert host.isascii()
-        assert host == host.lower()
+    for octet, place in itertools.product(range(256), range(len(name) + 1)):
+        inside_a_label = 0 < place < len(name) and b"." not in (name[place - 1 : place], name[place : place + 1])
+        accepted = parse_host(name[:place] + bytes([octet]) + name[place:]) is not None
+        trailing_dot = octet == 0x2E and place == len(name)
+        plain = octet < 128 and chr(octet).isalnum()
+        assert accepted == (plain or trailing_dot or (octet in b"-." and inside_a_label)), (octet, place)
 
 
 @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))

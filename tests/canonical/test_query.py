@@ -86,10 +86,10 @@ def test_p8_a_set_value_cannot_bring_further_parameters():
     assert set_query("a=1", "key", "v&admin=1;x=2#y z") == "a=1&key=v%26admin%3D1%3Bx%3D2%23y%20z"
 
 
-@pytest.mark.parametrize("octet", range(256))
-def test_p8_of_all_octets_only_those_of_a_query_pass(octet):
-    allowed = set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~!$&'()*+,;=:@/?[]{}|^`-")
-    assert bool(WELL_FORMED.fullmatch(f"a{chr(octet)}b")) == (octet in allowed)
+def test_p8_of_all_octets_only_those_of_a_query_pass():
+    allowed = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~!$&'()*+,;=:@/?[]{}|^`-"
+    passing = bytes(octet for octet in range(256) if WELL_FORMED.fullmatch(f"a{chr(octet)}b"))
+    assert set(passing) == set(allowed)
 
 
 @pytest.mark.parametrize("query", ["%", "%2", "%zz", "%u0041", "a=%00", "%%41", "a=1#x", "a=1\n"])

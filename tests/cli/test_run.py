@@ -156,4 +156,4 @@ async def test_p1_a_sidecar_for_a_shell(cli, local, end):
     assert_unseen(ran.out + ran.err, KEY)
     await gone(int(ran.lines[1]))
     verified = await cli.run("receipts", "verify")
-    assert verified.out.startswith("receipts verify: ok (1 calls")
+    assert verified.out.startswith("receipts verify: ok (1 call")

@@ -112,7 +112,13 @@ async def test_p8_b25_bad_heads_over_http2_never_leave(h2_rig, change):
     )
     connection = h2.connection.H2Connection(config)
     connection.initiate_connection()
-    head = {":method": "GET", ":scheme": "https", ":authority": f"api.example.test:{rig.provider.port}", ":path": "/x", **change}
+    head = {
+        ":method": "GET",
+        ":scheme": "https",
+        ":authority": f"api.example.test:{rig.provider.port}",
+        ":path": "/x",
+        **change,
+    }
     connection.send_headers(1, list(head.items()), end_stream=True)
     writer.write(connection.data_to_send())
     statuses, ended = [], False
@@ -121,7 +127,9 @@ async def test_p8_b25_bad_heads_over_http2_never_leave(h2_rig, change):
             for event in connection.receive_data(data):
                 if isinstance(event, h2.events.ResponseReceived):
                     statuses.append(int(dict(event.headers)[":status"]))
-                ended = ended or isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated))
+                ended = ended or isinstance(
+                    event, (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)
+                )
             writer.write(connection.data_to_send())
     assert all(status >= 400 for status in statuses)
     assert upstream.requests == []

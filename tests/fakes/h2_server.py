@@ -73,4 +73,6 @@ class H2Provider:
         connection.send_data(stream, b"")
         for at in range(0, len(told), 1000):
             connection.send_data(stream, told[at : at + 1000])
-        connection.send_headers(stream, self.trailers, end_stream=True) if self.trailers else connection.end_stream(stream)
+        connection.send_headers(stream, self.trailers, end_stream=True) if self.trailers else connection.end_stream(
+            stream
+        )

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import pytest_asyncio
 
-from proxy.app import DATABASE
-from proxy.db.engine import open_database
+from proxy.db.engine import DATABASE, open_database
 from proxy.receipts import queries
 from tests.profiles.conftest import PROFILES
 from tests.rig import running_rig

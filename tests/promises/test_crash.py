@@ -11,8 +11,7 @@ import ssl
 
 import pytest
 
-from proxy.app import DATABASE
-from proxy.db.engine import open_database
+from proxy.db.engine import DATABASE, open_database
 from proxy.receipts import queries
 from tests.rig.process import HOST, configured
 from tests.rig.raw import read_answer

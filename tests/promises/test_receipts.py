@@ -6,8 +6,7 @@ import asyncio
 
 import sqlalchemy as sa  # noqa: TC002
 
-from proxy.app import DATABASE
-from proxy.db.engine import open_database, writing
+from proxy.db.engine import DATABASE, open_database, writing
 
 
 def break_receipts(rig) -> sa.Engine:

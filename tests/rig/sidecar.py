@@ -12,12 +12,12 @@ import httpx
 
 from certs.authority import CertificateAuthority
 from certs.bundle import merged_bundle
-from proxy.app import DATABASE, Parts, running
+from proxy.app import Parts, running
 from proxy.catalog.configuration import Configuration, mistakes
 from proxy.catalog.loader import load_profile
 from proxy.cli.variables import proxy_variables
 from proxy.clock import SystemClock
-from proxy.db.engine import open_database
+from proxy.db.engine import DATABASE, open_database
 from proxy.identity.registry import StaticRegistry
 from proxy.identity.tokens import new_token
 from proxy.model import Agent
