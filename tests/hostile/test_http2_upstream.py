@@ -14,7 +14,7 @@ import h2.settings
 import pytest
 
 from tests.rig import running_rig
-from tests.rig.sidecar import EXAMPLE, OTHER
+from tests.rig.sidecar import EXAMPLE, KEY, OTHER
 
 MB = 1024 * 1024
 PROFILE = EXAMPLE.replace(
@@ -51,6 +51,15 @@ class H2Provider:
     def on(self, event, connection) -> None:
         if isinstance(event, h2.events.RequestReceived):
             self.heads.append(dict(event.headers))
+            if dict(event.headers)[b":path"] == b"/trailers":
+                connection.send_headers(event.stream_id, [(b":status", b"200"), (b"content-type", b"application/grpc")])
+                connection.send_data(event.stream_id, b"hello")
+                connection.send_headers(event.stream_id, [(b"grpc-message", KEY.encode())], end_stream=True)
+            if dict(event.headers)[b":path"] == b"/early":
+                connection.send_headers(event.stream_id, [(b":status", b"103"), (b"link", KEY.encode())])
+                connection.send_headers(
+                    event.stream_id, [(b":status", b"204"), (b"x-a", KEY.encode())], end_stream=True
+                )
             if dict(event.headers)[b":path"] == b"/now":
                 connection.send_headers(event.stream_id, [(b":status", b"204")], end_stream=True)
         elif isinstance(event, h2.events.TrailersReceived):
@@ -87,6 +96,7 @@ class Agent:
         self.h2.initiate_connection()
         self.statuses: dict[int, bytes] = {}
         self.ended: set[int] = set()
+        self.fields: list[tuple[bytes, bytes]] = []
 
     def head(self, number: int, method: str, path: str, *more: tuple[str, str], end: bool = True) -> None:
         fields = [(":method", method), (":scheme", "https"), (":authority", self.authority), (":path", path), *more]
@@ -105,6 +115,7 @@ class Agent:
                     if not data:
                         break
                     for event in self.h2.receive_data(data):
+                        self.fields += getattr(event, "headers", None) or []
                         if isinstance(event, h2.events.ResponseReceived):
                             self.statuses[event.stream_id] = dict(event.headers)[b":status"]
                         elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
@@ -200,3 +211,30 @@ async def test_p8_a_length_that_the_body_does_not_have_is_refused(tmp_path, end)
                 await asyncio.sleep(0.02)
         assert client.statuses.get(1, b"400") >= b"400"
         assert all(c.outcome for c in await rig.receipts() if c.decision["decision"] == "allow")
+
+
+@pytest.mark.parametrize("path", ["/trailers", "/early"])
+async def test_p1_trailers_and_informational_heads_are_scrubbed(tmp_path, path):
+    async with h2_rig(tmp_path, H2Provider()) as rig:
+        client = await agent(rig)
+        client.head(1, "GET", path)
+        await client.listen(2, 1)
+        client.writer.transport.abort()
+        assert 1 in client.ended
+        assert client.fields
+        assert not [pair for pair in client.fields if KEY.encode() in pair[1]]
+        (call,) = await rig.settled(1)
+        assert call.outcome["redactions"] >= 1
+
+
+# OPEN FINDING hostile-16: towards an HTTP/1 provider the same trailers break the agent's connection.
+async def test_p8_trailers_towards_an_http1_provider_leave_other_streams_alone(rig):
+    client = await agent(rig)
+    client.head(1, "POST", "/x", end=False)
+    client.h2.send_headers(1, [("x-trailer", "a")], end_stream=True)
+    client.flush()
+    client.head(3, "GET", "/y")
+    await client.listen(1, 3)
+    client.writer.transport.abort()
+    assert client.statuses.get(3) == b"200"
+    await rig.settled(2)

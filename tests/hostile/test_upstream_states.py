@@ -126,3 +126,37 @@ async def test_an_upload_may_take_longer_than_the_answer(tmp_path):
         answer = await rig.call("PUT", "/up", content=pieces())
         assert answer.status == 200
         await rig.settled(1)
+
+
+async def test_a_provider_cannot_speak_for_us_or_send_the_agent_elsewhere(rig):
+    raw = (
+        b'HTTP/1.1 200 OK\r\nBriefcased-Receipt: rcp_forged\r\nProxy-Status: briefcased; error=x\r\nAlt-Svc: h3=":1"\r\n'
+        b"Proxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
+    )
+    rig.provider.answers("/x", raw)
+    reader, writer = await rig.tls()
+    writer.write(get(rig))
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    writer.transport.abort()
+    assert head.count(b"briefcased-receipt:") == 1
+    for gone in (b"rcp_forged", b"proxy-status", b"alt-svc", b"proxy-authenticate"):
+        assert gone not in head
+    await rig.settled(1)
+
+
+# OPEN FINDING hostile-14: an early answer of a provider that then closes is cut although it was whole.
+async def test_an_early_answer_of_a_provider_that_closes_arrives_whole(rig):
+    async def too_large(_seen, _reader, writer):
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+        await writer.drain()
+        writer.close()
+
+    rig.provider.read_body = False
+    rig.provider.on("/x", too_large)
+    reader, writer = await rig.tls()
+    head = f"POST /x HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\nContent-Length: 1000000\r\n\r\n"
+    writer.write(head.encode() + b"x" * 1000)
+    answer = await read_answer(reader)
+    writer.transport.abort()
+    assert (answer.status, answer.body, answer.ended) == (413, b"no", "open")
+    await rig.settled(1)

@@ -33,7 +33,7 @@ async def frames_after(rig, raw: bytes) -> bytes:
     assert (await read_answer(reader)).status == 101
     seen = b""
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(0.4):
             while piece := await reader.read(65536):
                 seen += piece
     except (TimeoutError, OSError):
