@@ -43,7 +43,7 @@ class Plan:
 
 
 FULL: Final = Plan(rounds=3, window_s=1.2, streams=20, memory_connections=1000, repeats=4)
-QUICK: Final = Plan(rounds=1, window_s=0.6, streams=5, memory_connections=100, repeats=2)
+QUICK: Final = Plan(rounds=1, window_s=0.5, streams=5, memory_connections=60, repeats=1)
 
 
 def allow_descriptors() -> None:

@@ -131,20 +131,26 @@ class SidecarHttpLayer(HttpLayer):
         self._max_head_bytes: Final = max_head_bytes
         self._resets = 0
 
+    # The following two hand mitmproxy's generator on as it is: a generator of our own would cost at every command.
+
     def _handle_event(self, event: events.Event) -> Steps[None]:
         if isinstance(event, events.Start) and self.context.client.alpn != b"h2":
             server = SidecarHttp1Server(self.context.fork())
             server.max_head_bytes = self._max_head_bytes
             self.connections[self.context.client] = server
-        yield from super()._handle_event(event)
+        return super()._handle_event(event)
 
     def event_to_child(self, child: layer.Layer, event: events.Event) -> Steps[None]:
         """As mitmproxy, and count the streams that the agent resets."""
-        yield from super().event_to_child(child, event)
         if isinstance(event, RequestProtocolError):
-            self._resets += 1
-            if self._resets == MAX_RESETS and self.context.client.alpn == b"h2":
-                yield commands.CloseConnection(self.context.client)
+            return self._count_reset(child, event)
+        return super().event_to_child(child, event)
+
+    def _count_reset(self, child: layer.Layer, event: events.Event) -> Steps[None]:
+        yield from super().event_to_child(child, event)
+        self._resets += 1
+        if self._resets == MAX_RESETS and self.context.client.alpn == b"h2":
+            yield commands.CloseConnection(self.context.client)
 
     def make_stream(self, stream_id: int) -> Steps[None]:
         """Our stream instead of mitmproxy's."""

@@ -80,14 +80,19 @@ class SidecarStream(ChallengeStream):
 
     # -- entry ---------------------------------------------------------------------------------------------------
 
+    # Where nothing is added, mitmproxy's generator is handed on as it is: one of our own would cost at every command.
+
     def handle_event(self, event: events.Event) -> Steps[None]:
         """Bound what arrives while we decide or dial, and tell when the agent is gone."""
-        if self._paused and isinstance(event, RequestData):
+        return self._handle_paused(event) if self._paused else super().handle_event(event)
+
+    def _handle_paused(self, event: events.Event) -> Steps[None]:
+        if isinstance(event, RequestData):
             self.held_bytes += len(event.data)
             if self.held_bytes > MAX_HELD_BYTES and not self.holding:
                 self.holding = True
                 yield PauseAgent(self, paused=True)
-        elif self._paused and isinstance(event, RequestProtocolError) and hasattr(self, "flow"):
+        elif isinstance(event, RequestProtocolError) and hasattr(self, "flow"):
             yield SidecarClientGoneHook(self.flow)
         yield from super().handle_event(event)
         if self.holding and not self._paused:
@@ -96,11 +101,13 @@ class SidecarStream(ChallengeStream):
 
     def _handle_event(self, event: events.Event) -> Steps[None]:
         if isinstance(event, events.Wakeup):  # the end of the linger after an early answer
-            yield commands.CloseConnection(self.context.client)
-            return
+            return self._end_linger()
         if self.alias is not None and isinstance(event, HttpEvent) and event.stream_id == self.alias:
             event.stream_id = self.stream_id
-        yield from super()._handle_event(event)
+        return super()._handle_event(event)
+
+    def _end_linger(self) -> Steps[None]:
+        yield commands.CloseConnection(self.context.client)
 
     @property
     def exchange(self) -> Exchange | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import sqlalchemy as sa  # noqa: TC002
+import sqlalchemy as sa
 
 from proxy.db.engine import DATABASE, open_database, writing
 

@@ -157,7 +157,7 @@ async def test_p5_a_secret_that_shrank_below_what_can_be_searched_for_is_refused
 
 def store_in(home, **values):
     store = LocalStore(home)
-    store.put({name: value for name, value in values.items()} or {"a": VALUE})
+    store.put(values or {"a": VALUE})
     return home / FILE
 
 
