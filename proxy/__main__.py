@@ -1,5 +1,11 @@
 """`python -m proxy` is `briefcased`."""
 
-from proxy.cli import main
+import sys
+
+from proxy.handover import hand_over_for
+
+hand_over_for(sys.argv)
+
+from proxy.cli import main  # noqa: E402  # what it loads would be loaded twice
 
 main()

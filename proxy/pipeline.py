@@ -114,7 +114,7 @@ class Pipeline:
         if self.draining:
             return await self.refuse(exchange, _draining())
         agent = self._authenticator.current(exchange.tunnel.agent)
-        if agent is None:  # revoked since its connection was opened
+        if agent is None or not self._is_from(agent, exchange.tunnel, raw):
             return await self.refuse(
                 exchange, Denial("proxy_auth_required", "The token is not valid now.", by="identify")
             )
@@ -137,6 +137,16 @@ class Pipeline:
             self._pending[exchange.id] = (generation, decision)
             return Hold(decision.match.operation.limits.max_held_bytes)
         return await self._admit(generation, exchange, decision, None)
+
+    def _is_from(self, agent: Agent, tunnel: Tunnel, raw: RawHead) -> bool:
+        """Whether a head comes from `agent`. Outside a tunnel every head carries its own token."""
+        if tunnel.authority is not None:
+            return True
+        given = [value for name, value in raw.headers if name.lower() == b"proxy-authorization"]
+        if len(given) != 1:
+            return False
+        found = self._authenticator.authenticate(given[0].decode("latin-1").strip(" \t"), "plain")
+        return isinstance(found, Agent) and found.token_id == agent.token_id
 
     async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Forward:
         """The whole body, where `on_head` asked to hold it."""
@@ -196,6 +206,7 @@ class Pipeline:
 
     async def refuse(self, exchange: Exchange, denial: Denial) -> Denial:
         """Record a refusal; if even that fails, the refusal is that receipts are unavailable."""
+        exchange.deciding = True  # nobody else writes its receipt meanwhile
         self._pending.pop(exchange.id, None)
         exchange.denial = denial
         self.tally.decisions[denial.slug] += 1
@@ -284,12 +295,14 @@ class Pipeline:
             }
         )
 
-    def end_pass_through(self, receipt: str, started_s: float, *, sent: int, received: int, error: str | None) -> None:
+    def end_pass_through(
+        self, receipt: str, started_s: float, *, outcome: Outcome, sent: int, received: int, error: str | None
+    ) -> None:
         """The outcome of a tunnel that was passed through unread."""
         self._receipts.record_outcome(
             {
                 "of": receipt,
-                "outcome": (Outcome.COMPLETED if error is None else Outcome.NOT_SENT).value,
+                "outcome": outcome.value,
                 "error": error,
                 "request_bytes": sent,
                 "response_bytes": received,

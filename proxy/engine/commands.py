@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mitmproxy import http  # noqa: TC002  # mitmproxy reads the annotations of hooks
-from mitmproxy.proxy import commands
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.layers.http import GetHttpConnection
 
@@ -43,13 +43,19 @@ class PauseAgent(commands.Command):
         self.paused: Final = paused
 
 
-class WatchResponse(commands.ConnectionCommand):
-    """Start (or, with None, stop) the clock for the upstream's response head."""
+class WatchResponse(commands.Command):
+    """Start (or, with None, stop) the clock for the response head of `stream`."""
 
-    def __init__(self, connection: Connection, flow: http.HTTPFlow, timeout_s: float | None) -> None:
-        super().__init__(connection)
-        self.flow: Final = flow
+    def __init__(self, stream: object, timeout_s: float | None) -> None:
+        self.stream: Final = stream
         self.timeout_s: Final = timeout_s
+
+
+class ResponseTooLate(events.Event):
+    """The clock for the response head of `stream` has run out."""
+
+    def __init__(self, stream: object) -> None:
+        self.stream: Final = stream
 
 
 class KeyedConnection(GetHttpConnection):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import inspect
 import logging
 import socket
@@ -20,12 +21,13 @@ from mitmproxy.proxy import commands, events, server
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.utils import asyncio_utils
 
-from proxy.engine.commands import AbortClient, PauseAgent, WatchResponse
+from proxy.engine.backlog import backlog_bytes
+from proxy.engine.commands import AbortClient, PauseAgent, ResponseTooLate, WatchResponse
 from proxy.engine.failure import PREFIX
-from proxy.engine.layers import SidecarHttp1Server, dial_of
+from proxy.engine.http1 import SidecarHttp1Server
+from proxy.engine.layers import dial_of
 from proxy.engine.master import HookFailedError
 from proxy.errors import Refused
-from proxy.exchange import EXCHANGE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -45,6 +47,8 @@ _log: Final = logging.getLogger("proxy.engine")
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 DRAIN_ABOVE_BYTES: Final = 64 * 1024
 SLOT_WITHIN_S: Final = 10.0
+FLUSH_WITHIN_S: Final = 2.0
+MAX_BACKLOG_BYTES: Final = 512 * 1024
 type Slots = Mapping[tuple[str, str, int], asyncio.Semaphore]
 """How many upstream connections an agent may have open to one host and port, over all its connections."""
 
@@ -104,11 +108,12 @@ class SidecarHandler(server.LiveConnectionHandler):
         self._busy = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._watches: Final[dict[str, asyncio.TimerHandle]] = {}
+        self._watches: Final[dict[object, asyncio.TimerHandle]] = {}
         self._holds = 0
         self._ended = False
         self._paused_by: Final[set[object]] = set()
         self._resumed: Final = asyncio.Event()
+        self._moved: Final = asyncio.Event()
         self._last_activity_s = time.monotonic()
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -143,9 +148,17 @@ class SidecarHandler(server.LiveConnectionHandler):
         for handler in handlers:
             handler.cancel("client disconnected")
         if handlers:
-            await asyncio.wait(handlers)
+            _, left = await asyncio.wait(handlers, timeout=FLUSH_WITHIN_S)
+            for handler in left:
+                handler.cancel("still waiting")
         if not self._writer.transport.is_closing():
             self._writer.close()
+        if self._writer.transport.get_write_buffer_size():  # an agent that does not read would keep it for ever
+            try:
+                async with asyncio.timeout(FLUSH_WITHIN_S):
+                    await self._writer.wait_closed()
+            except (TimeoutError, OSError):
+                self._writer.transport.abort()
         self._ended = True
         await self._addons.connection_ended(self)
 
@@ -187,40 +200,51 @@ class SidecarHandler(server.LiveConnectionHandler):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _http(self) -> HttpLayer | None:
+        return next((found for found in self.layer.context.layers if isinstance(found, HttpLayer)), None)
+
     def _http1(self) -> SidecarHttp1Server | None:
-        for layer in self.layer.context.layers:
-            if isinstance(layer, HttpLayer):
-                found = layer.connections.get(self.client)
-                return found if isinstance(found, SidecarHttp1Server) else None
-        return None
+        http = self._http()
+        found = None if http is None else http.connections.get(self.client)
+        return found if isinstance(found, SidecarHttp1Server) else None
 
     def _head_too_slow(self) -> None:
         self._head_timer = None
         self.abort()
 
     def _watch_response(self, command: WatchResponse) -> None:
-        flow = command.flow
-        if (old := self._watches.pop(flow.id, None)) is not None:
+        if (old := self._watches.pop(command.stream, None)) is not None:
             old.cancel()
         if command.timeout_s is not None:
             loop = asyncio.get_running_loop()
-            self._watches[flow.id] = loop.call_later(command.timeout_s, self._response_too_slow, command)
+            self._watches[command.stream] = loop.call_later(command.timeout_s, self._too_late, command.stream)
 
-    def _response_too_slow(self, command: WatchResponse) -> None:
-        self._watches.pop(command.flow.id, None)
-        exchange = command.flow.metadata.get(EXCHANGE_KEY)
-        io = self.transports.get(command.connection)
-        if exchange is not None and io is not None and io.handler is not None:
-            exchange.fault = "upstream_timeout"
-            io.handler.cancel("upstream timeout")
+    def _too_late(self, stream: object) -> None:
+        self._watches.pop(stream, None)
+        self.dispatch(ResponseTooLate(stream))
 
     # -- events and commands -------------------------------------------------------------------------------------
 
     async def server_event(self, event: events.Event) -> None:
         """mitmproxy's entry for events; it reads on when this returns, so an agent that is ahead of us waits here."""
         self.dispatch(event)
-        if self._paused_by and isinstance(event, events.DataReceived) and event.connection is self.client:
-            await self._resumed.wait()
+        if not isinstance(event, events.DataReceived):
+            return
+        if event.connection is self.client:
+            if self._paused_by:
+                await self._resumed.wait()
+            await self._until_taken(towards_agent=False)
+        else:
+            await self._until_taken(towards_agent=True)
+
+    async def _until_taken(self, *, towards_agent: bool) -> None:
+        """Wait while the other side's HTTP/2 windows are shut and what was read for it piles up here (P7)."""
+        http = self._http()
+        while http is not None and backlog_bytes(http, self.client, towards_agent=towards_agent) > MAX_BACKLOG_BYTES:
+            if backlog_bytes(http, self.client, towards_agent=not towards_agent) > MAX_BACKLOG_BYTES:
+                self.abort()  # both sides wait for each other
+                return
+            await self._moved.wait()
 
     def dispatch(self, event: events.Event) -> None:
         """Feed `event` and everything it causes through the layers; write each socket once at the end."""
@@ -242,6 +266,8 @@ class SidecarHandler(server.LiveConnectionHandler):
         finally:
             self._busy = False
             self._flush(out)
+        self._moved.set()  # wakes who waits for the state to change
+        self._moved.clear()
         if isinstance(event, events.DataReceived) and event.connection is self.client:
             self._watch_head()
 
@@ -296,9 +322,12 @@ class SidecarHandler(server.LiveConnectionHandler):
         """Reset the agent's connection (RST) and end it."""
         raw = self._writer.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            with contextlib.suppress(OSError):  # it may be closed already
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self._writer.transport.abort()
         self.client.state = ConnectionState.CLOSED
+        # Its task may wait for the other side to take something; nobody needs that any more.
+        asyncio.get_running_loop().call_soon(self.close_now)
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 

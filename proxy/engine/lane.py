@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from proxy.engine.handler import Connector
     from proxy.exchange import Tunnel
     from proxy.settings import Limits
+
+
+END_WITHIN_S: Final = 5.0
 
 
 class MitmproxyLane:
@@ -101,5 +105,6 @@ class MitmproxyLane:
         for handler in list(self._handlers):
             handler.abort()
             handler.close_now()
-        await self._empty.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), END_WITHIN_S)
         await self.master.done()

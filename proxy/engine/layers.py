@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from mitmproxy import http
 from mitmproxy.connection import Server
-from mitmproxy.net.http import http1
-from mitmproxy.proxy import commands, events, layer
-from mitmproxy.proxy.layers import ClientTLSLayer
-from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HTTPMode
-from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._events import (
-    ErrorCode,
-    HttpEvent,
-    RequestHeaders,
-    RequestProtocolError,
-    ResponseProtocolError,
+from mitmproxy.proxy import commands, events, layer, tunnel
+from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer
+from mitmproxy.proxy.layers.http import (
+    GetHttpConnection,
+    GetHttpConnectionCompleted,
+    HttpClient,
+    HttpLayer,
+    HTTPMode,
+    RegisterHttpConnection,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Server, make_body_reader
+from mitmproxy.proxy.layers.http._events import RequestProtocolError
+from mitmproxy.proxy.layers.http._http2 import Http2Client
 
-from proxy.engine.commands import KeyedConnection
+from proxy.engine.commands import KeyedConnection, ResponseTooLate
+from proxy.engine.http1 import SidecarHttp1Client, SidecarHttp1Server
 from proxy.engine.stream import SidecarStream
-from proxy.errors import Denial
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -37,11 +34,7 @@ if TYPE_CHECKING:
 
 MAX_RESETS: Final = 200
 """Streams an agent may reset on one HTTP/2 connection before it is closed (CVE-2023-44487)."""
-
-
-END_OF_HEAD: Final = b"\r\n\r\n"
-STRICT_HEAD: Final = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r\n)*\r\n")
-"""RFC 9112, sections 3 and 5: no bare CR or LF, no folded lines, no space before the colon, no empty names."""
+MAX_IDLE_UPSTREAMS: Final = 4
 
 
 class Bound(Protocol):
@@ -55,72 +48,11 @@ def dial_of(connection: Connection) -> Dial:
     return cast("Bound", connection).dial
 
 
-class Received(Protocol):
-    """What we hang on mitmproxy's `Request`: the target as it stood on the wire, or why the head is refused."""
-
-    raw_target: bytes
-    refusal: Denial
-
-
 class Root(layer.Layer):
     """Stands first in the stack because mitmproxy's client TLS layer looks at the layer before itself."""
 
     def _handle_event(self, event: events.Event) -> Steps[None]:  # noqa: ARG002
         raise AssertionError("the root layer is never driven")
-
-
-class SidecarHttp1Server(Http1Server):
-    """HTTP/1 server side that reads a head under a strict, bounded grammar; mitmproxy's has no bound at all.
-
-    A head that breaks it becomes an empty request marked with the refusal, so that the gate writes its receipt.
-    """
-
-    max_head_bytes: int
-
-    def read_headers(self, event: events.ConnectionEvent) -> Steps[None]:
-        """mitmproxy's state; what was received is judged before it is parsed."""
-        if isinstance(event, events.ConnectionClosed):
-            yield commands.CloseConnection(self.conn)
-            return
-        data = bytes(self.buf)
-        end = data.find(END_OF_HEAD, 0, self.max_head_bytes)
-        if end < 0:
-            if len(data) >= self.max_head_bytes:
-                yield from self._refuse("header_too_large", "The request head is too large.")
-            return
-        head = data[: end + len(END_OF_HEAD)]
-        try:
-            if not STRICT_HEAD.fullmatch(head):
-                raise ValueError
-            lines = self.buf.maybe_extract_lines()
-            assert lines is not None
-            request = http1.read_request_head([bytes(line) for line in lines])
-            size = http1.expected_http_body_size(request)
-        except ValueError:
-            yield from self._refuse("malformed_request", "The request head is not valid HTTP/1.1.")
-            return
-        self.request = request
-        cast("Received", request).raw_target = head.split(b" ", 2)[1]
-        yield ReceiveHttp(RequestHeaders(self.stream_id, request, size == 0))
-        self.body_reader = make_body_reader(size)
-        self.state = self.read_body
-        yield from self.state(event)
-
-    def _refuse(self, slug: str, detail: str) -> Steps[None]:
-        """Nothing more is read from this connection; the answer closes it."""
-        request = http.Request("", 0, b"GET", b"", b"", b"/", b"HTTP/1.1", http.Headers(), None, None, 0, None)
-        self.request = request
-        cast("Received", request).refusal = Denial(slug, detail, by="engine")
-        request.headers["connection"] = "close"
-        self.state = self.done
-        yield ReceiveHttp(RequestHeaders(self.stream_id, request, end_stream=True))
-        self.request_done = True
-
-    def send(self, event: HttpEvent) -> Steps[None]:
-        """As mitmproxy, but its HTML error pages are never sent: a stream that errs here is closed."""
-        if isinstance(event, ResponseProtocolError):
-            event = ResponseProtocolError(event.stream_id, "closed", ErrorCode.KILL)
-        yield from super().send(event)
 
 
 class SidecarHttpLayer(HttpLayer):
@@ -134,11 +66,14 @@ class SidecarHttpLayer(HttpLayer):
     # The following two hand mitmproxy's generator on as it is: a generator of our own would cost at every command.
 
     def _handle_event(self, event: events.Event) -> Steps[None]:
+        if isinstance(event, ResponseTooLate):
+            return self.event_to_child(cast("SidecarStream", event.stream), event)
         if isinstance(event, events.Start) and self.context.client.alpn != b"h2":
             server = SidecarHttp1Server(self.context.fork())
             server.max_head_bytes = self._max_head_bytes
             self.connections[self.context.client] = server
-        return super()._handle_event(event)
+        following: Steps[None] = super()._handle_event(event)
+        return following
 
     def event_to_child(self, child: layer.Layer, event: events.Event) -> Steps[None]:
         """As mitmproxy, and count the streams that the agent resets."""
@@ -159,19 +94,54 @@ class SidecarHttpLayer(HttpLayer):
         yield from self.event_to_child(stream, events.Start())
 
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Steps[None]:
-        """As mitmproxy, and hang the dial on the connection it creates."""
+        """A connection of an equal dial: one that is open or being opened, else a new one, which carries its dial."""
         assert isinstance(event, KeyedConnection)
-        before = set(self.connections)
-        generator = super().get_connection(event, reuse=reuse)
-        for command in generator:
-            self._bind(before, event.dial)
-            yield command
-        self._bind(before, event.dial)
+        for connection in [c for c in self.connections if event.connection_spec_matches(c)]:
+            if connection in self.waiting_for_establishment:
+                self.waiting_for_establishment[connection].append(event)
+                return
+            if connection.error:
+                del self.connections[connection]  # a dial that failed says nothing about the next one
+            elif reuse and connection.connected and (connection.alpn == b"h2" or self.context.client.alpn != b"h2"):
+                stream = self.command_sources.pop(event)
+                yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (connection, None)))
+                return
+        yield from self._close_idle()
+        yield from self._connect(event)
 
-    def _bind(self, before: set[Connection], dial: Dial) -> None:
-        for connection in self.connections:
-            if connection not in before and isinstance(connection, Server) and not hasattr(connection, "dial"):
-                cast("Bound", connection).dial = dial
+    def _connect(self, event: KeyedConnection) -> Steps[None]:
+        context = self.context.fork()
+        context.server = server = Server(address=event.address, transport_protocol="tcp")
+        cast("Bound", server).dial = event.dial
+        stack = tunnel.LayerStack()
+        if event.tls:
+            server.sni = event.dial.authority.host
+            stack /= ServerTLSLayer(context)
+        stack /= SidecarHttpClient(context)
+        self.connections[server] = stack[0]
+        self.waiting_for_establishment[server].append(event)
+        yield from self.event_to_child(stack[0], events.Start())
+
+    def _close_idle(self) -> Steps[None]:
+        """A plain connection may name many hosts: few of their connections are kept without use."""
+        used = {stream.context.server for stream in self.streams.values()}
+        servers = [c for c in self.connections if isinstance(c, Server) and c.connected and c not in used]
+        for connection in servers[: max(0, len(servers) - MAX_IDLE_UPSTREAMS)]:
+            yield commands.CloseConnection(connection)
+
+
+class SidecarHttpClient(HttpClient):
+    """mitmproxy's choice of protocol once an upstream connection is open, with our HTTP/1 client."""
+
+    def _handle_event(self, event: events.Event) -> Steps[None]:
+        server = self.context.server
+        error = cast("str | None", (yield commands.OpenConnection(server)))
+        if not error:
+            h2 = server.alpn == b"h2"
+            self.child_layer = Http2Client(self.context) if h2 else SidecarHttp1Client(self.context)
+            self._handle_event = self.child_layer.handle_event  # type: ignore[method-assign]
+            yield from self._handle_event(event)
+        yield RegisterHttpConnection(server, error)
 
 
 def tls_stack(context: Context, *, max_head_bytes: int) -> layer.Layer:

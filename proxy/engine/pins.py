@@ -15,6 +15,7 @@ from mitmproxy import addonmanager, master, version
 from mitmproxy.proxy import server
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers import tls as tls_layers
+from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import _http1
 
 from proxy.errors import BriefcaseError
@@ -68,6 +69,14 @@ SEAMS: Final[Mapping[str, object]] = {
     "HttpLayer.make_stream": http_layers.HttpLayer.make_stream,
     "Http1Server.read_headers": _http1.Http1Server.read_headers,
     "Http1Server.send": _http1.Http1Server.send,
+    "Http1Connection.read_body": _http1.Http1Connection.read_body,
+    "Http1Connection.mark_done": _http1.Http1Connection.mark_done,
+    "Http1Client.read_headers": _http1.Http1Client.read_headers,
+    "HttpClient._handle_event": http_layers.HttpClient._handle_event,  # noqa: SLF001
+    "HttpStream.passthrough": http_layers.HttpStream.passthrough,
+    "WebsocketConnection.send2": websocket.WebsocketConnection.send2,
+    "WebsocketLayer.start": websocket.WebsocketLayer.start,
+    "WebsocketLayer.relay_messages": websocket.WebsocketLayer.relay_messages,
     "ClientTLSLayer.receive_handshake_data": tls_layers.ClientTLSLayer.receive_handshake_data,
     "TLSLayer.start_tls": tls_layers.TLSLayer.start_tls,
     "TLSLayer.receive_handshake_data": tls_layers.TLSLayer.receive_handshake_data,

@@ -32,8 +32,10 @@ from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     HttpEvent,
     RequestData,
+    RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
+    RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
@@ -42,8 +44,16 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.websocket import WebsocketLayer
 
 from proxy.engine.challenge import ChallengeStream
-from proxy.engine.commands import AbortClient, KeyedConnection, PauseAgent, SidecarClientGoneHook, WatchResponse
+from proxy.engine.commands import (
+    AbortClient,
+    KeyedConnection,
+    PauseAgent,
+    ResponseTooLate,
+    SidecarClientGoneHook,
+    WatchResponse,
+)
 from proxy.engine.failure import denial_for
+from proxy.engine.websocket import guard_control_frames
 from proxy.errors import Denial, render
 from proxy.exchange import (
     ANSWER_KEY,
@@ -77,6 +87,7 @@ class SidecarStream(ChallengeStream):
     held_bytes = 0
     sent_bytes = 0
     answered = False
+    early_end = False
 
     # -- entry ---------------------------------------------------------------------------------------------------
 
@@ -102,9 +113,22 @@ class SidecarStream(ChallengeStream):
     def _handle_event(self, event: events.Event) -> Steps[None]:
         if isinstance(event, events.Wakeup):  # the end of the linger after an early answer
             return self._end_linger()
+        if isinstance(event, ResponseTooLate):
+            return self._too_late()
+        if isinstance(event, RequestTrailers):  # nobody decided on them (B-10)
+            return self._nothing()
         if self.alias is not None and isinstance(event, HttpEvent) and event.stream_id == self.alias:
             event.stream_id = self.stream_id
-        return super()._handle_event(event)
+        following: Steps[None] = super()._handle_event(event)
+        return following
+
+    def _nothing(self) -> Steps[None]:
+        yield from ()
+
+    def _too_late(self) -> Steps[None]:
+        if self.server_state == self.state_wait_for_response_headers and not self.answered:
+            yield from self._drop_upstream()
+            yield from self._answer(denial_for("timeout"))
 
     def _end_linger(self) -> Steps[None]:
         yield commands.CloseConnection(self.context.client)
@@ -180,6 +204,12 @@ class SidecarStream(ChallengeStream):
                 yield from self._too_large()
                 return
         yield from super().state_stream_request_body(event)
+        if isinstance(event, RequestEndOfMessage) and self.server_state == self.state_wait_for_response_headers:
+            exchange = self.exchange
+            assert exchange is not None
+            assert exchange.forward is not None
+            # From the end of the request: an upload may be long.
+            yield WatchResponse(self, exchange.forward.response_timeout_s)
 
     def state_consume_request_body(self, event: HttpEvent) -> Steps[None]:
         """As mitmproxy, but what is held has a ceiling."""
@@ -219,7 +249,8 @@ class SidecarStream(ChallengeStream):
             and "content-length" not in self.flow.request.headers
         ):
             self.flow.request.headers["transfer-encoding"] = "chunked"
-        yield WatchResponse(connection, self.flow, exchange.forward.response_timeout_s)
+        if not self.flow.request.stream:
+            yield WatchResponse(self, exchange.forward.response_timeout_s)
         return True
 
     def _is_as_decided(self, exchange: Exchange) -> bool:
@@ -238,7 +269,7 @@ class SidecarStream(ChallengeStream):
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> Steps[None]:
         """As mitmproxy, but never buffered, and a challenge may be answered here."""
-        yield WatchResponse(self.context.server, self.flow, None)
+        yield WatchResponse(self, None)
         if self._may_ask_again(event.response):
             self.challenge, self.server_state = event.response, self.state_challenge
             return
@@ -268,6 +299,8 @@ class SidecarStream(ChallengeStream):
         """As mitmproxy, but the agent's connection is reset when the firewall says so."""
         if isinstance(event, ResponseData) and not event.data:
             return  # an empty DATA frame is no end: HTTP/2 allows it anywhere
+        if isinstance(event, ResponseEndOfMessage) and self.client_state not in (self.state_done, self.state_errored):
+            self.early_end = True
         generator = super().state_stream_response_body(event)
         for command in generator:
             if self._faulted():
@@ -276,6 +309,18 @@ class SidecarStream(ChallengeStream):
             yield command
         if self._faulted():
             yield from self._cut()
+        elif self.early_end:
+            yield from self._end_early()
+
+    def _end_early(self) -> Steps[None]:
+        """The answer is whole although the request is not: give its end now, and take no more of the upload."""
+        yield from self._drop_upstream(finished=True)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        if not self.flow.request.is_http2:
+            yield commands.RequestWakeup(LINGER_S)
+        yield DropStream(self.stream_id)
 
     def _faulted(self) -> bool:
         exchange = self.exchange
@@ -283,9 +328,12 @@ class SidecarStream(ChallengeStream):
 
     def passthrough(self, event: events.Event) -> Steps[None]:
         """As mitmproxy, but a WebSocket message that is not complete yet has a ceiling too."""
+        socket = self.child_layer
+        if isinstance(socket, WebsocketLayer) and hasattr(socket, "server_ws"):
+            guard_control_frames(socket)
         yield from super().passthrough(event)
-        if isinstance(self.child_layer, WebsocketLayer) and hasattr(self.child_layer, "server_ws"):
-            for side in (self.child_layer.client_ws, self.child_layer.server_ws):
+        if isinstance(socket, WebsocketLayer) and hasattr(socket, "server_ws"):
+            for side in (socket.client_ws, socket.server_ws):
                 if sum(map(len, side.frame_buf)) > MAX_MESSAGE_BYTES and self.exchange is not None:
                     self.exchange.fault = "message_too_large"
                     yield AbortClient()
@@ -294,7 +342,7 @@ class SidecarStream(ChallengeStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Steps[None]:
         """An upstream that fails before its answer began gives our problem document; afterwards the agent is cut."""
-        yield WatchResponse(self.context.server, self.flow, None)
+        yield WatchResponse(self, None)
         upstream_failed = isinstance(event, ResponseProtocolError)
         if self.alias is not None:
             if not upstream_failed and self.server_state not in (self.state_done, self.state_errored):
@@ -305,9 +353,7 @@ class SidecarStream(ChallengeStream):
             if self.answered:
                 yield from self._cut()
             else:
-                exchange = self.exchange
-                timed_out = exchange is not None and exchange.fault == "upstream_timeout"
-                yield from self._answer(denial_for("timeout" if timed_out else event.message))
+                yield from self._answer(denial_for(event.message))
             return
         if upstream_failed:
             event = ResponseProtocolError(event.stream_id, "closed", ErrorCode.KILL)
@@ -322,6 +368,7 @@ class SidecarStream(ChallengeStream):
         if self.answered:
             yield from self._cut()
             return
+        yield WatchResponse(self, None)
         answer = render(denial, receipt=None if exchange is None else exchange.id)
         reason = HTTPStatus(answer.status).phrase.encode()
         headers = http.Headers(answer.headers)
@@ -355,16 +402,15 @@ class SidecarStream(ChallengeStream):
             yield commands.RequestWakeup(LINGER_S)  # closing at once would be a reset, which eats the answer
         yield DropStream(self.stream_id)
 
-    def _drop_upstream(self) -> Steps[None]:
+    def _drop_upstream(self, *, finished: bool = False) -> Steps[None]:
         server: ServerConnection = self.flow.server_conn
-        if (
-            self.server_state not in (self.state_uninitialized, self.state_done, self.state_errored)
-            and server.connected
-        ):
+        under_way = self.server_state not in (self.state_uninitialized, self.state_done, self.state_errored)
+        if (under_way or finished) and server.connected:
             stream_id = self.alias if self.alias is not None else self.stream_id
             yield SendHttp(RequestProtocolError(stream_id, "cut", ErrorCode.CANCEL), server)
 
     def _cut(self) -> Steps[None]:
+        yield WatchResponse(self, None)
         yield from self._drop_upstream()
         exchange = self.exchange
         self.flow.error = mflow.Error(exchange.fault if exchange is not None and exchange.fault else "upstream aborted")

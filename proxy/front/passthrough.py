@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import Refused, render
+from proxy.exchange import Outcome
 
 if TYPE_CHECKING:
     from proxy.egress.dial import Dialler
+    from proxy.errors import Denial
     from proxy.exchange import Unread
     from proxy.pipeline import Pipeline
     from proxy.settings import Limits
 
+_log: Final = logging.getLogger("proxy.front")
 CHUNK_BYTES: Final = 64 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class _End:
+    """One end of a tunnel.
+
+    Attributes:
+        gone: the tunnel's outcome where this end breaks off.
+        delivered: bytes handed to it.
+        owed: something waits to be handed to it.
+        done: it has said that nothing more comes from it.
+        broken: its connection failed.
+    """
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    gone: Outcome
+    delivered: int = 0
+    owed: bool = False
+    done: bool = False
+    broken: bool = False
 
 
 async def pass_through(
@@ -25,46 +51,104 @@ async def pass_through(
     dialler: Dialler,
     limits: Limits,
 ) -> None:
-    """Dial the tunnel's authority and copy both ways until one side ends or nothing moves for the idle time."""
+    """Dial the tunnel's authority and copy both ways until both ends are done or nothing moves for the idle time."""
     started_s = time.monotonic()
-    sent = received = 0
-    error: str | None = None
+    agent, upstream = _End(reader, writer, Outcome.CLIENT_ABORTED), None
+    outcome, error = Outcome.NOT_SENT, None
     try:
         upstream_reader, upstream_writer, _ = await dialler.connect(unread.dial)
+        upstream = _End(upstream_reader, upstream_writer, Outcome.UPSTREAM_ABORTED)
+        outcome = Outcome.CLIENT_ABORTED  # what a cancellation leaves it at
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        outcome = await _carry(agent, upstream, limits.idle_timeout_s)
     except Refused as refused:
         error = refused.denial.slug
-        answer = render(refused.denial, receipt=unread.receipt)
-        head = f"HTTP/1.1 {answer.status} Refused\r\nconnection: close\r\n".encode()
-        head += b"".join(name + b": " + value + b"\r\n" for name, value in answer.headers)
-        writer.write(head + b"\r\n" + answer.body)
-        await writer.drain()
-    else:
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        try:
-            async with asyncio.TaskGroup() as group:
-                up = group.create_task(_copy(reader, upstream_writer, limits.idle_timeout_s))
-                down = group.create_task(_copy(upstream_reader, writer, limits.idle_timeout_s))
-            sent, received = up.result(), down.result()
-        finally:
-            upstream_writer.close()
+        await _refuse(writer, refused.denial, unread.receipt)
     finally:
-        pipeline.end_pass_through(unread.receipt, started_s, sent=sent, received=received, error=error)
+        pipeline.end_pass_through(
+            unread.receipt,
+            started_s,
+            outcome=outcome,
+            sent=upstream.delivered if upstream is not None else 0,
+            received=agent.delivered,
+            error=error,
+        )
 
 
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, idle_s: float) -> int:
-    """Copy until the end of `source`; returns the bytes copied."""
-    copied = 0
+async def _refuse(writer: asyncio.StreamWriter, denial: Denial, receipt: str) -> None:
+    answer = render(denial, receipt=receipt)
+    head = f"HTTP/1.1 {answer.status} Refused\r\nconnection: close\r\n".encode()
+    head += b"".join(name + b": " + value + b"\r\n" for name, value in answer.headers)
+    writer.write(head + b"\r\n" + answer.body)
+    await writer.drain()
+
+
+async def _carry(agent: _End, upstream: _End, idle_s: float) -> Outcome:
+    """Copy both ways. Both connections are closed afterwards; reset, unless all that was read has left."""
+    clean = False
     try:
-        while True:
-            async with asyncio.timeout(idle_s):
-                data = await source.read(CHUNK_BYTES)
-            if not data:
-                break
-            copied += len(data)
-            target.write(data)
-            await target.drain()
-        if target.can_write_eof():
-            target.write_eof()
-    except (OSError, TimeoutError):
-        target.transport.abort()
-    return copied
+        # One clock for both ways: a long download is not idle because its agent is silent.
+        async with asyncio.timeout(idle_s) as clock, asyncio.TaskGroup() as group:
+            group.create_task(_copy(agent, upstream, clock, idle_s))
+            group.create_task(_copy(upstream, agent, clock, idle_s))
+        async with asyncio.timeout(idle_s):
+            await _close(agent)
+            await _close(upstream)
+        clean = True
+    except* OSError:  # a connection failed, or the clock ran out: TimeoutError is one
+        _log.debug("an unread tunnel broke off")
+    finally:
+        if not clean:
+            agent.writer.transport.abort()
+            upstream.writer.transport.abort()
+    return _outcome(agent, upstream)
+
+
+async def _copy(source: _End, target: _End, clock: asyncio.Timeout, idle_s: float) -> None:
+    """Copy until the end of `source`; every piece that is read or delivered sets `clock` anew.
+
+    Raises:
+        OSError: one of the two failed, and is marked.
+    """
+    at = source
+    try:
+        while data := await source.reader.read(CHUNK_BYTES):
+            _restart(clock, idle_s)
+            at, target.owed = target, True
+            target.writer.write(data)
+            await target.writer.drain()
+            target.delivered += len(data)
+            _restart(clock, idle_s)
+            at, target.owed = source, False
+        source.done = True
+        if target.writer.can_write_eof():
+            target.writer.write_eof()
+    except OSError:
+        at.broken = True
+        raise
+
+
+def _restart(clock: asyncio.Timeout, idle_s: float) -> None:
+    if not clock.expired():  # between its end and our cancellation it cannot be set
+        clock.reschedule(asyncio.get_running_loop().time() + idle_s)
+
+
+async def _close(end: _End) -> None:
+    """Close `end` and wait until what is buffered for it has left."""
+    end.owed = end.writer.transport.get_write_buffer_size() > 0
+    end.writer.close()
+    await end.writer.wait_closed()
+    end.owed = False
+
+
+def _outcome(agent: _End, upstream: _End) -> Outcome:
+    """How the tunnel ended. A provider that has said all it had to say may go away as it likes."""
+    if upstream.done:
+        return Outcome.CLIENT_ABORTED if agent.owed else Outcome.COMPLETED
+    for end in (agent, upstream):
+        if end.broken:
+            return end.gone
+    for end in (agent, upstream):
+        if end.owed:
+            return end.gone
+    return Outcome.COMPLETED

@@ -1,0 +1,177 @@
+"""HTTP/1 on both legs under strict, bounded grammars; mitmproxy bounds neither heads nor what lies between messages."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import h11
+from mitmproxy import http
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    HttpEvent,
+    RequestHeaders,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
+
+from proxy.engine.commands import PauseAgent
+from proxy.errors import Denial
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    type Steps[T] = Generator[commands.Command, object, T]
+
+END_OF_HEAD: Final = b"\r\n\r\n"
+STRICT_HEAD: Final = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r\n)*\r\n")
+"""RFC 9112, sections 3 and 5: no bare CR or LF, no folded lines, no space before the colon, no empty names."""
+MAX_BETWEEN_BYTES: Final = 16 * 1024
+"""What chunk sizes, chunk extensions and trailers may take before a piece of body must follow."""
+MAX_PIPELINED_BYTES: Final = 64 * 1024
+MAX_RESPONSE_HEAD_BYTES: Final = 64 * 1024
+
+
+class Received(Protocol):
+    """What we hang on mitmproxy's `Request`: the target as it stood on the wire, or why the head is refused."""
+
+    raw_target: bytes
+    refusal: Denial
+
+
+class BoundedHttp1(Http1Connection):
+    """A body is read as mitmproxy reads it, but trailers are dropped, and what lies between chunks is bounded.
+
+    Trailers of HTTP/1 have no use in the APIs that we carry; mitmproxy cannot carry them at all (it raises).
+    """
+
+    def read_body(self, event: events.Event) -> Steps[None]:
+        """mitmproxy's state."""
+        assert self.stream_id is not None
+        while True:
+            try:
+                read = (
+                    self.body_reader(self.buf)
+                    if isinstance(event, events.DataReceived)
+                    else self.body_reader.read_eof()
+                )
+            except h11.ProtocolError:
+                yield from self._broken("HTTP/1 protocol error")
+                return
+            if read is None:
+                if len(self.buf) > MAX_BETWEEN_BYTES:
+                    yield from self._broken("HTTP/1 protocol error: too much between two chunks")
+                return
+            if isinstance(read, h11.EndOfMessage):
+                yield ReceiveHttp(self.ReceiveEndOfMessage(self.stream_id))
+                is_request = isinstance(self, Http1Server)
+                yield from self.mark_done(request=is_request, response=not is_request)
+                return
+            if data := bytes(read.data):
+                yield ReceiveHttp(self.ReceiveData(self.stream_id, data))
+
+    def _broken(self, message: str) -> Steps[None]:
+        assert self.stream_id is not None
+        yield commands.CloseConnection(self.conn)
+        error = self.ReceiveProtocolError
+        yield ReceiveHttp(error(self.stream_id, message, code=error.code))
+
+
+class SidecarHttp1Server(BoundedHttp1, Http1Server):
+    """HTTP/1 server side that reads a head under a strict, bounded grammar; mitmproxy's has no bound at all.
+
+    A head that breaks it becomes an empty request marked with the refusal, so that the gate writes its receipt.
+    """
+
+    max_head_bytes: int
+    ahead = False
+
+    def read_headers(self, event: events.ConnectionEvent) -> Steps[None]:
+        """mitmproxy's state; what was received is judged before it is parsed."""
+        if isinstance(event, events.ConnectionClosed):
+            yield commands.CloseConnection(self.conn)
+            return
+        data = bytes(self.buf)
+        end = data.find(END_OF_HEAD, 0, self.max_head_bytes)
+        if end < 0:
+            if len(data) >= self.max_head_bytes:
+                yield from self._refuse("header_too_large", "The request head is too large.")
+            return
+        head = data[: end + len(END_OF_HEAD)]
+        try:
+            if not STRICT_HEAD.fullmatch(head):
+                raise ValueError
+            lines = self.buf.maybe_extract_lines()
+            assert lines is not None
+            request = http1.read_request_head([bytes(line) for line in lines])
+            size = http1.expected_http_body_size(request)
+        except ValueError:
+            yield from self._refuse("malformed_request", "The request head is not valid HTTP/1.1.")
+            return
+        self.request = request
+        cast("Received", request).raw_target = head.split(b" ", 2)[1]
+        yield ReceiveHttp(RequestHeaders(self.stream_id, request, size == 0))
+        self.body_reader = make_body_reader(size)
+        self.state = self.read_body
+        yield from self.state(event)
+
+    def _refuse(self, slug: str, detail: str) -> Steps[None]:
+        """Nothing more is read from this connection; the answer closes it."""
+        request = http.Request("", 0, b"GET", b"", b"", b"/", b"HTTP/1.1", http.Headers(), None, None, 0, None)
+        self.request = request
+        cast("Received", request).refusal = Denial(slug, detail, by="engine")
+        request.headers["connection"] = "close"
+        self.state = self.done
+        yield ReceiveHttp(RequestHeaders(self.stream_id, request, end_stream=True))
+        self.request_done = True
+
+    def send(self, event: HttpEvent) -> Steps[None]:
+        """As mitmproxy, but its HTML error pages are never sent: a stream that errs here is closed."""
+        if isinstance(event, ResponseProtocolError):
+            event = ResponseProtocolError(event.stream_id, "closed", ErrorCode.KILL)
+        yield from super().send(event)
+
+    def _handle_event(self, event: events.Event) -> Steps[None]:
+        if isinstance(event, events.DataReceived):
+            if self.state == self.done:
+                return self._nothing()
+            if self.state == self.wait:
+                return self._pipelined(event)
+        return super()._handle_event(event)
+
+    def _nothing(self) -> Steps[None]:
+        """Nothing more is taken from this connection."""
+        yield from ()
+
+    def _pipelined(self, event: events.DataReceived) -> Steps[None]:
+        """The next request comes while this one is under way: it waits, and soon the agent waits too."""
+        self.buf += event.data
+        if len(self.buf) > MAX_PIPELINED_BYTES and not self.ahead:
+            self.ahead = True
+            yield PauseAgent(self, paused=True)
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Steps[None]:
+        """As mitmproxy, and read on where an agent that was ahead had to wait."""
+        yield from super().mark_done(request=request, response=response)
+        if self.ahead and self.state != self.wait:
+            self.ahead = False
+            yield PauseAgent(self, paused=False)
+
+
+class SidecarHttp1Client(BoundedHttp1, Http1Client):
+    """HTTP/1 client side whose response heads are bounded."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> Steps[None]:
+        """mitmproxy's state; a head that does not end is an answer that cannot be checked."""
+        if (
+            isinstance(event, events.DataReceived)
+            and self.request
+            and len(self.buf) > MAX_RESPONSE_HEAD_BYTES
+            and bytes(self.buf).find(END_OF_HEAD, 0, MAX_RESPONSE_HEAD_BYTES) < 0
+        ):
+            yield from self._broken("Cannot parse HTTP response: the head is too large")
+            return
+        yield from super().read_headers(event)
