@@ -24,7 +24,8 @@ NEEDED_AT_START: Final = frozenset(
         "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LOCPATH", "PYTHONCOERCECLOCALE", "PYTHONDEVMODE",
         "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONHOME", "PYTHONIOENCODING",
         "PYTHONMALLOC", "PYTHONNOUSERSITE", "PYTHONOPTIMIZE", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONPYCACHEPREFIX",
-        "PYTHONSAFEPATH", "PYTHONTRACEMALLOC", "PYTHONUNBUFFERED", "PYTHONUSERBASE", "PYTHONUTF8", "PYTHONWARNINGS", "TZ",
+        "PYTHONSAFEPATH", "PYTHONTRACEMALLOC", "PYTHONUNBUFFERED", "PYTHONUSERBASE", "PYTHONUTF8", "PYTHONWARNINGS",
+        "TZ",
     }
 )  # fmt: skip
 """Named one by one: a prefix would also keep an operator's `PYTHON_TOKEN`."""
@@ -51,8 +52,8 @@ def hand_over_for(arguments: list[str]) -> None:
 def hand_over() -> None:
     """On the first call replace this process, on the next take the environment over; after that do nothing.
 
-    Afterwards `os.environ` is what it was at the start, none of it stands in the environment block, and no other process of
-    the same user can look into this one (Linux). Threads and open files of ours do not survive the first call.
+    Afterwards `os.environ` is what it was at the start, the environment block is as good as empty, and no other
+    process of the same user can look into this one (Linux). Threads do not survive the first call.
 
     Raises:
         HandoverError: the mark or the pipe is not ours, or the system refuses.
@@ -64,7 +65,7 @@ def hand_over() -> None:
 
 
 class _Taken:
-    """Whether this process has taken its environment over."""
+    """Whether this process has taken its environment over: a fact of the process, so it cannot be handed in."""
 
     done = False
 
@@ -112,9 +113,9 @@ def _take(mark: str) -> None:
         reading = int(mark)
         if not stat.S_ISFIFO(os.fstat(reading).st_mode):
             raise HandoverError(f"{MARK} is ours: unset it")
+        _keep_out()
         with os.fdopen(reading, "rb") as pipe:
             data = pipe.read()
-        _keep_out()
     except (OSError, ValueError, OverflowError):
         raise HandoverError(f"{MARK} is ours: unset it") from None
     entries = data[LENGTH_BYTES:]

@@ -114,7 +114,9 @@ class Pipeline:
         if self.draining:
             return await self.refuse(exchange, _draining())
         agent = self._authenticator.current(exchange.tunnel.agent)
-        if agent is None or not self._is_from(agent, exchange.tunnel, raw):
+        if agent is not None and not self._is_from(agent, exchange.tunnel, raw):
+            agent, exchange.tunnel = None, replace(exchange.tunnel, agent=ANONYMOUS)
+        if agent is None:
             return await self.refuse(
                 exchange, Denial("proxy_auth_required", "The token is not valid now.", by="identify")
             )

@@ -18,7 +18,7 @@ from proxy.errors import BriefcaseError
 from proxy.settings import home
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from io import BufferedWriter
 
     from proxy.catalog.configuration import Configuration
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 LOOK_S: Final = 2.0
 
 
-def leave_running(configuration: Configuration, operators: Mapping[str, str]) -> None:
+def leave_running(configuration: Configuration, operators: Mapping[str, str], *, named: Collection[str]) -> None:
     """Fork: the child serves until its session's leader ends or it is told to stop; we print what it says.
+
+    `named` are the variables that the configuration's secret refs name.
 
     Raises:
         BriefcaseError: the sidecar could not start.
@@ -39,7 +41,7 @@ def leave_running(configuration: Configuration, operators: Mapping[str, str]) ->
         os.setsid()
         code = 1
         with contextlib.suppress(BriefcaseError, OSError), os.fdopen(theirs, "wb") as pipe:
-            asyncio.run(_serve(configuration, operators, pipe, shell))
+            asyncio.run(_serve(configuration, operators, named, pipe, shell))
             code = 0
         os._exit(code)
     os.close(theirs)
@@ -56,13 +58,15 @@ def _script(told: dict[str, dict[str, str]]) -> str:
     return "\n".join([*lines, "# The sidecar ends with this shell, or by: kill $BRIEFCASED_PID", ""])
 
 
-async def _serve(configuration: Configuration, operators: Mapping[str, str], pipe: BufferedWriter, shell: int) -> None:
+async def _serve(
+    configuration: Configuration, operators: Mapping[str, str], named: Collection[str], pipe: BufferedWriter, shell: int
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     async with ephemeral(configuration, home=home(), label="shell", environment=operators) as box:
-        clean, taken = without_secrets(operators, configuration.profiles, box.stand_ins)
+        clean, taken = without_secrets(operators, configuration.profiles, box.stand_ins, named=named, scrub=box.scrub)
         set_ = {name: clean[name] for name in taken if name in clean}
         told = {
             "unset": {name: "" for name in taken if name not in clean},

@@ -13,17 +13,20 @@ from certs.authority import CertificateAuthority
 from certs.bundle import merged_bundle, write_bundle
 from proxy.app import Parts, running
 from proxy.cli.state import local_passphrase
-from proxy.cli.variables import proxy_variables, stand_in_variables
+from proxy.cli.variables import places, proxy_variables
 from proxy.clock import SystemClock
+from proxy.exchange import Tunnel
 from proxy.identity.registry import StaticRegistry
 from proxy.identity.tokens import new_token
 from proxy.model import Agent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from proxy.app import Sidecar
     from proxy.catalog.configuration import Configuration
+    from proxy.credentials.standin import StandIns
+    from proxy.pipeline import Pipeline
 
 AGENT: Final = "run"
 
@@ -36,12 +39,14 @@ class Ephemeral:
         proxy: points clients at the sidecar, and at the bundle.
         stand_ins: by the usual variable's name.
         bundle: PEM file that lives as long as the sidecar.
+        scrub: text as the agent may see it: every secret that could be read is replaced.
     """
 
     sidecar: Sidecar
     proxy: dict[str, str]
     stand_ins: dict[str, str]
     bundle: Path
+    scrub: Callable[[bytes], bytes]
 
 
 @contextlib.asynccontextmanager
@@ -76,5 +81,25 @@ async def ephemeral(
         async with running(parts) as sidecar:
             write_bundle(bundle, merged_bundle(authority.bundle_pem(), environment=environment))
             url = f"http://agent:{token}@{sidecar.proxy[0]}:{sidecar.proxy[1]}"
-            stand_ins = stand_in_variables(configuration.profiles, AGENT, sidecar.pipeline.generation.stand_ins)
-            yield Ephemeral(sidecar, proxy_variables(url, bundle), stand_ins, bundle)
+            yield Ephemeral(
+                sidecar,
+                proxy_variables(url, bundle),
+                _stand_ins(configuration, sidecar.pipeline.generation.stand_ins),
+                bundle,
+                _scrub(sidecar.pipeline, agent),
+            )
+
+
+def _stand_ins(configuration: Configuration, stand_ins: StandIns) -> dict[str, str]:
+    """The stand-in of each variable that there is one for."""
+    held = {
+        name: stand_ins.lookup(AGENT, account, slot)
+        for name, (account, slot) in places(configuration.settings, configuration.profiles).items()
+    }
+    return {name: value for name, value in held.items() if value is not None}
+
+
+def _scrub(pipeline: Pipeline, agent: Agent) -> Callable[[bytes], bytes]:
+    """What an answer to `agent` goes through, for text that reaches it in another way."""
+    exchange = pipeline.begin(Tunnel(agent, None))  # nothing is decided on it, so nothing is recorded
+    return lambda text: pipeline.on_message(exchange, text)

@@ -14,14 +14,15 @@ from proxy import logs
 from proxy.catalog.configuration import Configuration, load_configuration
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.cli.child import run_child
-from proxy.cli.variables import CA_FILES, without_secrets
+from proxy.cli.variables import CA_FILES, named_in, places, without_secrets
 from proxy.cli.words import counted
 from proxy.cli.zero import zero_configuration
 from proxy.errors import BriefcaseError
+from proxy.handover import HandoverError, hand_over
 from proxy.settings import Listeners, environment, home
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from proxy.app import Sidecar
 
@@ -48,32 +49,42 @@ def run(
 ) -> None:
     """Run a program that holds no secret: its calls get their credentials on the way."""
     logs.configure(level="WARNING")
+    if not dry_run:
+        _hand_over()
     operators = environment()
-    configuration = _configuration(config, operators, allow=allow, pass_unmatched=pass_unmatched)
+    configuration, named = _configuration(config, operators, allow=allow, pass_unmatched=pass_unmatched)
     if dry_run:
-        _explain(configuration, operators, command or [], as_json=as_json)
+        _explain(configuration, operators, named, command or [], as_json=as_json)
         return
     if env:
         if command:
             raise typer.BadParameter("--env takes no command")
         from proxy.cli.background import leave_running
 
-        leave_running(configuration, operators)
+        leave_running(configuration, operators, named=named)
         return
     if not command:
         raise typer.BadParameter("give a command after --")
-    raise typer.Exit(asyncio.run(_run(configuration, operators, command, as_json=as_json)))
+    raise typer.Exit(asyncio.run(_run(configuration, operators, named, command, as_json=as_json)))
+
+
+def _hand_over() -> None:
+    """Done already where `python -m proxy` was called; a console script arrives here first."""
+    try:
+        hand_over()
+    except HandoverError as error:
+        raise BriefcaseError(str(error)) from None
 
 
 def _configuration(
     path: Path | None, operators: Mapping[str, str], *, allow: str | None, pass_unmatched: bool
-) -> Configuration:
+) -> tuple[Configuration, frozenset[str]]:
+    """What is enabled, and every variable that the whole file names, also for what is not."""
     names = None if allow is None else tuple(name.strip() for name in allow.split(",") if name.strip())
     if path is None:
         profiles = load_profiles([shipped()])
-        return Configuration(
-            zero_configuration(profiles, operators, allow=names, pass_unmatched=pass_unmatched), profiles
-        )
+        settings = zero_configuration(profiles, operators, allow=names, pass_unmatched=pass_unmatched)
+        return Configuration(settings, profiles), named_in(settings)
     configuration = load_configuration(path)
     providers = configuration.settings.providers
     if names is not None:
@@ -86,14 +97,22 @@ def _configuration(
     }
     if pass_unmatched:
         changed["unmatched"] = "pass"
-    return Configuration(configuration.settings.model_copy(update=changed), configuration.profiles)
+    narrowed = Configuration(configuration.settings.model_copy(update=changed), configuration.profiles)
+    return narrowed, named_in(configuration.settings)
 
 
-async def _run(configuration: Configuration, operators: Mapping[str, str], command: list[str], *, as_json: bool) -> int:
+async def _run(
+    configuration: Configuration,
+    operators: Mapping[str, str],
+    named: Collection[str],
+    command: list[str],
+    *,
+    as_json: bool,
+) -> int:
     from proxy.cli.ephemeral import ephemeral
 
     async with ephemeral(configuration, home=home(), label=LABEL, environment=operators) as box:
-        clean, _ = without_secrets(operators, configuration.profiles, box.stand_ins)
+        clean, _ = without_secrets(operators, configuration.profiles, box.stand_ins, named=named, scrub=box.scrub)
         try:
             return await run_child(command, {**clean, **box.proxy})
         finally:
@@ -126,19 +145,23 @@ def _summary(sidecar: Sidecar, configuration: Configuration, *, as_json: bool) -
     )
 
 
-def _explain(configuration: Configuration, operators: Mapping[str, str], command: list[str], *, as_json: bool) -> None:
-    """What a run would do, without names of values."""
+def _explain(
+    configuration: Configuration,
+    operators: Mapping[str, str],
+    named: Collection[str],
+    command: list[str],
+    *,
+    as_json: bool,
+) -> None:
+    """What a run would do, without values. No secret store is asked."""
     settings = configuration.settings
     enabled = {name: configuration.profiles[name] for name in settings.providers}
     replaced = {
-        name: f"stand-in for {provider}/{account}"
-        for provider, entry in settings.providers.items()
-        for account, described in entry.accounts.items()
-        for slot in described.secrets
-        for name in enabled[provider].secrets[slot].env
+        name: f"stand-in for {account}"
+        for name, (account, _) in places(settings, configuration.profiles).items()
         if operators.get(name)
     }
-    clean, taken = without_secrets(operators, configuration.profiles, replaced)
+    clean, taken = without_secrets(operators, configuration.profiles, replaced, named=named)
     removed = [name for name in taken if name not in replaced and name not in clean]
     replaced |= {name: "a secret inside is replaced" for name in taken if name not in replaced and name in clean}
     if as_json:

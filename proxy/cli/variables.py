@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.firewall import Needle, Vocabulary
+from proxy.firewall.scanner import scrub as scrub_with
+from proxy.model import AccountId
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from proxy.catalog.schema import Profile
     from proxy.credentials.standin import StandIns
+    from proxy.settings import Settings
+
+    type Scrub = Callable[[bytes], bytes]
+    """Text as the agent may see it."""
 
 PROXY: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
 NO_PROXY: Final = "localhost,127.0.0.1,::1"
@@ -36,6 +44,7 @@ CA_FILES: Final = (
     "JULIA_SSL_CA_ROOTS_PATH",
 )
 SHORTEST_SECRET: Final = 8
+ENV_REF: Final = "env:"
 
 
 def proxy_variables(url: str, bundle: Path) -> dict[str, str]:
@@ -55,31 +64,88 @@ def stand_in_variables(profiles: Mapping[str, Profile], agent: str, stand_ins: S
     return found
 
 
+def named_in(settings: Settings) -> frozenset[str]:
+    """Every variable that a secret ref of `settings` reads, of whatever provider."""
+    refs = [
+        ref
+        for entry in settings.providers.values()
+        for account in entry.accounts.values()
+        for ref in account.secrets.values()
+    ]
+    return frozenset(
+        ref.removeprefix(ENV_REF) for ref in (*refs, settings.certificates.issuer_key or "") if ref.startswith(ENV_REF)
+    )
+
+
+def places(settings: Settings, profiles: Mapping[str, Profile]) -> dict[str, tuple[AccountId, str]]:
+    """For each variable the account and slot whose stand-in belongs there.
+
+    A variable that a secret ref names belongs to that ref's slot; a usual one else to the first account of its provider.
+    """
+    slots = [
+        (AccountId(provider, name), slot, ref)
+        for provider, entry in settings.providers.items()
+        for name, account in entry.accounts.items()
+        for slot, ref in account.secrets.items()
+    ]
+    found: dict[str, tuple[AccountId, str]] = {}
+    for account, slot, ref in slots:
+        if ref.startswith(ENV_REF):
+            found.setdefault(ref.removeprefix(ENV_REF), (account, slot))
+    for account, slot, _ in slots:
+        for name in profiles[account.provider].secrets[slot].env:
+            found.setdefault(name, (account, slot))
+    return found
+
+
 def without_secrets(
-    environment: Mapping[str, str], profiles: Mapping[str, Profile], replacements: Mapping[str, str]
+    environment: Mapping[str, str],
+    profiles: Mapping[str, Profile],
+    replacements: Mapping[str, str],
+    *,
+    named: Collection[str] = (),
+    scrub: Scrub = bytes,
 ) -> tuple[dict[str, str], list[str]]:
     """`environment` for a program that nobody trusts, and the names of the variables that were taken from it.
 
-    Known variables hold their stand-in, or are removed where there is none; a secret's value inside any other
-    variable (a URL, an authentication header) is replaced too.
+    Known variables (usual ones, `named` ones and those with a replacement) hold their stand-in, or are removed where
+    there is none. Their values, and whatever `scrub` knows of, are replaced in any other variable (a URL, an
+    authentication header) in every form that answers are searched for; a variable that cannot be cleaned so is removed.
     """
-    known = {name for profile in profiles.values() for slot in profile.secrets.values() for name in slot.env}
-    values = {
-        environment[name]: replacements.get(name, "")
-        for name in known
-        if len(environment.get(name, "")) >= SHORTEST_SECRET
-    }
-    longest_first = sorted(values, key=len, reverse=True)
+    usual = {name for profile in profiles.values() for slot in profile.secrets.values() for name in slot.env}
+    known = usual | replacements.keys() | set(named)
+    vocabulary = _vocabulary({name: environment.get(name, "") for name in known}, replacements)
     clean: dict[str, str] = {}
     taken: list[str] = []
     for name, value in environment.items():
         if name in known:
             taken.append(name)
             continue
-        for secret in longest_first:
-            value = value.replace(secret, values[secret])  # noqa: PLW2901
-        if value != environment[name]:
+        cleaned = _cleaned(value, vocabulary, scrub)
+        if cleaned != value:
             taken.append(name)
-        clean[name] = value
+        if cleaned is not None:
+            clean[name] = cleaned
     set_before = {name: replacements[name] for name in replacements if environment.get(name)}
     return clean | set_before, sorted(taken)
+
+
+def _vocabulary(values: Mapping[str, str], replacements: Mapping[str, str]) -> Vocabulary:
+    """Of the values of known variables. Where two hold the same value, the one that has a replacement comes first."""
+    long = {name: value.strip() for name, value in values.items() if len(value.strip()) >= SHORTEST_SECRET}
+    in_order = sorted(long, key=lambda name: (name not in replacements, name))
+    return Vocabulary(Needle(_raw(long[name]), _raw(replacements.get(name, ""))) for name in in_order)
+
+
+def _cleaned(value: str, vocabulary: Vocabulary, scrub: Scrub) -> str | None:
+    """`value` without secrets; None where one would still be found."""
+    raw = _raw(value)
+    clean = scrub(scrub_with(raw, vocabulary)[0])
+    if clean == raw:
+        return value
+    return None if vocabulary.find(clean) or scrub(clean) != clean else clean.decode("utf-8", "surrogateescape")
+
+
+def _raw(value: str) -> bytes:
+    """The environment's own bytes: those that are not UTF-8 stand in it as surrogates (PEP 383)."""
+    return value.encode("utf-8", "surrogateescape")

@@ -47,8 +47,11 @@ _log: Final = logging.getLogger("proxy.engine")
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 DRAIN_ABOVE_BYTES: Final = 64 * 1024
 SLOT_WITHIN_S: Final = 10.0
-FLUSH_WITHIN_S: Final = 2.0
+FLUSH_WITHIN_S: Final = 1.0
 MAX_BACKLOG_BYTES: Final = 512 * 1024
+LOOK_S: Final = 1.0
+ENDED_STATES: Final = (7, 8)
+"""TCP_CLOSE and TCP_CLOSE_WAIT (tcp_states.h of Linux): the first byte of `tcp_info`."""
 type Slots = Mapping[tuple[str, str, int], asyncio.Semaphore]
 """How many upstream connections an agent may have open to one host and port, over all its connections."""
 
@@ -112,7 +115,6 @@ class SidecarHandler(server.LiveConnectionHandler):
         self._holds = 0
         self._ended = False
         self._paused_by: Final[set[object]] = set()
-        self._resumed: Final = asyncio.Event()
         self._moved: Final = asyncio.Event()
         self._last_activity_s = time.monotonic()
 
@@ -231,8 +233,8 @@ class SidecarHandler(server.LiveConnectionHandler):
         if not isinstance(event, events.DataReceived):
             return
         if event.connection is self.client:
-            if self._paused_by:
-                await self._resumed.wait()
+            while self._paused_by and await self._waited():
+                pass
             await self._until_taken(towards_agent=False)
         else:
             await self._until_taken(towards_agent=True)
@@ -244,7 +246,18 @@ class SidecarHandler(server.LiveConnectionHandler):
             if backlog_bytes(http, self.client, towards_agent=not towards_agent) > MAX_BACKLOG_BYTES:
                 self.abort()  # both sides wait for each other
                 return
-            await self._moved.wait()
+            if not await self._waited():
+                return
+
+    async def _waited(self) -> bool:
+        """Wait for the state to change, for a moment; False when the agent, whom nobody reads now, is gone."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await self._moved.wait()
+        if self._writer.transport.is_closing() or _has_left(self._writer.get_extra_info("socket")):
+            self.abort()
+            return False
+        return True
 
     def dispatch(self, event: events.Event) -> None:
         """Feed `event` and everything it causes through the layers; write each socket once at the end."""
@@ -288,7 +301,6 @@ class SidecarHandler(server.LiveConnectionHandler):
             self.wakeup_timer.add(asyncio_utils.create_task(self.wakeup(command), name="wakeup", keep_ref=False))
         elif isinstance(command, PauseAgent):
             (self._paused_by.add if command.paused else self._paused_by.discard)(command.stream)
-            (self._resumed.clear if self._paused_by else self._resumed.set)()
         elif isinstance(command, AbortClient):
             out.pop(self.client, None)
             self.abort()
@@ -406,6 +418,16 @@ class SidecarHandler(server.LiveConnectionHandler):
         command.connection.error = error
         self.transports.pop(command.connection, None)
         self.dispatch(events.OpenConnectionCompleted(command, error))
+
+
+def _has_left(raw: socket.socket | None) -> bool:
+    """Whether the peer of a socket that nobody reads has reset or ended the connection."""
+    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    if raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return True
+    info = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) if hasattr(socket, "TCP_INFO") else b"\x01"
+    return info[0] in ENDED_STATES
 
 
 class AgentConnection:

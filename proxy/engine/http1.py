@@ -18,7 +18,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
 
-from proxy.engine.commands import PauseAgent
+from proxy.engine.commands import AbortClient
 from proxy.errors import Denial
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
     """
 
     max_head_bytes: int
-    ahead = False
 
     def read_headers(self, event: events.ConnectionEvent) -> Steps[None]:
         """mitmproxy's state; what was received is judged before it is parsed."""
@@ -147,18 +146,10 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
         yield from ()
 
     def _pipelined(self, event: events.DataReceived) -> Steps[None]:
-        """The next request comes while this one is under way: it waits, and soon the agent waits too."""
+        """The next request comes while this one is under way: it waits. No client sends much of it so early."""
         self.buf += event.data
-        if len(self.buf) > MAX_PIPELINED_BYTES and not self.ahead:
-            self.ahead = True
-            yield PauseAgent(self, paused=True)
-
-    def mark_done(self, *, request: bool = False, response: bool = False) -> Steps[None]:
-        """As mitmproxy, and read on where an agent that was ahead had to wait."""
-        yield from super().mark_done(request=request, response=response)
-        if self.ahead and self.state != self.wait:
-            self.ahead = False
-            yield PauseAgent(self, paused=False)
+        if len(self.buf) > MAX_PIPELINED_BYTES:
+            yield AbortClient()
 
 
 class SidecarHttp1Client(BoundedHttp1, Http1Client):

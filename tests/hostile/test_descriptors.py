@@ -31,7 +31,6 @@ async def gone(count, *, within_s: float) -> None:
             await asyncio.sleep(0.05)
 
 
-# OPEN FINDING hostile-7: a connection closed by the idle clock keeps its socket while the agent does not read.
 async def test_p7_an_idle_connection_that_is_not_read_gives_its_socket_back(tmp_path):
     async with running_rig(tmp_path, settings={"limits": {"idle_timeout_s": 0.3}}) as rig:
 
@@ -59,7 +58,6 @@ async def test_p7_an_idle_connection_that_is_not_read_gives_its_socket_back(tmp_
             writer.transport.abort()
 
 
-# OPEN FINDING hostile-8: a tunnel passed through unread never ends while the agent does not read.
 async def test_p7_a_tunnel_that_is_not_read_ends_after_the_idle_time(tmp_path):
     settings = {"unmatched": "pass", "limits": {"idle_timeout_s": 0.3}}
 
@@ -88,7 +86,6 @@ async def test_p7_a_tunnel_that_is_not_read_ends_after_the_idle_time(tmp_path):
     upstream.close()
 
 
-# OPEN FINDING hostile-9: one plain connection keeps an upstream connection open for every host it ever named.
 async def test_p7_one_plain_connection_holds_a_bounded_number_of_upstream_connections(tmp_path):
     open_now = 0
 
@@ -130,7 +127,6 @@ async def test_p7_upstream_connections_end_with_the_agents_connection(rig):
     await gone(lambda: sockets_at(rig.provider.port), within_s=2)
 
 
-# OPEN FINDING hostile-21: a tunnel passed through unread that the drain ends is recorded as completed, with no bytes.
 async def test_p4_a_tunnel_that_the_drain_ends_says_what_it_carried(tmp_path):
     async def echo(reader, writer):
         while data := await reader.read(1000):

@@ -127,7 +127,6 @@ async def agent(rig) -> Agent:
     return Agent(rig, *await rig.tls(alpn="h2"))
 
 
-# OPEN FINDING hostile-16: request trailers leave although no decision has seen them.
 async def test_p8_trailers_of_a_request_do_not_leave_undecided(tmp_path):
     provider = H2Provider()
     async with h2_rig(tmp_path, provider) as rig:
@@ -142,7 +141,6 @@ async def test_p8_trailers_of_a_request_do_not_leave_undecided(tmp_path):
         await rig.settled(1)
 
 
-# OPEN FINDING hostile-17: a provider that opens no window makes us collect the whole upload.
 async def test_p7_an_upload_into_a_closed_window_is_bounded(tmp_path):
     provider = H2Provider(window=0)
     async with h2_rig(tmp_path, provider) as rig:
@@ -162,7 +160,6 @@ async def test_p7_an_upload_into_a_closed_window_is_bounded(tmp_path):
         await rig.settled(1)
 
 
-# OPEN FINDING hostile-18: the clock of an exchange that has ended closes a connection that others use.
 async def test_a_clock_that_is_over_does_not_cut_other_streams(tmp_path):
     provider = H2Provider()
     async with h2_rig(tmp_path, provider) as rig:
@@ -180,7 +177,6 @@ async def test_a_clock_that_is_over_does_not_cut_other_streams(tmp_path):
         await rig.settled(2)
 
 
-# OPEN FINDING hostile-18: one operation that is too slow cuts every other stream of the connection.
 async def test_one_slow_operation_does_not_cut_the_others(tmp_path):
     provider = H2Provider()
     async with h2_rig(tmp_path, provider) as rig:
@@ -227,7 +223,6 @@ async def test_p1_trailers_and_informational_heads_are_scrubbed(tmp_path, path):
         assert call.outcome["redactions"] >= 1
 
 
-# OPEN FINDING hostile-16: towards an HTTP/1 provider the same trailers break the agent's connection.
 async def test_p8_trailers_towards_an_http1_provider_leave_other_streams_alone(rig):
     client = await agent(rig)
     client.head(1, "POST", "/x", end=False)

@@ -40,7 +40,6 @@ def head(rig, method: str = "GET", path: str = "/x", lines: str = "") -> bytes:
     return f"{method} {path} HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\n{lines}\r\n".encode()
 
 
-# OPEN FINDING hostile-3: what follows a request that is under way is collected without a bound.
 async def test_p7_what_an_agent_pipelines_is_bounded(rig):
     rig.provider.on("/x", never)
     _, writer = await rig.tls()
@@ -51,7 +50,6 @@ async def test_p7_what_an_agent_pipelines_is_bounded(rig):
     await rig.settled(1)
 
 
-# OPEN FINDING hostile-4: a chunk extension without an end is collected without a bound.
 async def test_p7_a_chunk_extension_that_never_ends_is_bounded(rig):
     rig.provider.read_body = False
     rig.provider.on("/x", never)
@@ -63,7 +61,6 @@ async def test_p7_a_chunk_extension_that_never_ends_is_bounded(rig):
     await rig.settled(1)
 
 
-# OPEN FINDING hostile-4: trailers without an end are collected without a bound.
 async def test_p7_trailers_that_never_end_are_bounded(rig):
     rig.provider.read_body = False
     rig.provider.on("/x", never)
@@ -75,7 +72,6 @@ async def test_p7_trailers_that_never_end_are_bounded(rig):
     await rig.settled(1)
 
 
-# OPEN FINDING hostile-5: heads and chunk lines of a provider are collected without a bound.
 ENDLESS = {
     "head": b"HTTP/1.1 200 OK\r\nA: ",
     "chunk extension": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;",
@@ -102,7 +98,6 @@ async def test_p7_a_provider_that_never_ends_a_line_is_bounded(rig, begun):
     await rig.settled(1)
 
 
-# OPEN FINDING hostile-6: an agent that opens no HTTP/2 window makes us collect the whole answer.
 async def test_p7_an_answer_for_a_closed_window_is_bounded(rig):
     taken = 0
 

@@ -34,7 +34,6 @@ async def plain(tmp_path):
     server.close()
 
 
-# OPEN FINDING hostile-2: a request on a kept-alive plain connection runs as whoever sent the first one.
 @pytest.mark.parametrize("who", ["bob", "nobody", "wrong"])
 async def test_p6_another_agents_request_on_the_same_connection_is_not_the_first_agents(plain, who):
     rig, authority, heads = plain

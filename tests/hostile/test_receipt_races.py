@@ -113,7 +113,6 @@ async def test_p4_many_streams_reset_at_every_step(rig):
     await whole(rig, len(calls))
 
 
-# OPEN FINDING hostile-10: two hooks refuse the same exchange; the second receipt breaks on its id.
 @pytest.mark.parametrize("half_close", [False, True])
 async def test_p4_a_held_body_that_never_comes_is_one_refusal(rig, half_close, caplog):
     _, writer = await rig.tls()
@@ -131,7 +130,6 @@ async def test_p4_a_held_body_that_never_comes_is_one_refusal(rig, half_close, c
     assert rig.provider.connections == 0
 
 
-# OPEN FINDING hostile-10, over HTTP/2.
 async def test_p4_a_held_stream_reset_over_http2_is_one_refusal(rig, caplog):
     client = await agent(rig)
     client.head(1, "POST", "/in-body", end=False)
@@ -145,7 +143,6 @@ async def test_p4_a_held_stream_reset_over_http2_is_one_refusal(rig, caplog):
     assert "not acceptable" not in caplog.text
 
 
-# OPEN FINDING hostile-11: trailers of an HTTP/1 provider break the connection instead of being scrubbed and carried.
 async def test_p4_trailers_of_an_http1_provider_do_not_break_the_answer(rig):
     rig.provider.answers(
         "/x", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nServer-Timing: a\r\n\r\n"
@@ -159,7 +156,6 @@ async def test_p4_trailers_of_an_http1_provider_do_not_break_the_answer(rig):
     assert call.outcome["outcome"] == "completed"
 
 
-# OPEN FINDING hostile-11: trailers of an HTTP/1 agent break its connection after the request has left.
 async def test_p4_trailers_of_an_http1_agent_get_an_answer(rig):
     rig.provider.read_body = False
     reader, writer = await rig.tls()
@@ -171,7 +167,6 @@ async def test_p4_trailers_of_an_http1_agent_get_an_answer(rig):
     await whole(rig, 1)
 
 
-# OPEN FINDING hostile-14: an answer that is complete before the upload is never ended towards the agent.
 async def test_p4_an_answer_before_the_end_of_the_upload_ends_and_has_one_outcome(rig):
     rig.provider.read_body = False
     rig.provider.answers("/x", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")

@@ -54,18 +54,15 @@ async def said(tmp_path, *arguments: str, **variables: str) -> str:
     return out.decode()
 
 
-# OPEN FINDING hostile-12: a variable that the configuration names as `env:NAME` is inherited by the child.
 async def test_p1_a_variable_that_the_configuration_reads_is_not_inherited(tmp_path, config):
     assert KEY not in await said(tmp_path, "--config", str(config), "--", "env", **{OWN: KEY})
 
 
-# OPEN FINDING hostile-13: the child reads its parent's environment in /proc.
 async def test_p1_the_child_cannot_read_its_parents_environment(tmp_path):
     script = "tr '\\0' '\\n' < /proc/$PPID/environ; true"
     assert KEY not in await said(tmp_path, "--", "sh", "-c", script, OPENAI_API_KEY=KEY)
 
 
-# OPEN FINDING hostile-15: a token in Basic form, as git's extra header has it, is inherited.
 def test_p1_a_token_inside_a_basic_header_is_not_inherited():
     token = "ghp_REAL0123456789abcdefghijklmnopqrstuv"
     header = "AUTHORIZATION: basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()

@@ -18,7 +18,6 @@ async def listen_again(provider) -> None:
     provider._server = await asyncio.start_server(provider._serve, "127.0.0.1", provider.port, ssl=context, limit=2**20)
 
 
-# OPEN FINDING hostile-19: one failed dial is remembered as long as the agent's connection lives.
 async def test_a_dial_that_failed_is_tried_again(rig):
     await rig.provider.stop()
     reader, writer = await rig.tls()
@@ -110,7 +109,6 @@ async def test_p7_a_head_that_drips_is_reset(tmp_path):
         writer.transport.abort()
 
 
-# OPEN FINDING hostile-20: the clock of the answer runs while the agent still uploads.
 async def test_an_upload_may_take_longer_than_the_answer(tmp_path):
     slow = EXAMPLE.replace(
         "operations:\n",
@@ -144,7 +142,6 @@ async def test_a_provider_cannot_speak_for_us_or_send_the_agent_elsewhere(rig):
     await rig.settled(1)
 
 
-# OPEN FINDING hostile-14: an early answer of a provider that then closes is cut although it was whole.
 async def test_an_early_answer_of_a_provider_that_closes_arrives_whole(rig):
     async def too_large(_seen, _reader, writer):
         writer.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
