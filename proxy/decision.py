@@ -85,6 +85,8 @@ def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
         return Denial("operation_not_allowed", "No profile covers this part of the host.", by="match")
     if head.scheme == "http" and catalog.host(authority.host, HTTPS_PORT) is not None:
         return Denial("credential_scope", "This provider is reached over https only.", by="match")
+    if generation.stand_ins.find(head):
+        return Denial("credential_scope", "A stand-in works at its own provider only.", by="identify")
     if generation.settings.unmatched == "pass":
         return Decision(head, None, None, None)
     return Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")

@@ -36,7 +36,10 @@ def build_generation(
             max_header_bytes=limits.max_header_bytes,
             max_uri_bytes=limits.max_uri_bytes,
         ),
-        allow_private={target.host: target.addresses for target in settings.egress.allow_private},
+        allow_private={
+            host: tuple(a for t in settings.egress.allow_private if t.host == host for a in t.addresses)
+            for host in {target.host for target in settings.egress.allow_private}
+        },
     )
 
 

@@ -80,7 +80,7 @@ def named_in(settings: Settings) -> frozenset[str]:
 def places(settings: Settings, profiles: Mapping[str, Profile]) -> dict[str, tuple[AccountId, str]]:
     """For each variable the account and slot whose stand-in belongs there.
 
-    A variable that a secret ref names belongs to that ref's slot; a usual one else to the first account of its provider.
+    A variable that a secret ref names belongs to that ref's slot; a usual one else to its provider's first account.
     """
     slots = [
         (AccountId(provider, name), slot, ref)

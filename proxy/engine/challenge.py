@@ -18,7 +18,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 
 from proxy.engine.commands import SidecarRetryHook
-from proxy.exchange import RETRIES_KEY, RETRY_KEY
+from proxy.exchange import EXCHANGE_KEY, RETRIES_KEY, RETRY_KEY, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,6 +40,12 @@ class ChallengeStream(HttpStream):
     attempt = 0
     alias: int | None = None
     challenge: http.Response | None = None
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange that the gate made for this flow."""
+        found = self.flow.metadata.get(EXCHANGE_KEY) if hasattr(self, "flow") else None
+        return found if isinstance(found, Exchange) else None
 
     def _begin_response(self, response: http.Response, *, end_stream: bool) -> Steps[None]:  # noqa: ARG002
         """Give `response` on towards the agent."""

@@ -14,7 +14,7 @@ import logging
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events, server
@@ -27,10 +27,11 @@ from proxy.engine.failure import PREFIX
 from proxy.engine.http1 import SidecarHttp1Server
 from proxy.engine.layers import dial_of
 from proxy.engine.master import HookFailedError
+from proxy.engine.sockets import has_left
 from proxy.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from mitmproxy.connection import Connection, Server
     from mitmproxy.hooks import Hook
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from proxy.engine.master import StrictAddons
     from proxy.engine.pins import Pinned
+    from proxy.engine.sockets import AgentConnection, Connector, PrefixedReader, Slots
     from proxy.exchange import Dial, Exchange, Tunnel
 
 _log: Final = logging.getLogger("proxy.engine")
@@ -50,33 +52,6 @@ SLOT_WITHIN_S: Final = 10.0
 FLUSH_WITHIN_S: Final = 1.0
 MAX_BACKLOG_BYTES: Final = 512 * 1024
 LOOK_S: Final = 1.0
-ENDED_STATES: Final = (7, 8)
-"""TCP_CLOSE and TCP_CLOSE_WAIT (tcp_states.h of Linux): the first byte of `tcp_info`."""
-type Slots = Mapping[tuple[str, str, int], asyncio.Semaphore]
-"""How many upstream connections an agent may have open to one host and port, over all its connections."""
-
-
-class Connector(Protocol):
-    """Opens the connection that was decided on, and no other."""
-
-    async def connect(self, dial: Dial) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
-        """A connection to a vetted address of `dial`, and which. Raises `Refused` or `OSError`."""
-        ...
-
-
-class PrefixedReader:
-    """A stream reader that first gives back what the front has already read."""
-
-    def __init__(self, prefix: bytes, reader: asyncio.StreamReader) -> None:
-        self._prefix = prefix
-        self._reader: Final = reader
-
-    async def read(self, n: int) -> bytes:
-        """Up to `n` bytes; b"" at the end of the stream."""
-        if self._prefix:
-            data, self._prefix = self._prefix[:n], self._prefix[n:]
-            return data
-        return await self._reader.read(n)
 
 
 class SidecarHandler(server.LiveConnectionHandler):
@@ -254,7 +229,7 @@ class SidecarHandler(server.LiveConnectionHandler):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await self._moved.wait()
-        if self._writer.transport.is_closing() or _has_left(self._writer.get_extra_info("socket")):
+        if self._writer.transport.is_closing() or has_left(self._writer.get_extra_info("socket")):
             self.abort()
             return False
         return True
@@ -418,19 +393,3 @@ class SidecarHandler(server.LiveConnectionHandler):
         command.connection.error = error
         self.transports.pop(command.connection, None)
         self.dispatch(events.OpenConnectionCompleted(command, error))
-
-
-def _has_left(raw: socket.socket | None) -> bool:
-    """Whether the peer of a socket that nobody reads has reset or ended the connection."""
-    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
-        return False
-    if raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        return True
-    info = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) if hasattr(socket, "TCP_INFO") else b"\x01"
-    return info[0] in ENDED_STATES
-
-
-class AgentConnection:
-    """What we hang on mitmproxy's `Client`: its handler, and through it the tunnel."""
-
-    handler: SidecarHandler

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 from mitmproxy.proxy import mode_specs
 
-from proxy.engine.handler import PrefixedReader, SidecarHandler
+from proxy.engine.handler import SidecarHandler
 from proxy.engine.layers import plain_stack, tls_stack
 from proxy.engine.master import SidecarMaster
 from proxy.engine.pins import check_seams, pinned
 from proxy.engine.proved import PROVED
+from proxy.engine.sockets import PrefixedReader
 
 if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import Layer
 
-    from proxy.engine.handler import Connector
+    from proxy.engine.sockets import Connector
     from proxy.exchange import Tunnel
     from proxy.settings import Limits
 

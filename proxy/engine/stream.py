@@ -41,9 +41,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
     ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.websocket import WebsocketLayer
 
-from proxy.engine.challenge import ChallengeStream
 from proxy.engine.commands import (
     AbortClient,
     KeyedConnection,
@@ -53,15 +51,13 @@ from proxy.engine.commands import (
     WatchResponse,
 )
 from proxy.engine.failure import denial_for
-from proxy.engine.websocket import guard_control_frames
+from proxy.engine.websocket import UpgradedStream
 from proxy.errors import Denial, render
 from proxy.exchange import (
     ANSWER_KEY,
     BODYLESS_KEY,
-    EXCHANGE_KEY,
     HOLD_KEY,
     INVALID_KEY,
-    MAX_MESSAGE_BYTES,
     RESPONSE_BODYLESS_KEY,
     Exchange,
 )
@@ -80,7 +76,7 @@ LINGER_S: Final = 2.0
 NO_DECISION: Final = Denial("policy_unavailable", "This request has no decision.", by="engine")
 
 
-class SidecarStream(ChallengeStream):
+class SidecarStream(UpgradedStream):
     """See the module."""
 
     holding = False
@@ -88,8 +84,6 @@ class SidecarStream(ChallengeStream):
     sent_bytes = 0
     answered = False
     early_end = False
-
-    # -- entry ---------------------------------------------------------------------------------------------------
 
     # Where nothing is added, mitmproxy's generator is handed on as it is: one of our own would cost at every command.
 
@@ -132,12 +126,6 @@ class SidecarStream(ChallengeStream):
 
     def _end_linger(self) -> Steps[None]:
         yield commands.CloseConnection(self.context.client)
-
-    @property
-    def exchange(self) -> Exchange | None:
-        """The exchange that the gate made for this flow."""
-        found = self.flow.metadata.get(EXCHANGE_KEY) if hasattr(self, "flow") else None
-        return found if isinstance(found, Exchange) else None
 
     # -- request -------------------------------------------------------------------------------------------------
 
@@ -223,8 +211,6 @@ class SidecarStream(ChallengeStream):
     def _too_large(self) -> Steps[None]:
         yield from self._drop_upstream()
         yield from self._answer(Denial("request_too_large", "The body is larger than allowed.", by="engine"))
-
-    # -- dial ----------------------------------------------------------------------------------------------------
 
     def make_server_connection(self) -> Steps[bool]:
         """The positive gate: dial only for a decided exchange, and only what was decided."""
@@ -325,18 +311,6 @@ class SidecarStream(ChallengeStream):
     def _faulted(self) -> bool:
         exchange = self.exchange
         return exchange is None or exchange.fault is not None
-
-    def passthrough(self, event: events.Event) -> Steps[None]:
-        """As mitmproxy, but a WebSocket message that is not complete yet has a ceiling too."""
-        socket = self.child_layer
-        if isinstance(socket, WebsocketLayer) and hasattr(socket, "server_ws"):
-            guard_control_frames(socket)
-        yield from super().passthrough(event)
-        if isinstance(socket, WebsocketLayer) and hasattr(socket, "server_ws"):
-            for side in (socket.client_ws, socket.server_ws):
-                if sum(map(len, side.frame_buf)) > MAX_MESSAGE_BYTES and self.exchange is not None:
-                    self.exchange.fault = "message_too_large"
-                    yield AbortClient()
 
     # -- refusing, failing, cutting ------------------------------------------------------------------------------
 

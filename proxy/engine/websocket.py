@@ -6,15 +6,21 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import wsproto
-from mitmproxy.proxy.layers.websocket import WebsocketConnection
+from mitmproxy.proxy.layers.websocket import WebsocketConnection, WebsocketLayer
 from wsproto.events import CloseConnection, Event, Ping, Pong
+
+from proxy.engine.challenge import ChallengeStream
+from proxy.engine.commands import AbortClient
+from proxy.exchange import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mitmproxy.connection import Connection
+    from mitmproxy.proxy import commands, events
     from mitmproxy.proxy.commands import SendData
-    from mitmproxy.proxy.layers.websocket import WebsocketLayer
+
+    type Steps[T] = Generator[commands.Command, object, T]
 
 PINGS_REMEMBERED: Final = 16
 
@@ -48,3 +54,19 @@ def guard_control_frames(layer: WebsocketLayer) -> None:
     """Put `AgentSocket` in the agent's place. Call before any frame is handled."""
     if not isinstance(layer.client_ws, AgentSocket):
         layer.client_ws = AgentSocket(layer.context.client)
+
+
+class UpgradedStream(ChallengeStream):
+    """A stream that may become a WebSocket."""
+
+    def passthrough(self, event: events.Event) -> Steps[None]:
+        """As mitmproxy, but a WebSocket message that is not complete yet has a ceiling too."""
+        socket = self.child_layer
+        if isinstance(socket, WebsocketLayer) and hasattr(socket, "server_ws"):
+            guard_control_frames(socket)
+        yield from super().passthrough(event)
+        if isinstance(socket, WebsocketLayer) and hasattr(socket, "server_ws"):
+            for side in (socket.client_ws, socket.server_ws):
+                if sum(map(len, side.frame_buf)) > MAX_MESSAGE_BYTES and self.exchange is not None:
+                    self.exchange.fault = "message_too_large"
+                    yield AbortClient()

@@ -84,7 +84,7 @@ async def _refuse(writer: asyncio.StreamWriter, denial: Denial, receipt: str) ->
 
 
 async def _carry(agent: _End, upstream: _End, idle_s: float) -> Outcome:
-    """Copy both ways. Both connections are closed afterwards; reset, unless all that was read has left."""
+    """Copy both ways. Both connections are closed afterwards, at once unless all that was read has left."""
     clean = False
     try:
         # One clock for both ways: a long download is not idle because its agent is silent.

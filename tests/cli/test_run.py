@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
 
 import pytest
+import yaml
 
+from proxy.handover import MARK
 from tests.cli.conftest import BRIEFCASED, real_key
 from tests.rig.program import assert_unseen, ended, started
 from tests.rig.sidecar import KEY
@@ -68,6 +71,50 @@ async def test_p1_a_call_is_made_and_summed_up_in_three_lines(cli, local):
         ("allow", "GET"),
         ("deny", "DELETE"),
     ]
+
+
+async def test_p1_a_token_in_another_form_becomes_the_stand_in_in_that_form(cli):
+    basic = base64.b64encode(f"x-access-token:{GITHUB}".encode()).decode()
+    header = f"AUTHORIZATION: basic {basic}"
+    ran = await cli.run("run", "--", "env", GITHUB_TOKEN=GITHUB, GIT_CONFIG_VALUE_0=header, HEX=GITHUB.encode().hex())
+    assert ran.code == 0, ran.err
+    env = dict(line.split("=", 1) for line in ran.lines)
+    assert_unseen(ran.out, GITHUB)
+    sent = base64.b64decode(env["GIT_CONFIG_VALUE_0"].removeprefix("AUTHORIZATION: basic "))
+    assert sent.decode() == f"x-access-token:{env['GITHUB_TOKEN']}"
+
+
+@pytest.mark.parametrize("store", ["file", "exec", "env"])
+async def test_p1_a_secret_of_any_store_is_replaced_wherever_it_stands(cli, local, store):
+    (cli.folder / "key").write_text(KEY + "\n")
+    ref = {
+        "file": f"file:{cli.folder}/key",
+        "exec": f'exec:["cat", "{cli.folder}/key"]',
+        "env": "env:WORK_KEY",
+    }[store]
+    described = yaml.safe_load(local.config.read_text())
+    described["providers"]["example"]["accounts"]["main"]["secrets"]["api_key"] = ref
+    local.config.write_text(yaml.safe_dump(described))
+    held = {"URL": f"https://ada:{KEY}@localhost/", "WORK_KEY": KEY, "OTHER": "kept"}
+    ran = await cli.run("run", "--config", str(local.config), "--", "env", **held)
+    assert ran.code == 0, ran.err
+    env = dict(line.split("=", 1) for line in ran.lines)
+    assert_unseen(ran.out + ran.err, KEY)
+    assert env["WORK_KEY"]
+    assert env["URL"] == f"https://ada:{env['WORK_KEY']}@localhost/"
+    assert env["OTHER"] == "kept"
+
+
+READ = "tr '\\0' '\\n' < /proc/{}/environ"
+
+
+async def test_p1_what_the_command_can_read_of_us_holds_no_secret(cli):
+    script = "; ".join((READ.format("$PPID"), "tr '\\0' ' ' < /proc/$PPID/cmdline", "env"))
+    ran = await cli.run("run", "--", "sh", "-c", script, OPENAI_API_KEY=OPENAI, GITHUB_TOKEN=GITHUB, OTHER="kept")
+    assert_unseen(ran.out + ran.err, OPENAI, GITHUB)
+    assert ran.lines.count("OTHER=kept") <= 1
+    assert "OTHER=kept" in ran.lines
+    assert MARK not in ran.out.rpartition("HTTPS_PROXY")[2]
 
 
 async def test_the_summary_as_json(cli, local):
@@ -148,7 +195,7 @@ async def gone(process: int) -> None:
 @pytest.mark.parametrize("end", ["kill $BRIEFCASED_PID", "true"], ids=["by kill", "with its shell"])
 async def test_p1_a_sidecar_for_a_shell(cli, local, end):
     briefcased = " ".join((*BRIEFCASED, "run", "--env", "--config", str(local.config)))
-    script = f'said=$({briefcased}) || exit 9; eval "$said"; {CALL} {local.base}/v1/things && echo && echo $BRIEFCASED_PID; env; {end}'
+    script = f'said=$({briefcased}) || exit 9; eval "$said"; {CALL} {local.base}/v1/things && echo && echo $BRIEFCASED_PID; env; {READ.format("$BRIEFCASED_PID")}; {end}'
     process = await started("sh", "-c", script, env=cli.environment(**real_key()), cwd=cli.folder, session=True)
     ran = await ended(process)
     assert ran.code == 0, ran.err

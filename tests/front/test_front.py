@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import socket
+import struct
 
 import pytest
 
@@ -178,6 +181,77 @@ async def test_unmatched_hosts_pass_unread_where_the_operator_says_so(tmp_path):
         (call,) = await rig.settled(1)
     assert call.decision["tunnel"] is True
     assert call.outcome["response_bytes"] > 0
+
+
+UNREAD = {"unmatched": "pass", "limits": {"idle_timeout_s": 0.4}}
+
+
+async def tunnelled(tmp_path, serve, use):
+    """The receipts of one unread tunnel to `serve`, which `use` used."""
+    upstream = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = upstream.sockets[0].getsockname()[1]
+    async with running_rig(tmp_path, settings=UNREAD) as rig:
+        reader, writer = await rig.connect(f"unmanaged.example.test:{port}")
+        try:
+            await use(reader, writer)
+            (call,) = await rig.settled(1)
+        finally:
+            writer.transport.abort()
+    upstream.close()
+    return call.outcome
+
+
+async def test_p7_one_clock_for_both_ways_of_an_unread_tunnel(tmp_path):
+    async def serve(reader, writer):
+        for _ in range(5):  # longer than the idle time in all, never so long without a byte
+            await asyncio.sleep(0.2)
+            writer.write(b"x")
+        writer.close()
+
+    async def use(reader, writer):
+        assert await reader.read() == b""
+        writer.close()
+
+    async def download(reader, writer):
+        assert await reader.readexactly(5) == b"xxxxx"
+        await use(reader, writer)
+
+    outcome = await tunnelled(tmp_path, serve, download)
+    assert (outcome["outcome"], outcome["request_bytes"], outcome["response_bytes"]) == ("completed", 0, 5)
+
+
+async def test_p4_an_unread_tunnel_that_the_provider_resets_says_so(tmp_path):
+    async def serve(reader, writer):
+        await reader.readexactly(3)
+        writer.write(b"ab")
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+
+    async def use(reader, writer):
+        writer.write(b"abc")
+        assert await reader.readexactly(2) == b"ab"
+        with contextlib.suppress(OSError):
+            assert await reader.read() == b""
+
+    async def give(reader, writer):
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await serve(reader, writer)
+
+    outcome = await tunnelled(tmp_path, give, use)
+    assert (outcome["outcome"], outcome["request_bytes"], outcome["response_bytes"]) == ("upstream_aborted", 3, 2)
+
+
+async def test_p7_an_unread_tunnel_that_carries_nothing_ends(tmp_path):
+    async def serve(reader, writer):
+        await reader.read()
+        writer.close()
+
+    async def use(reader, writer):
+        with contextlib.suppress(OSError):
+            assert await asyncio.wait_for(reader.read(), 2) == b""
+
+    assert (await tunnelled(tmp_path, serve, use))["outcome"] == "completed"
 
 
 async def test_a02_our_own_listeners_cannot_be_reached_through_the_proxy(tmp_path):
