@@ -26,7 +26,7 @@ from proxy.engine.lane import MitmproxyLane
 from proxy.engine.selftest import self_test
 from proxy.engine.tls import AgentSide, UpstreamSide
 from proxy.errors import BriefcaseError
-from proxy.firewall import Needle, Vocabulary
+from proxy.firewall import Needle, Vocabulary, open_scanner
 from proxy.front.listener import Front
 from proxy.generation import build_generation
 from proxy.model import Mode
@@ -172,6 +172,11 @@ class Sidecar:
         await self._lane.drain(self._configuration.settings.limits.drain_s)
         await self._front.close()
         await self.receipts.flush()
+
+    def scrubbed(self, agent: str, text: bytes) -> bytes:
+        """`text` as `agent` may see it: every secret that could be read is replaced by its stand-in."""
+        scanner = open_scanner(self._broker.vocabulary(agent))
+        return scanner.feed(text) + scanner.feed(b"")
 
     def bundle_pem(self) -> bytes:
         """The roots that agents must trust."""

@@ -6,6 +6,7 @@ import contextlib
 import secrets
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,6 @@ from proxy.app import Parts, running
 from proxy.cli.state import local_passphrase
 from proxy.cli.variables import places, proxy_variables
 from proxy.clock import SystemClock
-from proxy.exchange import Tunnel
 from proxy.identity.registry import StaticRegistry
 from proxy.identity.tokens import new_token
 from proxy.model import Agent
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from proxy.app import Sidecar
     from proxy.catalog.configuration import Configuration
     from proxy.credentials.standin import StandIns
-    from proxy.pipeline import Pipeline
 
 AGENT: Final = "run"
 
@@ -86,7 +85,7 @@ async def ephemeral(
                 proxy_variables(url, bundle),
                 _stand_ins(configuration, sidecar.pipeline.generation.stand_ins),
                 bundle,
-                _scrub(sidecar.pipeline, agent),
+                partial(sidecar.scrubbed, AGENT),
             )
 
 
@@ -97,9 +96,3 @@ def _stand_ins(configuration: Configuration, stand_ins: StandIns) -> dict[str, s
         for name, (account, slot) in places(configuration.settings, configuration.profiles).items()
     }
     return {name: value for name, value in held.items() if value is not None}
-
-
-def _scrub(pipeline: Pipeline, agent: Agent) -> Callable[[bytes], bytes]:
-    """What an answer to `agent` goes through, for text that reaches it in another way."""
-    exchange = pipeline.begin(Tunnel(agent, None))  # nothing is decided on it, so nothing is recorded
-    return lambda text: pipeline.on_message(exchange, text)
