@@ -73,7 +73,7 @@ async def test_p8_what_leaves_is_the_canonical_form(rig):
     reader, writer = await rig.tls()
     head = (
         f"POST /a/%7euser?q=%20&key=stolen HTTP/1.1\r\nhost: API.example.test.:{rig.provider.port}\r\n"
-        "Authorization: Bearer mine\r\nAUTHORIZATION: Basic bWluZTptaW5l\r\nCookie: a=b\r\nX-Api-Key: mine\r\n"
+        "Authorization: Bearer mine\r\nAUTHORIZATION: Basic bWluZTptaW5l\r\nCookie: a=b\r\nX-Api-Key: mine\r\nX-Own-Key: mine\r\n"
         "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nProxy-Authorization: Bearer x\r\nTE: trailers\r\n"
         "X_Api_Key: twin\r\nX-Forwarded-For: 1.2.3.4\r\nX-HTTP-Method-Override: DELETE\r\nVia: 1.1 me\r\n"
         "Example-Project: theirs\r\nX-Kept:   spaced out \t\r\nContent-Length: 2\r\n\r\nok"

@@ -47,6 +47,7 @@ credentials:
   bearer: {{kind: header, header: Authorization, prefix: "Bearer ", secret: api_key}}
   in_body: {{kind: body_field, format: json, pointer: /token, secret: api_key}}
 owned_headers: [Example-Project]
+strip_headers: [X-Own-Key]
 strip_query: [key]
 operations:
   - {{id: read, methods: [GET, HEAD], path: "/**", action: read}}
