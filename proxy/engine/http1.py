@@ -14,11 +14,13 @@ from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     HttpEvent,
     RequestHeaders,
+    ResponseHeaders,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
 
 from proxy.engine.commands import AbortClient
+from proxy.engine.heads import read_request, read_response
 from proxy.errors import Denial
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
                 raise ValueError
             lines = self.buf.maybe_extract_lines()
             assert lines is not None
-            request = http1.read_request_head([bytes(line) for line in lines])
+            request = read_request([bytes(line) for line in lines])
             size = http1.expected_http_body_size(request)
         except ValueError:
             yield from self._refuse("malformed_request", "The request head is not valid HTTP/1.1.")
@@ -156,13 +158,23 @@ class SidecarHttp1Client(BoundedHttp1, Http1Client):
     """HTTP/1 client side whose response heads are bounded."""
 
     def read_headers(self, event: events.ConnectionEvent) -> Steps[None]:
-        """mitmproxy's state; a head that does not end is an answer that cannot be checked."""
-        if (
-            isinstance(event, events.DataReceived)
-            and self.request
-            and len(self.buf) > MAX_RESPONSE_HEAD_BYTES
-            and bytes(self.buf).find(END_OF_HEAD, 0, MAX_RESPONSE_HEAD_BYTES) < 0
-        ):
-            yield from self._broken("Cannot parse HTTP response: the head is too large")
+        """mitmproxy's state; a head that does not end or is malformed is an answer that cannot be checked."""
+        if not isinstance(event, events.DataReceived) or not self.request or self.stream_id is None:
+            yield from super().read_headers(event)
             return
-        yield from super().read_headers(event)
+        lines = self.buf.maybe_extract_lines()
+        if lines is None:
+            if len(self.buf) > MAX_RESPONSE_HEAD_BYTES:
+                yield from self._broken("Cannot parse HTTP response: the head is too large")
+            return
+        try:
+            response = read_response([bytes(line) for line in lines])
+            size = http1.expected_http_body_size(self.request, response)
+        except (ValueError, IndexError):
+            yield from self._broken("Cannot parse HTTP response")
+            return
+        self.response = response
+        yield ReceiveHttp(ResponseHeaders(self.stream_id, response, size == 0))
+        self.body_reader = make_body_reader(size)
+        self.state = self.read_body
+        yield from self.state(event)

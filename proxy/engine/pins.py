@@ -11,7 +11,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mitmproxy import addonmanager, master, version
+from mitmproxy import addonmanager, http, master, version
+from mitmproxy.net.http.http1 import read
 from mitmproxy.proxy import server
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers import tls as tls_layers
@@ -73,6 +74,11 @@ SEAMS: Final[Mapping[str, object]] = {
     "Http1Connection.mark_done": _http1.Http1Connection.mark_done,
     "Http1Client.read_headers": _http1.Http1Client.read_headers,
     "HttpClient._handle_event": http_layers.HttpClient._handle_event,  # noqa: SLF001
+    "Request.__init__": http.Request.__init__,
+    "Response.__init__": http.Response.__init__,
+    "_read_request_line": read._read_request_line,  # noqa: SLF001
+    "_read_response_line": read._read_response_line,  # noqa: SLF001
+    "_read_headers": read._read_headers,  # noqa: SLF001
     "HttpStream.passthrough": http_layers.HttpStream.passthrough,
     "WebsocketConnection.send2": websocket.WebsocketConnection.send2,
     "WebsocketLayer.start": websocket.WebsocketLayer.start,

@@ -18,7 +18,7 @@ from proxy.engine.pins import OPTIONS, SEAMS
 from proxy.errors import KINDS
 from tests.docs import pages
 
-SEAM = re.compile(r"[A-Z]\w+\.[a-z_]\w*")
+SEAM = re.compile(r"`([A-Za-z_]\w*(?:\.\w+)?)`")
 
 
 def test_every_refusal_has_a_section_with_its_status_and_no_section_is_left_over():
