@@ -38,7 +38,7 @@ def percent(kept: str, *, upper: bool, space: str | None = None) -> Escape:
 
 
 def json_text(kept: str, *, upper: bool, slash: bool = False, ascii_only: bool = True) -> Escape:
-    r"""The inside of a JSON string: characters outside `kept` as `\uXXXX`; `slash` writes `\/`.
+    r"""The inside of a JSON string: characters outside `kept` as `\u` and four hex digits; `slash` writes `\/`.
 
     Bytes that are not UTF-8 count as latin-1, the way header values are read.
 
