@@ -43,10 +43,7 @@ class Gate:
 
     def sidecar_client_gone(self, flow: HTTPFlow) -> None:
         """Our own hook: the agent left while we were deciding."""
-        exchange = exchange_of(flow)
-        exchange.client_gone = True
-        if exchange.on_client_gone is not None:
-            exchange.on_client_gone()
+        exchange_of(flow).client_gone = True
 
     @staticmethod
     def _do(flow: HTTPFlow, step: Denial | Hold | Forward) -> None:

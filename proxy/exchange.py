@@ -14,12 +14,11 @@ A lane (the mitmproxy engine today, the express lane later) drives an exchange t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from proxy.errors import Denial
@@ -156,7 +155,7 @@ class Exchange:
         allowed: the decision was yes; an outcome receipt is owed.
         deciding: the pipeline is at work on it and will write its receipt.
         ended: `on_end` ran.
-        client_gone: the agent went away while we were deciding; `on_client_gone` is told so.
+        client_gone: the agent went away while we were deciding.
     """
 
     id: str
@@ -183,5 +182,3 @@ class Exchange:
     filter: ChunkFilter | None = None
     fault: str | None = None
     client_gone: bool = False
-    on_client_gone: Callable[[], None] | None = None
-    notes: list[str] = field(default_factory=list)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import h11
@@ -19,6 +18,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
 
+from proxy.canonical.wire import END_OF_HEAD, HEAD
 from proxy.engine.commands import AbortClient
 from proxy.engine.heads import read_request, read_response
 from proxy.errors import Denial
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     type Steps[T] = Generator[commands.Command, object, T]
 
-END_OF_HEAD: Final = b"\r\n\r\n"
-STRICT_HEAD: Final = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r\n)*\r\n")
-"""RFC 9112, sections 3 and 5: no bare CR or LF, no folded lines, no space before the colon, no empty names."""
 MAX_BETWEEN_BYTES: Final = 16 * 1024
 """What chunk sizes, chunk extensions and trailers may take before a piece of body must follow."""
 MAX_PIPELINED_BYTES: Final = 64 * 1024
@@ -103,7 +100,8 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
             return
         head = data[: end + len(END_OF_HEAD)]
         try:
-            if not STRICT_HEAD.fullmatch(head):
+            found = HEAD.fullmatch(head)
+            if found is None:
                 raise ValueError
             lines = self.buf.maybe_extract_lines()
             assert lines is not None
@@ -113,7 +111,7 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
             yield from self._refuse("malformed_request", "The request head is not valid HTTP/1.1.")
             return
         self.request = request
-        cast("Received", request).raw_target = head.split(b" ", 2)[1]
+        cast("Received", request).raw_target = found[2]
         yield ReceiveHttp(RequestHeaders(self.stream_id, request, size == 0))
         self.body_reader = make_body_reader(size)
         self.state = self.read_body

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority
+from proxy.canonical.wire import HEAD
 from proxy.errors import Denial
 
 if TYPE_CHECKING:
     from proxy.model import Authority
 
-HEAD: Final = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[01]\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\r\n)*)\r\n")
 HANDSHAKE: Final = 0x16
 RECORD_HEADER_BYTES: Final = 5
 MAX_CLIENT_HELLO_BYTES: Final = 16 * 1024

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
-from proxy.errors import Denial, render
+from proxy.canonical.wire import END_OF_HEAD
+from proxy.errors import Denial
+from proxy.front.answer import TUNNEL_OPEN, refusal
 from proxy.front.grammar import Connect, first_head, hello_missing
 from proxy.front.passthrough import pass_through
 from proxy.model import Agent
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
     from proxy.settings import Limits
 
 _log: Final = logging.getLogger("proxy.front")
-END_OF_HEAD: Final = b"\r\n\r\n"
 MAX_CHALLENGES: Final = 3
 BACKLOG: Final = 1024
-TUNNEL_OPEN: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
 
@@ -227,13 +226,8 @@ class Front:
         keep_alive: bool = False,
     ) -> None:
         receipt = denial.extra.get("receipt")
-        answer = render(denial, receipt=receipt if isinstance(receipt, str) else None)
-        phrase = HTTPStatus(answer.status).phrase
-        lines = [f"HTTP/1.1 {answer.status} {phrase}".encode()]
-        lines += [name + b": " + value for name, value in answer.headers]
-        if not keep_alive:
-            lines.append(b"connection: close")
-        writer.write(b"\r\n".join(lines) + END_OF_HEAD + answer.body)
+        known = receipt if isinstance(receipt, str) else None
+        writer.write(refusal(denial, receipt=known, keep_alive=keep_alive))
         await writer.drain()
         if not keep_alive and writer.can_write_eof():
             # Closing while the agent still sends would be a reset, which eats the answer: half-close, then linger.

@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.errors import Refused, render
+from proxy.errors import Refused
 from proxy.exchange import Outcome
+from proxy.front.answer import TUNNEL_OPEN, refusal
 
 if TYPE_CHECKING:
     from proxy.egress.dial import Dialler
-    from proxy.errors import Denial
     from proxy.exchange import Unread
     from proxy.pipeline import Pipeline
     from proxy.settings import Limits
@@ -59,11 +59,12 @@ async def pass_through(
         upstream_reader, upstream_writer, _ = await dialler.connect(unread.dial)
         upstream = _End(upstream_reader, upstream_writer, Outcome.UPSTREAM_ABORTED)
         outcome = Outcome.CLIENT_ABORTED  # what a cancellation leaves it at
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        writer.write(TUNNEL_OPEN)
         outcome = await _carry(agent, upstream, limits.idle_timeout_s)
     except Refused as refused:
         error = refused.denial.slug
-        await _refuse(writer, refused.denial, unread.receipt)
+        writer.write(refusal(refused.denial, receipt=unread.receipt))
+        await writer.drain()
     finally:
         pipeline.end_pass_through(
             unread.receipt,
@@ -73,14 +74,6 @@ async def pass_through(
             received=agent.delivered,
             error=error,
         )
-
-
-async def _refuse(writer: asyncio.StreamWriter, denial: Denial, receipt: str) -> None:
-    answer = render(denial, receipt=receipt)
-    head = f"HTTP/1.1 {answer.status} Refused\r\nconnection: close\r\n".encode()
-    head += b"".join(name + b": " + value + b"\r\n" for name, value in answer.headers)
-    writer.write(head + b"\r\n" + answer.body)
-    await writer.drain()
 
 
 async def _carry(agent: _End, upstream: _End, idle_s: float) -> Outcome:

@@ -43,8 +43,8 @@ def recent(
     database: Engine, *, limit: int, chain: str | None = None, agent: str | None = None, refused: bool = False
 ) -> list[Call]:
     """The newest calls, oldest first."""
-    where, values = ["d.kind = 'decision'"], {"limit": limit}
-    named: dict[str, Any] = {**values}
+    where = ["d.kind = 'decision'"]
+    named: dict[str, Any] = {"limit": limit}
     if chain is not None:
         where.append("d.chain = :chain")
         named["chain"] = chain
