@@ -46,8 +46,9 @@ def test_p1_equal_parts_of_a_template_differ():
 TOKEN = st.from_regex(r"alp_[A-Za-z0-9]{20}", fullmatch=True)
 
 
-@given(TOKEN, TOKEN, st.from_regex(r"[ -~]{0,10}", fullmatch=True))
-def test_p2_a_stand_in_is_found_in_whatever_stands_around_it(token, other, around):
+@given(st.lists(TOKEN, min_size=2, max_size=2, unique=True), st.from_regex(r"[ -~]{0,10}", fullmatch=True))
+def test_p2_a_stand_in_is_found_in_whatever_stands_around_it(tokens, around):
+    token, other = tokens  # equal ones would make the other, one character longer, stand in the text too
     found = StandIn(token, "a", ACCOUNT, "token")
     stand_ins = StandIns([found, StandIn(other + "x", "b", ACCOUNT, "token")])
     for sent in (
@@ -63,6 +64,14 @@ def test_p2_a_stand_in_is_found_in_whatever_stands_around_it(token, other, aroun
         ),
     ):
         assert found in stand_ins.find(sent)
+
+
+def test_p6_of_two_stand_ins_of_which_one_begins_the_other_the_longer_counts():
+    token = "alp_" + "a" * 20
+    short, long = StandIn(token, "a", ACCOUNT, "token"), StandIn(token + "x", "b", ACCOUNT, "token")
+    for order in ([short, long], [long, short]):
+        assert StandIns(order).find(head(headers=[("authorization", f"Bearer {token}x")])) == (long,)
+        assert StandIns(order).find(head(headers=[("authorization", f"Bearer {token}")])) == (short,)
 
 
 def test_p2_two_places_do_not_make_a_stand_in_together():
