@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from addons.firewall import Firewall
@@ -166,7 +166,11 @@ class Sidecar:
                 await self._install(self._configuration, self.generation + 1)
 
     async def _install(self, configuration: Configuration, number: int) -> None:
-        agents = tuple(self._parts.agents())
+        granted = configuration.settings.agents  # the registry learns of them only once they are in force
+        agents = tuple(
+            replace(agent, accounts=granted[agent.name].accounts) if agent.name in granted else agent
+            for agent in self._parts.agents()
+        )
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._broker, generation.accounts, configuration)
         self._parts.authority.rehost(generation.catalog.patterns())

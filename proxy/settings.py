@@ -96,10 +96,18 @@ class Egress(Strict):
     resolver: Literal["system"] = "system"
 
 
+class HandOver(Strict):
+    """Where `briefcased up` puts what an agent in another container needs. See docs/docker.md."""
+
+    directory: Annotated[Path, Field(strict=False, description="Shared with the agent, at the same path.")]
+    proxy: Annotated[Listen, Field(description="HOST:PORT at which the agent reaches the sidecar.")]
+
+
 class AgentEntry(Strict):
-    """What an agent may use. Its token is made by `briefcased agents add`."""
+    """What an agent may use. Its token is made by `briefcased agents add`, or at the start where it is handed over."""
 
     accounts: tuple[Grant, ...] = ()
+    hand_over: HandOver | None = None
 
 
 class Limits(Strict):

@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.canonical import parse_host
+from proxy.canonical import parse_authority, parse_host
 from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import load_profiles, shipped
@@ -71,9 +71,17 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     providers = {
         name: entry.model_copy(update={"ca_bundle": at(entry.ca_bundle)}) for name, entry in settings.providers.items()
     }
+    agents = {
+        name: entry.model_copy(
+            update={"hand_over": entry.hand_over.model_copy(update={"directory": base / entry.hand_over.directory})}
+        )
+        for name, entry in settings.agents.items()
+        if entry.hand_over is not None
+    }
     certificates = settings.certificates
     return settings.model_copy(
         update={
+            "agents": {**settings.agents, **agents},
             "profiles": tuple(base / folder for folder in settings.profiles),
             "providers": providers,
             "egress": settings.egress.model_copy(update={"ca_bundle": at(settings.egress.ca_bundle)}),
@@ -88,6 +96,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from _providers(settings, profiles)
     yield from _overlaps(settings, profiles)
     yield from _agents(settings)
+    yield from _hand_overs(settings)
     yield from unread_mistakes(settings, profiles)
     yield from _egress(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
@@ -149,6 +158,19 @@ def _agents(settings: Settings) -> Iterator[Mistake]:
             accounts = settings.providers[provider].accounts if provider in settings.providers else {}
             if not accounts or (account != "*" and account not in accounts):
                 yield ("agents", name, "accounts", index), "there is no such account"
+
+
+def _hand_overs(settings: Settings) -> Iterator[Mistake]:
+    seen: set[Path] = set()
+    for name, agent in settings.agents.items():
+        if agent.hand_over is None:
+            continue
+        place = ("agents", name, "hand_over")
+        if parse_authority(agent.hand_over.proxy.encode(), None) is None:
+            yield (*place, "proxy"), "an address is HOST:PORT, an IPv6 host in brackets"
+        if agent.hand_over.directory in seen:
+            yield (*place, "directory"), "another agent has this directory: each needs its own"
+        seen.add(agent.hand_over.directory)
 
 
 def _egress(settings: Settings) -> Iterator[Mistake]:

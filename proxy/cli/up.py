@@ -15,6 +15,7 @@ from certs.storage import ca_directory, ca_passphrase
 from proxy import logs
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.hand_over import HandOvers
 from proxy.cli.state import SidecarState, local_passphrase, write_state
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError, ConfigError
@@ -48,6 +49,8 @@ async def _up(path: Path, configuration: Configuration) -> None:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = await certificate_authority(configuration, state, clock)
     database = open_database(state / DATABASE)
+    hand_overs = HandOvers(database, home=state, clock=clock, environment=variables)
+    planned = hand_overs.plan(configuration)  # registers agents, so it comes before they are read
     grants = {name: entry.accounts for name, entry in configuration.settings.agents.items()}
     registry = AgentRegistry(database, clock=clock, grants=grants)
     parts = Parts(
@@ -70,12 +73,13 @@ async def _up(path: Path, configuration: Configuration) -> None:
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     async with running(parts) as sidecar, asyncio.TaskGroup() as group:
         _write_bundle(sidecar)
+        hand_overs.carry_out(planned, configuration, sidecar)
         _announce(sidecar, None)
         _log.info("agents connect to %s; trust bundle %s", ", ".join(sidecar.endpoints), state / BUNDLE)
         _log.info("control listener on %s:%d", *sidecar.control)
         watch = group.create_task(sidecar.watch_agents())
-        reload = group.create_task(_reload_on(changed, path, sidecar, registry))
-        bundle = group.create_task(_keep_bundle(sidecar))
+        reload = group.create_task(_reload_on(changed, path, sidecar, registry, hand_overs))
+        bundle = group.create_task(_keep_bundle(sidecar, hand_overs))
         await stop.wait()
         _log.info("draining")
         bundle.cancel()
@@ -85,14 +89,19 @@ async def _up(path: Path, configuration: Configuration) -> None:
     (state / "sidecar.json").unlink(missing_ok=True)
 
 
-async def _reload_on(changed: asyncio.Event, path: Path, sidecar: Sidecar, registry: AgentRegistry) -> None:
+async def _reload_on(
+    changed: asyncio.Event, path: Path, sidecar: Sidecar, registry: AgentRegistry, hand_overs: HandOvers
+) -> None:
     while True:
         await changed.wait()
         changed.clear()
         sidecar.reloads += 1
         try:
             configuration = load_configuration(path)
+            planned = hand_overs.plan(configuration)
             await sidecar.reload(configuration)
+            registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
+            hand_overs.carry_out(planned, configuration, sidecar)
         except ConfigError as error:
             _log.error("the old configuration stays:\n%s", error)  # the text is the whole message
             _announce(sidecar, str(error))
@@ -100,16 +109,16 @@ async def _reload_on(changed: asyncio.Event, path: Path, sidecar: Sidecar, regis
             _log.error("%s", error)
             _announce(sidecar, str(error))
         else:
-            registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
             _write_bundle(sidecar)
             _announce(sidecar, None)
 
 
-async def _keep_bundle(sidecar: Sidecar) -> None:
+async def _keep_bundle(sidecar: Sidecar, hand_overs: HandOvers) -> None:
     """Roots come and go while a rotation overlaps: the file that agents trust follows."""
     while True:
         await asyncio.sleep(BUNDLE_EVERY_S)
         _write_bundle(sidecar)
+        hand_overs.refresh(sidecar)
 
 
 def _write_bundle(sidecar: Sidecar) -> None:
