@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all check fix bench lock schemas clean
+.PHONY: help setup demo test test-all check fix bench image lock schemas clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -26,6 +26,7 @@ check: setup ## lint, types, import rule
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@.venv/bin/hadolint Dockerfile
 
 fix: setup ## format and apply safe lint fixes
 	@.venv/bin/ruff check --fix --quiet . || true
@@ -33,6 +34,9 @@ fix: setup ## format and apply safe lint fixes
 
 bench: setup ## measure against no proxy and plain mitmdump
 	@$(PY) bench/run.py
+
+image: ## build the container image; BASE=IMAGE@DIGEST, LOCAL_BASE=1 where no image registry is reached
+	@scripts/image $(if $(BASE),--base $(BASE)) $(if $(LOCAL_BASE),--local-base) $(if $(TAG),--tag $(TAG))
 
 schemas: setup ## regenerate docs/schema from the code
 	@$(PY) scripts/generate_schemas.py
