@@ -8,7 +8,7 @@ from __future__ import annotations
 from proxy.firewall.codings import accept_encoding
 from proxy.firewall.headers import scrub_headers
 from proxy.firewall.plan import Planned, plan
-from proxy.firewall.scanner import Scanner, open_scanner
+from proxy.firewall.scanner import Scanner, open_scanner, scrub
 from proxy.firewall.vocabulary import Needle, Vocabulary
 from proxy.firewall.withheld import WithheldError
 
@@ -21,5 +21,6 @@ __all__ = [
     "accept_encoding",
     "open_scanner",
     "plan",
+    "scrub",
     "scrub_headers",
 ]

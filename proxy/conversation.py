@@ -1,0 +1,86 @@
+"""What may pass on one open WebSocket: scrubbed from the provider, with the secret put in towards it, counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+from proxy.firewall import scrub
+from proxy.websocket.fault import POLICY_VIOLATION, Closing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxy.exchange import Exchange, Rewriter
+    from proxy.firewall import Vocabulary
+    from proxy.websocket.frames import Message
+
+TOTAL_REACHED: Final = Closing(POLICY_VIOLATION, "socket_total_reached")
+FOREIGN_STAND_IN: Final = Closing(POLICY_VIOLATION, "credential_scope")
+
+
+class SocketLimits(Protocol):
+    """Ceilings of one WebSocket, in bytes of decoded messages; the total is of both directions."""
+
+    @property
+    def max_message_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def max_socket_bytes(self) -> int: ...  # noqa: D102
+
+
+class Conversation:
+    """A `MessageFilter`. `vocabulary` is asked for each message, because secrets rotate while a socket is open."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        vocabulary: Callable[[], Vocabulary],
+        rewriter: Rewriter | None,
+        limits: SocketLimits,
+    ) -> None:
+        self._exchange: Final = exchange
+        self._vocabulary: Final = vocabulary
+        self._rewriter: Final = rewriter
+        self._max_total_bytes: Final = limits.max_socket_bytes
+        self.max_message_bytes: Final = limits.max_message_bytes
+
+    def from_agent(self, message: Message) -> Message | Closing:
+        """A message on its way to the provider; only a text can hold a place for a secret."""
+        exchange = self._exchange
+        exchange.request_bytes += len(message.content)
+        if self._spent():
+            return TOTAL_REACHED
+        passed = message
+        if self._rewriter is not None and message.text:
+            content = self._rewriter.rewritten(message.content)
+            if content is None:
+                return FOREIGN_STAND_IN
+            if content is not message.content:
+                # Not compressed: its length would say something of the secret to who sees the wire.
+                passed = _changed(replace(message, compressed=False), content)
+        exchange.messages_sent += 1
+        return passed
+
+    def from_provider(self, message: Message) -> Message | Closing:
+        """A message on its way to the agent."""
+        exchange, vocabulary = self._exchange, self._vocabulary()
+        passed = message
+        if vocabulary:
+            content, hits = scrub(message.content, vocabulary)
+            if hits:
+                exchange.redactions += hits
+                passed = _changed(message, content)
+        exchange.response_bytes += len(passed.content)
+        if self._spent():
+            return TOTAL_REACHED
+        exchange.messages_received += 1
+        return passed
+
+    def _spent(self) -> bool:
+        return self._exchange.request_bytes + self._exchange.response_bytes > self._max_total_bytes
+
+
+def _changed(message: Message, content: bytes) -> Message:
+    """With other content, in one frame."""
+    return replace(message, content=content, ends=())
