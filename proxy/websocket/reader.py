@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from proxy.websocket.deflate import Inflater
 
-MAX_FRAGMENTS: Final = 65_536
+MAX_FRAGMENTS: Final = 16_384
 MAX_ENDS: Final = 256
 """Fragments whose ends are remembered; what comes after them leaves as one."""
 OVERHEAD: Final = 64 * 1024
