@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from proxy.firewall import scrub
-from proxy.websocket.fault import POLICY_VIOLATION, Closing
+from proxy.firewall import WithheldError, packed, scrub, unpacked
+from proxy.websocket.fault import MESSAGE_TOO_LARGE, POLICY_VIOLATION, Closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,10 @@ class Conversation:
         exchange, vocabulary = self._exchange, self._vocabulary()
         passed = message
         if vocabulary:
-            content, hits = scrub(message.content, vocabulary)
+            try:
+                content, hits = self._scrubbed(message, vocabulary)
+            except WithheldError:
+                return MESSAGE_TOO_LARGE
             if hits:
                 exchange.redactions += hits
                 passed = _changed(message, content)
@@ -76,6 +79,15 @@ class Conversation:
             return TOTAL_REACHED
         exchange.messages_received += 1
         return passed
+
+    def _scrubbed(self, message: Message, vocabulary: Vocabulary) -> tuple[bytes, int]:
+        """Raises `WithheldError` for a packed message that is too large."""
+        inside = None if message.text else unpacked(message.content, self.max_message_bytes)
+        if inside is not None:
+            clean, hits = scrub(inside, vocabulary)
+            if hits:
+                return packed(clean), hits
+        return scrub(message.content, vocabulary)
 
     def _spent(self) -> bool:
         return self._exchange.request_bytes + self._exchange.response_bytes > self._max_total_bytes
