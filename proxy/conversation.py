@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from proxy.exchange import Exchange, Rewriter
     from proxy.firewall import Vocabulary
+    from proxy.model import Agent
     from proxy.websocket.frames import Message
 
 TOTAL_REACHED: Final = Closing(POLICY_VIOLATION, "socket_total_reached")
+REVOKED: Final = Closing(POLICY_VIOLATION, "proxy_auth_required")
 FOREIGN_STAND_IN: Final = Closing(POLICY_VIOLATION, "credential_scope")
 
 
@@ -29,18 +31,23 @@ class SocketLimits(Protocol):
 
 
 class Conversation:
-    """A `MessageFilter`. `vocabulary` is asked for each message, because secrets rotate while a socket is open."""
+    """A `MessageFilter`. What may change while a socket is open is asked for each message.
+
+    `vocabulary`: secrets rotate. `admitted`: None where the agent's token was revoked or has expired.
+    """
 
     def __init__(
         self,
         exchange: Exchange,
         *,
         vocabulary: Callable[[], Vocabulary],
+        admitted: Callable[[], Agent | None],
         rewriter: Rewriter | None,
         limits: SocketLimits,
     ) -> None:
         self._exchange: Final = exchange
         self._vocabulary: Final = vocabulary
+        self._admitted: Final = admitted
         self._rewriter: Final = rewriter
         self._max_total_bytes: Final = limits.max_socket_bytes
         self.max_message_bytes: Final = limits.max_message_bytes
@@ -49,8 +56,8 @@ class Conversation:
         """A message on its way to the provider; only a text can hold a place for a secret."""
         exchange = self._exchange
         exchange.request_bytes += len(message.content)
-        if self._spent():
-            return TOTAL_REACHED
+        if (closing := self._over()) is not None:
+            return closing
         passed = message
         if self._rewriter is not None and message.text:
             content = self._rewriter.rewritten(message.content)
@@ -75,8 +82,8 @@ class Conversation:
                 exchange.redactions += hits
                 passed = _changed(message, content)
         exchange.response_bytes += len(passed.content)
-        if self._spent():
-            return TOTAL_REACHED
+        if (closing := self._over()) is not None:
+            return closing
         exchange.messages_received += 1
         return passed
 
@@ -89,8 +96,11 @@ class Conversation:
                 return packed(clean), hits
         return scrub(message.content, vocabulary)
 
-    def _spent(self) -> bool:
-        return self._exchange.request_bytes + self._exchange.response_bytes > self._max_total_bytes
+    def _over(self) -> Closing | None:
+        """Why nothing more may pass, in either direction."""
+        if self._exchange.request_bytes + self._exchange.response_bytes > self._max_total_bytes:
+            return TOTAL_REACHED
+        return REVOKED if self._admitted() is None else None
 
 
 def _changed(message: Message, content: bytes) -> Message:

@@ -248,6 +248,7 @@ class Pipeline:
             exchange.messages = Conversation(
                 exchange,
                 vocabulary=partial(self._broker.vocabulary, exchange.tunnel.agent.name),
+                admitted=partial(self._authenticator.current, exchange.tunnel.agent),
                 rewriter=exchange.rewriter,
                 limits=exchange.forward,
             )

@@ -168,6 +168,30 @@ async def test_p7_all_messages_together_have_a_limit(sockets):
     assert (call.outcome["error"], call.outcome["messages_sent"]) == ("socket_total_reached", 2)
 
 
+async def test_p5_a_revoked_agent_is_cut_off_on_an_open_socket_in_both_directions(sockets):
+    begin = asyncio.Event()
+
+    async def talk(socket):
+        await socket.recv()
+        await begin.wait()
+        with contextlib.suppress(ConnectionClosed):
+            await socket.send("an event")
+            await socket.wait_closed()
+
+    async with sockets(talk) as rig:
+        async with joined(rig) as one, joined(rig) as other:
+            await one.send("x")
+            await other.send("x")
+            rig.sidecar._parts.authenticator._known.clear()
+            await one.send("y")
+            assert await closing_code(one) == 1008
+            begin.set()
+            assert await closing_code(other) == 1008
+        calls = await rig.settled(2)
+    assert {call.outcome["error"] for call in calls} == {"proxy_auth_required"}
+    assert {call.outcome["messages_received"] for call in calls} == {0}
+
+
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4004, 4999])
 async def test_close_codes_are_carried_both_ways(sockets, code):
     heard = []
