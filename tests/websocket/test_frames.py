@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 
 import pytest
@@ -194,6 +195,19 @@ def test_p7_a_bomb_is_refused_before_it_is_inflated():
             assert ours.held_bytes <= 4 * MB
     assert refused.value.closing.code == 1009
     assert at <= 16_384
+
+
+def test_p7_a_bomb_in_one_piece_takes_no_more_memory_than_the_limit():
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = packer.compress(bytes(64 * MB)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FrameError):
+            list(reader(Agreement(), max_bytes=MB).feed(bytes((0xC2, 0xFF)) + len(bomb).to_bytes(8) + bytes(4) + bomb))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * MB
 
 
 @pytest.mark.parametrize("bad", [b"\xff\xff\xff", b"\x01\x05\x00\xfa\xffhello", zlib.compress(b"x" * 50)])

@@ -78,6 +78,7 @@ async def test_an_identify_in_fragments_is_one_message(sockets, gateway, compres
         '{"op": 1, "d": {"token": "STAND_IN"}}',
         '{"op": "2", "d": {"token": "STAND_IN"}}',
         '{"op": true, "d": {"token": "STAND_IN"}}',
+        '{"op": 2.0, "d": {"token": "STAND_IN"}}',
         '{"op": 2, "op": 1, "d": {"token": "STAND_IN"}}',
         '{"op": 2, "d": {"token": "STAND_IN", "token": "x"}}',
         '{"op": 2, "d": {"token": "x"}, "d": {"token": "STAND_IN"}}',

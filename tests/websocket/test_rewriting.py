@@ -91,7 +91,7 @@ DOCUMENT = st.one_of(
     ),
     st.fixed_dictionaries(
         {
-            "op": st.sampled_from([2, 6, 3]),
+            "op": st.sampled_from([2, 6, 3, 2.0, "2"]),
             "d": st.fixed_dictionaries({"token": st.sampled_from([OWN, FOREIGN, "x"]), "y": TREE}),
         }
     ),
