@@ -199,14 +199,15 @@ def test_p7_a_bomb_is_refused_before_it_is_inflated():
 
 def test_p7_a_bomb_in_one_piece_takes_no_more_memory_than_the_limit():
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    bomb = packer.compress(bytes(64 * MB)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    bomb = packer.compress(bytes(80 * MB)) + packer.flush(zlib.Z_SYNC_FLUSH)
     tracemalloc.start()
     try:
-        with pytest.raises(FrameError):
+        with pytest.raises(FrameError) as refused:
             list(reader(Agreement(), max_bytes=MB).feed(bytes((0xC2, 0xFF)) + len(bomb).to_bytes(8) + bytes(4) + bomb))
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    assert refused.value.closing.code == 1009
     assert most < 4 * MB
 
 
