@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from addons.flows import exchange_of, handler_of
 from proxy.errors import Denial
 from proxy.exchange import EXCHANGE_KEY, Outcome
+from proxy.websocket.fault import ABNORMAL
 
 if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
@@ -48,8 +49,19 @@ class Ledger:
         self._end(flow, outcome)
 
     def websocket_end(self, flow: HTTPFlow) -> None:
-        """mitmproxy's hook."""
-        self._end(flow, Outcome.COMPLETED)
+        """mitmproxy's hook; our own layer runs it once, when both sides have closed or one is lost."""
+        exchange = exchange_of(flow)
+        assert flow.websocket is not None
+        exchange.close_code = flow.websocket.close_code
+        if exchange.fault is not None:
+            outcome = Outcome.RESPONSE_ABORTED
+        elif exchange.close_code != ABNORMAL:
+            outcome = Outcome.COMPLETED
+        elif flow.websocket.closed_by_client:
+            outcome = Outcome.CLIENT_ABORTED
+        else:
+            outcome = Outcome.UPSTREAM_ABORTED
+        self._end(flow, outcome)
 
     async def connection_ended(self, handler: Handler) -> None:
         """Our own hook: what is still open on a connection that is gone was aborted with it."""

@@ -114,6 +114,12 @@ class Limits(Strict):
     idle_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     max_upstreams_per_host: Annotated[int, Field(ge=1, le=4096)] = 256
     max_body_bytes: Annotated[int, Field(ge=0)] = 16 * 1024 * 1024 * 1024
+    max_message_bytes: Annotated[
+        int, Field(ge=1024, le=256 * 1024 * 1024, description="One WebSocket message, decoded.")
+    ] = 16 * 1024 * 1024
+    max_socket_bytes: Annotated[int, Field(ge=1024, description="All messages of a WebSocket, both ways.")] = (
+        16 * 1024 * 1024 * 1024
+    )
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
 
 

@@ -16,7 +16,6 @@ from mitmproxy.net.http.http1 import read
 from mitmproxy.proxy import server
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers import tls as tls_layers
-from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import _http1
 
 from proxy.errors import BriefcaseError
@@ -80,9 +79,6 @@ SEAMS: Final[Mapping[str, object]] = {
     "_read_response_line": read._read_response_line,  # noqa: SLF001
     "_read_headers": read._read_headers,  # noqa: SLF001
     "HttpStream.passthrough": http_layers.HttpStream.passthrough,
-    "WebsocketConnection.send2": websocket.WebsocketConnection.send2,
-    "WebsocketLayer.start": websocket.WebsocketLayer.start,
-    "WebsocketLayer.relay_messages": websocket.WebsocketLayer.relay_messages,
     "ClientTLSLayer.receive_handshake_data": tls_layers.ClientTLSLayer.receive_handshake_data,
     "TLSLayer.start_tls": tls_layers.TLSLayer.start_tls,
     "TLSLayer.receive_handshake_data": tls_layers.TLSLayer.receive_handshake_data,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from proxy.firewall.codings import accept_encoding
 from proxy.firewall.headers import scrub_headers
+from proxy.firewall.packed import packed, unpacked
 from proxy.firewall.plan import Planned, plan
-from proxy.firewall.scanner import Scanner, open_scanner
+from proxy.firewall.scanner import Scanner, open_scanner, scrub
 from proxy.firewall.vocabulary import Needle, Vocabulary
 from proxy.firewall.withheld import WithheldError
 
@@ -20,6 +21,9 @@ __all__ = [
     "WithheldError",
     "accept_encoding",
     "open_scanner",
+    "packed",
     "plan",
+    "scrub",
     "scrub_headers",
+    "unpacked",
 ]
