@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.canonical import HeadLimits, set_query
 from proxy.credentials.strip import strip_foreign
 from proxy.errors import Denial
-from proxy.firewall import accept_encoding
+from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from proxy.settings import Settings
 
 HTTPS_PORT: Final = 443
+NEVER_ASKED: Final = frozenset({"accept-encoding", *COMPRESSED_MESSAGES})
+"""Written anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +134,13 @@ def _clean(head: RequestHead, match: Match, account: BoundAccount) -> RequestHea
     kept = tuple(
         (name, value)
         for name, value in head.headers
-        if name != "accept-encoding" and (name not in ("range", "if-range") or (operation and operation.allow_range))
+        if name not in NEVER_ASKED and (name not in ("range", "if-range") or (operation and operation.allow_range))
     )
     encoding = ("accept-encoding", accept_encoding(head.header("accept-encoding")))
+    plain = tuple((name, "identity") for name, _ in head.headers if name in COMPRESSED_MESSAGES)
     # A profile's `https` host asked for over plain HTTP leaves over TLS (http_upgrade).
     upgraded = head.scheme == "http" and match.host_rule.scheme == "https"
     authority = replace(head.authority, port=match.host_rule.port) if upgraded else head.authority
     return replace(
-        head, scheme=match.host_rule.scheme, authority=authority, query=query, headers=(*kept, *ours, encoding)
+        head, scheme=match.host_rule.scheme, authority=authority, query=query, headers=(*kept, *ours, *plain, encoding)
     )

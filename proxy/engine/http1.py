@@ -155,6 +155,12 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
 class SidecarHttp1Client(BoundedHttp1, Http1Client):
     """HTTP/1 client side whose response heads are bounded."""
 
+    def send(self, event: HttpEvent) -> Steps[None]:
+        """As mitmproxy, without what only HTTP/2 carries on."""
+        if isinstance(event, RequestHeaders):
+            event.request.headers.pop("te", None)
+        return super().send(event)
+
     def read_headers(self, event: events.ConnectionEvent) -> Steps[None]:
         """mitmproxy's state; a head that does not end or is malformed is an answer that cannot be checked."""
         if not isinstance(event, events.DataReceived) or not self.request or self.stream_id is None:
