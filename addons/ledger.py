@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from addons.flows import exchange_of, handler_of
@@ -10,12 +11,16 @@ from proxy.exchange import EXCHANGE_KEY, Outcome
 
 if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
+    from mitmproxy.tls import TlsData
 
     from addons.flows import Handler
     from proxy.exchange import Exchange
     from proxy.pipeline import Pipeline
 
 
+_log: Final = logging.getLogger("addons.ledger")
+NOT_TRUSTED: Final = Denial("ca_not_trusted", "The agent does not trust our CA.", by="tls")
+HANDSHAKE_FAILED: Final = Denial("agent_tls_failed", "The TLS handshake with the agent failed.", by="tls")
 CUT_SHORT: Final = Denial("malformed_request", "The request ended before it was complete.", by="engine")
 
 
@@ -46,6 +51,16 @@ class Ledger:
         else:
             outcome = Outcome.CLIENT_ABORTED
         self._end(flow, outcome)
+
+    async def tls_failed_client(self, data: TlsData) -> None:
+        """mitmproxy's hook: no request will come through this tunnel, so its receipt is written here."""
+        tunnel = handler_of(data.context.client).tunnel
+        # mitmproxy's own word for the alerts `unknown_ca`, `bad_certificate` and `certificate_unknown`.
+        distrusts = "does not trust" in (data.conn.error or "")
+        denial = NOT_TRUSTED if distrusts else HANDSHAKE_FAILED
+        host = "-" if tunnel.authority is None else tunnel.authority.host
+        _log.warning("agent %s, host %s: %s", tunnel.agent.name, host, denial.detail)
+        await self._pipeline.refuse_connection(tunnel.agent, tunnel.authority, denial)
 
     def websocket_end(self, flow: HTTPFlow) -> None:
         """mitmproxy's hook."""

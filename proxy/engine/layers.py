@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from h2.errors import ErrorCodes
 from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer
@@ -18,8 +20,10 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._events import RequestProtocolError
 from mitmproxy.proxy.layers.http._http2 import Http2Client
 
-from proxy.engine.commands import KeyedConnection, ResponseTooLate
+from proxy.engine.backlog import http2_connections
+from proxy.engine.commands import KeyedConnection, StreamTooLate
 from proxy.engine.http1 import SidecarHttp1Client, SidecarHttp1Server
+from proxy.engine.resets import ResetRate
 from proxy.engine.stream import SidecarStream
 
 if TYPE_CHECKING:
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
 
     type Steps[T] = Generator[commands.Command, object, T]
 
-MAX_RESETS: Final = 200
-"""Streams an agent may reset on one HTTP/2 connection before it is closed (CVE-2023-44487)."""
 MAX_IDLE_UPSTREAMS: Final = 4
 
 
@@ -61,12 +63,12 @@ class SidecarHttpLayer(HttpLayer):
     def __init__(self, context: Context, mode: HTTPMode, *, max_head_bytes: int) -> None:
         super().__init__(context, mode)
         self._max_head_bytes: Final = max_head_bytes
-        self._resets = 0
+        self._resets: Final = ResetRate()
 
     # The following two hand mitmproxy's generator on as it is: a generator of our own would cost at every command.
 
     def _handle_event(self, event: events.Event) -> Steps[None]:
-        if isinstance(event, ResponseTooLate):
+        if isinstance(event, StreamTooLate):
             return self.event_to_child(cast("SidecarStream", event.stream), event)
         if isinstance(event, events.Start) and self.context.client.alpn != b"h2":
             server = SidecarHttp1Server(self.context.fork())
@@ -83,9 +85,15 @@ class SidecarHttpLayer(HttpLayer):
 
     def _count_reset(self, child: layer.Layer, event: events.Event) -> Steps[None]:
         yield from super().event_to_child(child, event)
-        self._resets += 1
-        if self._resets == MAX_RESETS and self.context.client.alpn == b"h2":
-            yield commands.CloseConnection(self.context.client)
+        if self.context.client.alpn == b"h2" and not self._resets.allows(time.monotonic()):
+            yield from self._too_many_resets()
+
+    def _too_many_resets(self) -> Steps[None]:
+        client = self.context.client
+        for http2 in http2_connections(self.connections[client]):
+            http2.h2_conn.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            yield commands.SendData(client, http2.h2_conn.data_to_send())
+        yield commands.CloseConnection(client)
 
     def make_stream(self, stream_id: int) -> Steps[None]:
         """Our stream instead of mitmproxy's."""

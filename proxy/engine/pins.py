@@ -72,6 +72,9 @@ SEAMS: Final[Mapping[str, object]] = {
     "Http1Server.send": _http1.Http1Server.send,
     "Http1Connection.read_body": _http1.Http1Connection.read_body,
     "Http1Connection.mark_done": _http1.Http1Connection.mark_done,
+    "Http1Connection.wait": _http1.Http1Connection.wait,
+    "Http1Server.mark_done": _http1.Http1Server.mark_done,
+    "Http1Client.send": _http1.Http1Client.send,
     "Http1Client.read_headers": _http1.Http1Client.read_headers,
     "HttpClient._handle_event": http_layers.HttpClient._handle_event,  # noqa: SLF001
     "Request.__init__": http.Request.__init__,
@@ -123,6 +126,7 @@ class Pinned:
     http2_ping_keepalive: int
     header_timeout_s: float
     idle_timeout_s: float
+    held_body_timeout_s: float
     max_upstreams_per_host: int
 
 
@@ -140,6 +144,7 @@ def pinned(options: Options, limits: Limits) -> Pinned:
         http2_ping_keepalive=int(getattr(options, "http2_ping_keepalive", 58)),
         header_timeout_s=limits.header_timeout_s,
         idle_timeout_s=limits.idle_timeout_s,
+        held_body_timeout_s=limits.held_body_timeout_s,
         max_upstreams_per_host=limits.max_upstreams_per_host,
     )
 
