@@ -23,13 +23,13 @@ def backlog_bytes(http: HttpLayer, client: Client, *, towards_agent: bool) -> in
         len(piece.data)
         for side in sides
         if side is not None
-        for connection in http2_connections(side)
+        for connection in _http2(side)
         for pieces in connection.h2_conn.stream_buffers.values()
         for piece in pieces
     )
 
 
-def http2_connections(layer: Layer) -> Iterator[Http2Connection]:
+def _http2(layer: Layer) -> Iterator[Http2Connection]:
     """The HTTP/2 connection in a stack of TLS and HTTP, when it is one."""
     found: Layer | None = layer
     while found is not None and not isinstance(found, Http2Connection):

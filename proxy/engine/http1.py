@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import h11
 from mitmproxy import http
+from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
@@ -147,7 +148,8 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
 
         Inside TLS a close is one: half of a TLS connection cannot be told from a client that is gone.
         """
-        if isinstance(event, events.ConnectionClosed) and not self.conn.tls and self.request_done:
+        still_there = self.conn.state is ConnectionState.CAN_WRITE and not self.conn.tls
+        if isinstance(event, events.ConnectionClosed) and still_there and self.request_done:
             self.half_closed = True
             yield WatchHalfClosed()
             return

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from h2.errors import ErrorCodes
 from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer
@@ -17,13 +15,11 @@ from mitmproxy.proxy.layers.http import (
     HTTPMode,
     RegisterHttpConnection,
 )
-from mitmproxy.proxy.layers.http._events import RequestProtocolError
 from mitmproxy.proxy.layers.http._http2 import Http2Client
 
-from proxy.engine.backlog import http2_connections
 from proxy.engine.commands import KeyedConnection, StreamTooLate
 from proxy.engine.http1 import SidecarHttp1Client, SidecarHttp1Server
-from proxy.engine.resets import ResetRate
+from proxy.engine.http2 import SidecarHttp2Server
 from proxy.engine.stream import SidecarStream
 
 if TYPE_CHECKING:
@@ -31,6 +27,7 @@ if TYPE_CHECKING:
 
     from mitmproxy.connection import Connection
     from mitmproxy.proxy.context import Context
+    from mitmproxy.proxy.layers.http._base import HttpConnection
 
     from proxy.exchange import Dial
 
@@ -63,37 +60,23 @@ class SidecarHttpLayer(HttpLayer):
     def __init__(self, context: Context, mode: HTTPMode, *, max_head_bytes: int) -> None:
         super().__init__(context, mode)
         self._max_head_bytes: Final = max_head_bytes
-        self._resets: Final = ResetRate()
 
     # The following two hand mitmproxy's generator on as it is: a generator of our own would cost at every command.
 
     def _handle_event(self, event: events.Event) -> Steps[None]:
         if isinstance(event, StreamTooLate):
             return self.event_to_child(cast("SidecarStream", event.stream), event)
-        if isinstance(event, events.Start) and self.context.client.alpn != b"h2":
-            server = SidecarHttp1Server(self.context.fork())
-            server.max_head_bytes = self._max_head_bytes
-            self.connections[self.context.client] = server
+        if isinstance(event, events.Start):
+            self.connections[self.context.client] = self._agent_side()
         following: Steps[None] = super()._handle_event(event)
         return following
 
-    def event_to_child(self, child: layer.Layer, event: events.Event) -> Steps[None]:
-        """As mitmproxy, and count the streams that the agent resets."""
-        if isinstance(event, RequestProtocolError):
-            return self._count_reset(child, event)
-        return super().event_to_child(child, event)
-
-    def _count_reset(self, child: layer.Layer, event: events.Event) -> Steps[None]:
-        yield from super().event_to_child(child, event)
-        if self.context.client.alpn == b"h2" and not self._resets.allows(time.monotonic()):
-            yield from self._too_many_resets()
-
-    def _too_many_resets(self) -> Steps[None]:
-        client = self.context.client
-        for http2 in http2_connections(self.connections[client]):
-            http2.h2_conn.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            yield commands.SendData(client, http2.h2_conn.data_to_send())
-        yield commands.CloseConnection(client)
+    def _agent_side(self) -> HttpConnection:
+        if self.context.client.alpn == b"h2":
+            return SidecarHttp2Server(self.context.fork())
+        server = SidecarHttp1Server(self.context.fork())
+        server.max_head_bytes = self._max_head_bytes
+        return server
 
     def make_stream(self, stream_id: int) -> Steps[None]:
         """Our stream instead of mitmproxy's."""

@@ -17,7 +17,7 @@ from mitmproxy.proxy import server
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers import tls as tls_layers
 from mitmproxy.proxy.layers import websocket
-from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.layers.http import _http1, _http2
 
 from proxy.errors import BriefcaseError
 
@@ -66,6 +66,9 @@ SEAMS: Final[Mapping[str, object]] = {
     "HttpStream.make_server_connection": http_layers.HttpStream.make_server_connection,
     "HttpLayer._handle_event": http_layers.HttpLayer._handle_event,  # noqa: SLF001
     "HttpLayer.event_to_child": http_layers.HttpLayer.event_to_child,
+    "Http2Connection.handle_h2_event": _http2.Http2Connection.handle_h2_event,
+    "Http2Connection.protocol_error": _http2.Http2Connection.protocol_error,
+    "Http2Server.handle_h2_event": _http2.Http2Server.handle_h2_event,
     "HttpLayer.get_connection": http_layers.HttpLayer.get_connection,
     "HttpLayer.make_stream": http_layers.HttpLayer.make_stream,
     "Http1Server.read_headers": _http1.Http1Server.read_headers,

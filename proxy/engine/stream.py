@@ -226,10 +226,16 @@ class SidecarStream(UpgradedStream):
         if exchange is None or not exchange.decided or exchange.forward is None or not self._is_as_decided(exchange):
             yield from self._answer(NO_DECISION)
             return False
+        if exchange.client_gone:
+            yield from self._give_up()
+            return False
         dial = exchange.forward.dial
         command = KeyedConnection((dial.authority.host, dial.authority.port), dial.tls, None, "tcp")
         command.dial = dial
         reply = yield command
+        if exchange.client_gone:
+            yield from self._give_up()
+            return False
         assert isinstance(reply, tuple)
         connection, error = reply
         if error:
@@ -246,6 +252,14 @@ class SidecarStream(UpgradedStream):
         if not self.flow.request.stream:
             yield WatchStream(self, exchange.forward.response_timeout_s)
         return True
+
+    def _give_up(self) -> Steps[None]:
+        """The agent went away while we decided or dialled: nothing is sent for it."""
+        self.flow.error = mflow.Error("agent gone")
+        yield HttpErrorHook(self.flow)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
+        yield DropStream(self.stream_id)
 
     def _is_as_decided(self, exchange: Exchange) -> bool:
         assert exchange.forward is not None
