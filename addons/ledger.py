@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("addons.ledger")
 NOT_TRUSTED: Final = Denial("ca_not_trusted", "The agent does not trust our CA.", by="tls")
-HANDSHAKE_FAILED: Final = Denial("agent_tls_failed", "The TLS handshake with the agent failed.", by="tls")
+LEFT: Final = Denial("agent_tls_failed", "The agent left within the handshake; it may not trust our CA.", by="tls")
+FAILED: Final = Denial("agent_tls_failed", "The TLS handshake with the agent failed.", by="tls")
 CUT_SHORT: Final = Denial("malformed_request", "The request ended before it was complete.", by="engine")
 
 
@@ -55,9 +56,7 @@ class Ledger:
     async def tls_failed_client(self, data: TlsData) -> None:
         """mitmproxy's hook: no request will come through this tunnel, so its receipt is written here."""
         tunnel = handler_of(data.context.client).tunnel
-        # mitmproxy's own word for the alerts `unknown_ca`, `bad_certificate` and `certificate_unknown`.
-        distrusts = "does not trust" in (data.conn.error or "")
-        denial = NOT_TRUSTED if distrusts else HANDSHAKE_FAILED
+        denial = _handshake_failure(data.conn.error or "")
         host = "-" if tunnel.authority is None else tunnel.authority.host
         _log.warning("agent %s, host %s: %s", tunnel.agent.name, host, denial.detail)
         await self._pipeline.refuse_connection(tunnel.agent, tunnel.authority, denial)
@@ -88,3 +87,10 @@ class Ledger:
         exchange = exchange_of(flow)
         self._pipeline.on_end(exchange, outcome)
         handler_of(flow.client_conn).open_exchanges.discard(exchange)
+
+
+def _handshake_failure(error: str) -> Denial:
+    """What mitmproxy's own words for the end of a handshake mean; the alerts are those of an unknown or bad CA."""
+    if error.startswith("The client does not trust"):
+        return NOT_TRUSTED
+    return LEFT if error.startswith("The client disconnected") else FAILED

@@ -215,6 +215,8 @@ class SidecarHandler(server.LiveConnectionHandler):
         if self._ended:
             return
         if self._writer.transport.is_closing() or is_over(self._writer.get_extra_info("socket")):
+            self.client.state = ConnectionState.CLOSED
+            self.dispatch(events.ConnectionClosed(self.client))
             self.abort()
         else:
             asyncio.get_running_loop().call_later(LOOK_S, self._look_for_agent)
