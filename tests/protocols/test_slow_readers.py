@@ -58,7 +58,7 @@ async def tunnel(up, alpn: str):
         f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: Bearer {up.token}\r\n\r\n".encode()
     )
     await reader.readuntil(b"\r\n\r\n")
-    context = ssl.create_default_context(cafile=up.state["ca_bundle"])
+    context = ssl.create_default_context(cafile=str(up.home / "ca-bundle.pem"))
     context.set_alpn_protocols([alpn])
     await writer.start_tls(context, server_hostname=HOST)
     return reader, writer, target
