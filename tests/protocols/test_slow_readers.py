@@ -112,7 +112,7 @@ async def grown(folder: Path, readers, size: int, *, wait_s: float, pause_s: flo
         with contextlib.suppress(asyncio.CancelledError):
             await task
         assert [length >= size for length in got] == [True] * len(readers)
-        print(f"grew by {watch.growth / MB:.1f} MiB")
+
         return watch.growth
 
 
