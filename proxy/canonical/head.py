@@ -118,7 +118,7 @@ def canonical_head(
         path=path[0],
         segments=path[1],
         query=query if mark else None,
-        headers=_end_to_end(headers),
+        headers=_end_to_end(headers) + _te(raw, headers),
         has_body=not raw.end_stream,
         content_length=length,
         websocket=websocket,
@@ -297,6 +297,12 @@ def _end_to_end(headers: list[tuple[str, str]]) -> Headers:
     if offer is not None and _values(headers, "upgrade"):
         kept.append(("sec-websocket-extensions", offer))
     return tuple(kept)
+
+
+def _te(raw: RawHead, headers: list[tuple[str, str]]) -> Headers:
+    """`te: trailers`, the one member that HTTP/2 carries on, and that gRPC servers insist on (RFC 9113, 8.2.2)."""
+    members = {member.strip().lower() for value in _values(headers, "te") for member in value.split(",")}
+    return (("te", "trailers"),) if raw.http_version == "HTTP/2.0" and "trailers" in members else ()
 
 
 def _mismatch() -> Denial:

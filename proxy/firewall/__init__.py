@@ -6,6 +6,7 @@ Pure code. How it finds things, what it costs and what it cannot see: `docs/scru
 from __future__ import annotations
 
 from proxy.firewall.codings import accept_encoding
+from proxy.firewall.envelopes import COMPRESSED_MESSAGES
 from proxy.firewall.headers import scrub_headers
 from proxy.firewall.packed import packed, unpacked
 from proxy.firewall.plan import Planned, plan
@@ -14,6 +15,7 @@ from proxy.firewall.vocabulary import Needle, Vocabulary
 from proxy.firewall.withheld import WithheldError
 
 __all__ = [
+    "COMPRESSED_MESSAGES",
     "Needle",
     "Planned",
     "Scanner",
