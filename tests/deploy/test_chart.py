@@ -12,6 +12,7 @@ import yaml
 
 from proxy.catalog.configuration import load_configuration
 from tests.deploy.manifests import CHART, KUBERNETES, ROOT, Manifests
+from tests.docs import pages
 
 VARIANTS = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").iterdir())
 VERSIONS = ["1.34", "1.35", "1.36", "1.37"]
@@ -88,7 +89,9 @@ def test_everything_optional_can_be_off(generator, tmp_path):
 
 
 def test_another_chart_includes_the_sidecar_as_the_page_says(generator, tmp_path):
-    blocks = {block.split("\n", 1)[0]: block for block in _blocks((ROOT / "docs" / "kubernetes.md").read_text("utf-8"))}
+    page = pages.text("kubernetes.md")
+    code = [*pages.blocks(page, "yaml"), *pages.blocks(page, "gotemplate")]
+    blocks = {block.split("\n", 1)[0]: block for block in code}
     chart = tmp_path / "mine"
     (chart / "templates").mkdir(parents=True)
     (chart / "Chart.yaml").write_text("apiVersion: v2\nname: mine\nversion: 1.0.0\n")
@@ -106,8 +109,3 @@ def test_another_chart_includes_the_sidecar_as_the_page_says(generator, tmp_path
     assert manifests.only("NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
     named = manifests.volume("briefcased-config")["configMap"]["name"]
     assert named == manifests.only("ConfigMap")["metadata"]["name"]
-
-
-def _blocks(page):
-    pieces = page.split("```yaml\n")[1:]
-    return [piece.split("```", 1)[0] for piece in pieces]
