@@ -63,8 +63,10 @@ def test_the_sidecar_is_native_and_starts_before_the_agent(manifests):
     assert (last["name"], last["restartPolicy"]) == ("briefcased", "Always")
     assert [one["name"] for one in manifests.pod["containers"]] == ["agent"]
     control = {port["name"] for port in last["ports"]}
-    assert {last[probe]["httpGet"]["port"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")} == control
-    assert last["startupProbe"]["httpGet"]["path"] == last["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert {last[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")} == control
+    assert last["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert last["startupProbe"]["exec"]["command"] == ["test", "-r", "/run/briefcased/env.sh"]
+    assert ". /run/briefcased/env.sh" in manifests.container("agent")["args"][0]
     assert last["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 
@@ -109,7 +111,12 @@ def test_the_hand_over_is_in_memory_and_the_agent_cannot_write_it(manifests):
     (mount,) = [m for m in manifests.container("agent")["volumeMounts"] if m["name"] == "briefcased-hand-over"]
     assert mount["readOnly"] is True
     config = yaml.safe_load(manifests.only("ConfigMap")["data"]["briefcased.yaml"])
-    assert config["agents"]["agent"]["hand_over"]["directory"] == mount["mountPath"]
+    handed = config["agents"]["agent"]["hand_over"]
+    assert handed == {"directory": mount["mountPath"], "proxy": config["listeners"]["proxy"]}
+    assert (
+        manifests.pod["securityContext"]["fsGroup"]
+        == manifests.container("briefcased")["securityContext"]["runAsGroup"]
+    )
     shared = set(manifests.mounts("agent")) & set(manifests.mounts("briefcased"))
     assert shared == {"briefcased-hand-over"}
 

@@ -26,7 +26,7 @@
 {{- with $providers -}}{{- $_ := set $config "providers" . -}}{{- end -}}
 {{- if $values.profiles -}}{{- $_ := set $config "profiles" (list "profiles") -}}{{- end -}}
 {{- if $values.handOver.enabled -}}
-{{- $_ := set $agent "hand_over" (dict "directory" $values.handOver.directory) -}}
+{{- $_ := set $agent "hand_over" (dict "directory" $values.handOver.directory "proxy" $listeners.proxy) -}}
 {{- end -}}
 {{- $_ := set $config "agents" (dict $values.identity.name $agent) -}}
 {{- if $values.transparent.enabled -}}

@@ -57,7 +57,11 @@ checksum/config: {{ print (include "credential-briefcase.config" .) (toYaml .Val
   ports:
     - {name: control, containerPort: {{ .Values.sidecar.controlPort }}, protocol: TCP}
   startupProbe:
+    {{- if .Values.handOver.enabled }}
+    exec: {command: [test, -r, {{ printf "%s/env.sh" .Values.handOver.directory | quote }}]}  # written last, when all listens
+    {{- else }}
     httpGet: {path: /readyz, port: control}
+    {{- end }}
     periodSeconds: 1
     timeoutSeconds: 2
     failureThreshold: 60
