@@ -18,7 +18,7 @@ from tests.rig.sidecar import KEY
 NASTY = {
     "PLAIN": "http://agent:tok@127.0.0.1:8080",
     "QUOTES": """it's "so" `id` $(id) $HOME \\ \\' '\\''""",
-    "LINES": "one\ntwo\n\nfour",
+    "SEVERAL": "one\ntwo\n\nfour",
     "EMPTY": "",
     "MARKS": "a;b&c|d>e<f*g?h[i]j{k}l~m#n!o^p%q=r\ts",
     "LETTERS": "äöü ☃",
