@@ -7,27 +7,18 @@ import re
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
 
-import httpx
 import pytest
 
 from proxy.notify import Notifier
 from tests.deploy.manifests import ROOT
-from tests.rig.process import HOST, configured
+from tests.rig.process import configured
 
 UNITS = ROOT / "deploy" / "systemd"
 MOST_EXPOSURE = 2.0
-PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
-WITHOUT_EXEC_GAIN = f"""
-import ctypes, os, sys
-if ctypes.CDLL(None).prctl({PR_SET_MDWE}, {PR_MDWE_REFUSE_EXEC_GAIN}, 0, 0, 0) != 0:
-    sys.exit("no PR_SET_MDWE")
-os.execv(sys.executable, [sys.executable, "-m", "proxy", *sys.argv[1:]])
-"""
 
 
 def analyze(*arguments):
@@ -45,6 +36,12 @@ def exposure(unit):
 
 def test_the_service_is_exposed_to_little():
     assert exposure(UNITS / "briefcased.service") < MOST_EXPOSURE
+
+
+def test_the_service_may_do_what_its_libraries_need():
+    unit = (UNITS / "briefcased.service").read_text()
+    assert "\nMemoryDenyWriteExecute=yes" not in unit, "under it every TLS handshake fails: cffi cannot make a callback"
+    assert "\nPrivateUsers=yes" not in unit, "under it the peer of a unix socket is nobody"
 
 
 def test_exposure_tells_a_hardened_unit_from_another(tmp_path):
@@ -116,18 +113,17 @@ async def test_without_a_manager_nothing_is_said_and_nothing_waits():
     await asyncio.wait_for(silent.stay_alive(), 1)
 
 
-async def test_up_tells_its_manager_the_truth_and_gains_no_executable_memory(tmp_path):
+async def test_up_tells_its_manager_the_truth(tmp_path):
     manager = Manager(str(tmp_path / "n"))
     async with configured(tmp_path) as up:
         up.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", WITHOUT_EXEC_GAIN, "up", "--config", str(up.config),
+            sys.executable, "-m", "proxy", "up", "--config", str(up.config),
             env={**up.environment, "NOTIFY_SOCKET": str(tmp_path / "n"), "WATCHDOG_USEC": "200000"},
             stderr=(tmp_path / "log").open("ab"),
         )  # fmt: skip
         seen = await manager.told("READY=1")
         assert seen[-1] == ["READY=1", "STATUS=configuration 1 is in force"]
         await manager.told("WATCHDOG=1")
-        await calls(up)
         up.process.send_signal(signal.SIGHUP)
         await manager.told("RELOADING=1")
         assert (await manager.told("READY=1"))[-1][1] == "STATUS=configuration 2 is in force"
@@ -139,17 +135,6 @@ async def test_up_tells_its_manager_the_truth_and_gains_no_executable_memory(tmp
         await manager.told("STOPPING=1")
         assert await asyncio.wait_for(up.process.wait(), 30) == 0
     manager.close()
-
-
-async def calls(up):
-    """One call through the sidecar: TLS on both sides."""
-    import json
-
-    up.state = json.loads((up.home / "sidecar.json").read_text())
-    trust = ssl.create_default_context(cafile=str(up.home / "ca-bundle.pem"))
-    proxy = f"http://agent:{up.token}@{up.state['proxy']}"
-    async with httpx.AsyncClient(proxy=proxy, verify=trust, timeout=20, trust_env=False) as client:
-        assert (await client.get(f"https://{HOST}:{up.provider.port}/v1/things/1")).status_code == 200
 
 
 def test_the_drop_in_for_older_ones_replaces_the_type(tmp_path):
