@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 
 from proxy.notify import Notifier
 from tests.deploy.manifests import ROOT
-from tests.rig.process import configured
+from tests.rig.process import HOST, configured
 
 UNITS = ROOT / "deploy" / "systemd"
 MOST_EXPOSURE = 2.0
@@ -135,6 +139,47 @@ async def test_up_tells_its_manager_the_truth(tmp_path):
         await manager.told("STOPPING=1")
         assert await asyncio.wait_for(up.process.wait(), 30) == 0
     manager.close()
+
+
+@pytest.mark.slow
+async def test_every_system_call_that_it_makes_is_allowed(tmp_path):
+    if shutil.which("strace") is None:
+        pytest.skip("there is no strace here")
+    permitted = calls_of("@system-service")
+    unit = (UNITS / "briefcased.service").read_text()
+    for group in re.search(r"^SystemCallFilter=~(.*)$", unit, re.MULTILINE)[1].split():
+        permitted -= calls_of(group)
+    async with configured(tmp_path) as up:
+        trace = tmp_path / "trace"
+        up.process = await asyncio.create_subprocess_exec(
+            "strace", "-f", "-c", "-U", "name", "-o", str(trace),
+            sys.executable, "-m", "proxy", "up", "--config", str(up.config),
+            env=up.environment, stderr=(tmp_path / "log").open("ab"),
+        )  # fmt: skip
+        async with asyncio.timeout(120):
+            while not (up.home / "sidecar.json").exists():
+                await asyncio.sleep(0.1)
+        up.state = json.loads((up.home / "sidecar.json").read_text())
+        trust = ssl.create_default_context(cafile=str(up.home / "ca-bundle.pem"))
+        proxy = f"http://agent:{up.token}@{up.state['proxy']}"
+        async with httpx.AsyncClient(proxy=proxy, verify=trust, timeout=60, trust_env=False) as client:
+            assert (await client.get(f"https://{HOST}:{up.provider.port}/v1/things/1")).status_code == 200
+        os.kill(up.state["pid"], signal.SIGTERM)
+        assert await asyncio.wait_for(up.process.wait(), 60) == 0
+    made = set(re.findall(r"^([a-z]\w+)$", trace.read_text(), re.MULTILINE)) - {"syscall", "total"}
+    assert {"accept4", "connect", "fdatasync"} <= made, "the list is that of a sidecar at work"
+    assert made - permitted <= {"fchown"}, "SQLite calls fchown as root only, and goes on where it fails"
+
+
+def calls_of(group):
+    """Every system call of a group, and of the groups in it."""
+    found = set()
+    for word in (line.strip() for line in analyze("syscall-filter", group).stdout.splitlines()):
+        if word.startswith("@") and word != group:
+            found |= calls_of(word)
+        elif re.fullmatch(r"[a-z_]\w*", word):
+            found.add(word)
+    return found
 
 
 def test_the_drop_in_for_older_ones_replaces_the_type(tmp_path):
