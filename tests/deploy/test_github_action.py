@@ -53,7 +53,7 @@ async def test_p1_later_steps_call_without_a_key_and_the_receipts_are_kept(cli, 
         while alive(process):
             await asyncio.sleep(0.05)
     (receipt,) = [json.loads(line) for line in Path(kept).read_text().splitlines()]
-    assert receipt["agent"] == "run"
+    assert (receipt["decision"]["agent"], receipt["outcome"]["outcome"]) == ("run", "completed")
     assert "receipts verify: ok (1 call" in job.log
     assert job.environment["HTTPS_PROXY"] == "", "what uploads the receipts goes on its own"
 
