@@ -16,6 +16,7 @@ import time
 
 import httpx
 import pytest
+import yaml
 
 from proxy.notify import Notifier
 from tests.deploy.manifests import ROOT
@@ -139,6 +140,32 @@ async def test_up_tells_its_manager_the_truth(tmp_path):
         await manager.told("STOPPING=1")
         assert await asyncio.wait_for(up.process.wait(), 30) == 0
     manager.close()
+
+
+async def test_the_socket_holds_a_connection_until_the_sidecar_takes_it(tmp_path):
+    if shutil.which("systemd-socket-activate") is None:
+        pytest.skip("there is no systemd-socket-activate here")
+    name = re.search(r"^FileDescriptorName=(.*)$", (UNITS / "briefcased.socket").read_text(), re.MULTILINE)[1]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with configured(tmp_path) as up:
+        data = yaml.safe_load(up.config.read_text())
+        up.config.write_text(yaml.safe_dump({**data, "listeners": {**data["listeners"], "proxy": f"systemd:{name}"}}))
+        kept = [f"--setenv={variable}" for variable in up.environment]
+        up.process = await asyncio.create_subprocess_exec(
+            "systemd-socket-activate", f"--listen=127.0.0.1:{port}", f"--fdname={name}", *kept,
+            sys.executable, "-m", "proxy", "up", "--config", str(up.config),
+            env=up.environment, stderr=(tmp_path / "log").open("ab"),
+        )  # fmt: skip
+        bundle = tmp_path / "bundle.pem"
+        made = await asyncio.to_thread(up.command, "ca", "bundle", "--output", str(bundle))
+        assert made.returncode == 0, made.stderr
+        assert not (up.home / "sidecar.json").exists(), "nothing runs before the first connection"
+        trust = ssl.create_default_context(cafile=str(bundle))
+        proxy = f"http://agent:{up.token}@127.0.0.1:{port}"
+        async with httpx.AsyncClient(proxy=proxy, verify=trust, timeout=60, trust_env=False) as client:
+            assert (await client.get(f"https://{HOST}:{up.provider.port}/v1/things/1")).status_code == 200
+        assert await up.kill(signal.SIGTERM) == 0, (tmp_path / "log").read_text()
 
 
 @pytest.mark.slow
