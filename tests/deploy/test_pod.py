@@ -13,10 +13,11 @@ import httpx
 import pytest
 import yaml
 
+from proxy.settings import AgentEntry
 from tests.cli.conftest import ROOT
 from tests.deploy.manifests import KUBERNETES, Manifests
 from tests.deploy.test_kubernetes import later
-from tests.rig.program import ended, started
+from tests.rig.program import assert_unseen, ended, started
 
 SECRET = "ghp_" + "k8sSecretThatIsMountedAsAFile000000000"
 
@@ -35,15 +36,16 @@ class Pod:
         return self.root / path.lstrip("/")
 
     def placed(self, text):
-        """`text` with the paths of mounts below our root, and with ports that nobody has."""
+        """`text` with the paths of mounts below our root."""
         paths = "|".join(map(re.escape, self.manifests.mounts("briefcased").values()))
-        text = re.sub(rf"(?<![\w/])({paths})(?=[/\s]|$)", lambda found: str(self.below(found[1])), text)
-        return re.sub(r"\d+\.0\.0\.[01]:80\d\d", "127.0.0.1:0", text)
+        return re.sub(rf"(?<![\w/])({paths})(?=[/\s]|$)", lambda found: str(self.below(found[1])), text)
 
     def mount_configuration(self):
         folder = self.below(self.manifests.mounts("briefcased")["briefcased-config"])
         path = self.manifests.configuration(folder)
-        path.write_text(self.placed(yaml.safe_dump(later(yaml.safe_load(path.read_text())))))
+        config = later(yaml.safe_load(path.read_text()))
+        config["listeners"] |= {"proxy": "127.0.0.1:0", "control": "127.0.0.1:0"}
+        path.write_text(self.placed(yaml.safe_dump(config)))
 
     def mount_secrets(self):
         folder = self.below(self.manifests.mounts("briefcased")["briefcased-secrets"])
@@ -89,12 +91,28 @@ async def test_the_sidecar_starts_and_answers_its_probes(tmp_path, bin_):
         async with httpx.AsyncClient(base_url=f"http://{control}", trust_env=False, timeout=20) as kubelet:
             for probe in ("readinessProbe", "livenessProbe"):
                 assert (await kubelet.get(pod.container[probe]["httpGet"]["path"])).status_code == 200
+            if "hand_over" in AgentEntry.model_fields:
+                await handed_over(pod)
             assert "briefcased_ready" in (await kubelet.get("/metrics")).text
     finally:
         process.send_signal(signal.SIGTERM)
         done = await ended(process, limit_s=60)
     assert done.code == 0, done.err
     assert SECRET not in done.err
+
+
+async def handed_over(pod):
+    """The startup probe holds, and the agent's container finds what it sources: with stand-ins, without secrets."""
+    probe = [pod.placed(word) for word in pod.container["startupProbe"]["exec"]["command"]]
+    ready = await ended(await started(*probe, env={"PATH": os.environ["PATH"]}, cwd=pod.root))
+    assert ready.code == 0
+    (sourced,) = re.findall(r"^\. (\S+)$", pod.manifests.container("agent")["args"][0], re.MULTILINE)
+    script = f". {pod.placed(sourced)}; env"
+    agent = await ended(await started("sh", "-c", script, env={"PATH": os.environ["PATH"]}, cwd=pod.root))
+    variables = dict(line.split("=", 1) for line in agent.lines if "=" in line)
+    assert re.fullmatch(r"http://agent:\S+@127\.0\.0\.1:8080", variables["HTTPS_PROXY"])
+    assert {"GITHUB_TOKEN", "OPENAI_API_KEY", "SSL_CERT_FILE"} <= variables.keys()
+    assert_unseen(agent.out, SECRET)
 
 
 async def test_p5_without_its_secrets_the_sidecar_does_not_start(tmp_path, bin_):
