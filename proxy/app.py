@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from addons.firewall import Firewall
@@ -235,6 +236,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
             own_listeners=lambda: sidecar.listeners(),  # noqa: PLW0108  # it does not exist yet
+            read_secret=partial(stores.get, at_least=1),  # no answer can quote what only the upstream proxy sees
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(

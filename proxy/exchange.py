@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from proxy.errors import Denial
-    from proxy.model import Agent, Authority, Headers, RequestHead
+    from proxy.model import Agent, Authority, Headers, RequestHead, UpstreamProxy
 
 
 # What engine and addons leave for each other in a flow's metadata (the mitmproxy lane).
@@ -84,6 +84,7 @@ class Dial:
         tls: verified TLS to `authority.host`; plain only where the profile says so.
         trust: PEM bundle of roots; None is the default bundle.
         allow_private: CIDR blocks that this host may resolve to although they are private.
+        via: the operator's proxy that makes the connection; None where we make it.
     """
 
     authority: Authority
@@ -92,6 +93,7 @@ class Dial:
     account: str
     trust: Path | None = None
     allow_private: tuple[str, ...] = ()
+    via: UpstreamProxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class Exchange:
         allowed: the decision was yes; an outcome receipt is owed.
         deciding: the pipeline is at work on it and will write its receipt.
         ended: `on_end` ran.
+        via: the operator's proxy that the provider is reached through.
         client_gone: the agent went away while we were deciding.
     """
 
@@ -168,6 +171,7 @@ class Exchange:
     action: str | None = None
     account: str | None = None
     credential: str | None = None
+    via: UpstreamProxy | None = None
     denial: Denial | None = None
     forward: Forward | None = None
     deciding: bool = False

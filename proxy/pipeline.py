@@ -71,6 +71,7 @@ class Pipeline:
 
     async def _pass_through(self, agent: Agent, authority: Authority) -> Tunnel | Denial:
         exchange = self.begin(Tunnel(agent, authority))
+        exchange.via = self.generation.via("", authority)
         fields = {**self._fields(exchange), "decision": "allow", "host": authority.host, "port": authority.port}
         try:
             await self._receipts.record_decision({**fields, "tunnel": True})
@@ -79,7 +80,7 @@ class Pipeline:
         exchange.decided = exchange.allowed = True
         self.tally.decisions["allow"] += 1
         private = self.generation.allow_private.get(authority.host, ())
-        dial = Dial(authority, tls=True, agent=agent.name, account="-", allow_private=private)
+        dial = Dial(authority, tls=True, agent=agent.name, account="-", allow_private=private, via=exchange.via)
         return Tunnel(agent, authority, Unread(dial, exchange.id))
 
     async def refuse_connection(self, agent: Agent | None, authority: Authority | None, denial: Denial) -> Denial:
@@ -167,6 +168,7 @@ class Pipeline:
         `present` is pure and may still refuse, so it comes first: its refusal is then the decision.
         """
         head = decision.head
+        exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         try:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
@@ -196,6 +198,7 @@ class Pipeline:
             account=exchange.account or "-",
             trust=generation.trust(provider),
             allow_private=generation.allow_private.get(head.authority.host, ()),
+            via=exchange.via,
         )
         largest = operation.limits.max_body_bytes if operation else None
         return Forward(
@@ -331,6 +334,7 @@ class Pipeline:
             "action": exchange.action,
             "account": exchange.account,
             "credential": exchange.credential,
+            "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
         }
 
     def _receipt_path(self, head: RequestHead) -> str:

@@ -40,11 +40,27 @@ class Account(Strict):
     query: dict[str, str] = {}
 
 
+class UpstreamProxyEntry(Strict):
+    """A proxy of yours through which providers are reached. It resolves their names; their TLS goes through it."""
+
+    url: str = Field(description="http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, without credentials.")
+    username: str | None = Field(default=None, description="Secret ref.")
+    password: str | None = Field(default=None, description="Secret ref.")
+    no_proxy: tuple[str, ...] = Field(
+        default=(), description="Hosts, .hosts, addresses or CIDR blocks reached directly."
+    )
+    ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for an https:// proxy, PEM.")
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 15.0
+
+
 class Provider(Strict):
     """Enables the profile of this name, with at least one account."""
 
     accounts: Annotated[dict[Name, Account], Field(min_length=1)]
     ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for this provider, PEM.")
+    upstream_proxy: UpstreamProxyEntry | Literal["direct"] | None = Field(
+        default=None, description="In place of egress.upstream_proxy; direct for none."
+    )
 
 
 class PrivateTarget(Strict):
@@ -61,6 +77,7 @@ class Egress(Strict):
     ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for all providers, PEM.")
     connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     resolver: Literal["system"] = "system"
+    upstream_proxy: UpstreamProxyEntry | None = Field(default=None, description="What providers are reached through.")
 
 
 class AgentEntry(Strict):

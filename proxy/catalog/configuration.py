@@ -10,6 +10,7 @@ from proxy.canonical import parse_authority, parse_host
 from proxy.catalog.checks import overlaps
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.modes import mode_mistakes
+from proxy.catalog.upstream_proxies import anchored, upstream_proxy_mistakes
 from proxy.documents import read_document
 from proxy.egress.addresses import unopenable
 from proxy.errors import ConfigError, Finding
@@ -68,14 +69,19 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         return None if path is None else base / path
 
     providers = {
-        name: entry.model_copy(update={"ca_bundle": at(entry.ca_bundle)}) for name, entry in settings.providers.items()
+        name: entry.model_copy(
+            update={"ca_bundle": at(entry.ca_bundle), "upstream_proxy": anchored(entry.upstream_proxy, base)}
+        )
+        for name, entry in settings.providers.items()
     }
+    egress = settings.egress
+    proxied = anchored(egress.upstream_proxy, base)
     certificates = settings.certificates
     return settings.model_copy(
         update={
             "profiles": tuple(base / folder for folder in settings.profiles),
             "providers": providers,
-            "egress": settings.egress.model_copy(update={"ca_bundle": at(settings.egress.ca_bundle)}),
+            "egress": egress.model_copy(update={"ca_bundle": at(egress.ca_bundle), "upstream_proxy": proxied}),
             "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
         }
     )
@@ -88,6 +94,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from _overlaps(settings, profiles)
     yield from _agents(settings)
     yield from _egress(settings)
+    yield from upstream_proxy_mistakes(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
     yield from mode_mistakes(settings, profiles)
