@@ -82,7 +82,7 @@ def no_proxy_rule(entry: str) -> _Rule:
     except ValueError:
         pass
     below = text.startswith((".", "*."))
-    authority = parse_authority(text.removeprefix("*").removeprefix(".").encode("utf-8"), 0)
+    authority = parse_authority(text.removeprefix("*.").removeprefix(".").encode("utf-8"), 0)
     if authority is None:
         raise ValueError("an entry is a host, .host, host:port, an address, a CIDR block or *")
     port = authority.port or None
