@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES: Final = 16 * 1024
 STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 FIELD_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
-AUTH_REQUIRED: Final = 407
+AUTH_REQUIRED: Final = frozenset({401, 407})
+"""401 is tinyproxy's word for a wrong password."""
 TIMED_OUT: Final = frozenset({408, 504})
 
 VERSION: Final = 5
@@ -98,7 +99,7 @@ async def http_connect(
         fail("upstream_proxy_unavailable")
     if 200 <= status < 300:  # noqa: PLR2004  # whatever lengths it names, no content follows (RFC 9110, 9.3.6)
         return
-    if status == AUTH_REQUIRED:
+    if status in AUTH_REQUIRED:
         fail("upstream_proxy_auth")
     if status in TIMED_OUT:
         fail("upstream_timeout")

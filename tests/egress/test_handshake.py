@@ -20,6 +20,7 @@ from tests.fakes.upstream_proxy import UpstreamProxy as Fake
 UNAVAILABLE = "upstream_proxy_unavailable"
 HTTP = {
     "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n": "upstream_proxy_auth",
+    "HTTP/1.1 401 Unauthorized\r\n\r\n": "upstream_proxy_auth",
     "HTTP/1.1 403 Forbidden\r\n\r\n": "upstream_proxy_refused",
     "HTTP/1.1 302 Found\r\nLocation: http://login.corp/\r\n\r\n": "upstream_proxy_refused",
     "HTTP/1.1 500 Unable to connect\r\n\r\n": "upstream_unreachable",

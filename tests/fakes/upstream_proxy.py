@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import ssl
@@ -40,7 +40,7 @@ class UpstreamProxy:
     connections: int = 0
     _server: asyncio.Server | None = None
 
-    async def __aenter__(self) -> UpstreamProxy:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
