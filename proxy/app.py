@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
-NEED_A_RESTART: Final = ("listeners", "limits", "certificates", "secret_stores", "logs")
+NEED_A_RESTART: Final = ("listeners", "identity", "limits", "certificates", "secret_stores", "logs")
 
 
 @dataclass(frozen=True, kw_only=True)

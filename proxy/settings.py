@@ -18,6 +18,7 @@ from proxy.model import Action, Mode
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Listen = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}$")]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 Grant = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_-]*/(\*|[a-z][a-z0-9_-]*))$")]
 
 
@@ -86,6 +87,37 @@ class AgentEntry(Strict):
     accounts: tuple[Grant, ...] = ()
 
 
+class AgentClaim(Strict):
+    """Which agent a token is: by the map, else by the pattern. Whoever neither knows is nobody."""
+
+    claim: str = Field(default="sub", min_length=1, description="Its name, or a JSON pointer to it.")
+    map: dict[str, Name] = Field(default={}, description="The claim's value to the agent's name.")
+    match: str | None = Field(default=None, description="A value with {agent} where the agent's name stands.")
+
+
+class TokenIssuer(Strict):
+    """Whose JSON Web Tokens agents may authenticate with."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=1024, description="`iss`, exactly.")]
+    audience: Annotated[str, Field(min_length=1, max_length=1024, description="`aud`, or one of them, exactly.")]
+    agent: AgentClaim
+    jwks_url: str | None = Field(default=None, description="Where its public keys are, https.")
+    jwks_file: Path | None = Field(default=None, strict=False, description="Or a file with them.")
+    ca_file: Path | None = Field(default=None, strict=False, description="Trust roots for jwks_url, PEM.")
+    bearer_file: Path | None = Field(default=None, strict=False, description="A token to send to jwks_url.")
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, strict=False)] = ("RS256", "ES256")
+    leeway_s: Annotated[int, Field(ge=0, le=300)] = 30
+    max_age_s: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Of a token, from its `iat`.")
+    keys_max_age_s: Annotated[int, Field(ge=10, le=86_400)] = 300
+    keys_stale_s: Annotated[int, Field(ge=0, le=86_400)] = 3600
+
+
+class Identity(Strict):
+    """How agents may say who they are, besides the tokens of `briefcased agents add`."""
+
+    tokens: tuple[TokenIssuer, ...] = ()
+
+
 class Limits(Strict):
     """Ceilings for everything an agent can make grow (P7)."""
 
@@ -141,6 +173,7 @@ class Settings(Strict):
         default="refuse", description="Hosts without a profile: refused, or passed through unread."
     )
     egress: Egress = Egress()
+    identity: Identity = Identity()
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority, parse_host
+from proxy.catalog import token_issuers
 from proxy.catalog.checks import overlaps
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.modes import mode_mistakes
@@ -82,6 +83,9 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "profiles": tuple(base / folder for folder in settings.profiles),
             "providers": providers,
             "egress": egress.model_copy(update={"ca_bundle": at(egress.ca_bundle), "upstream_proxy": proxied}),
+            "identity": settings.identity.model_copy(
+                update={"tokens": token_issuers.anchored(settings.identity.tokens, base)}
+            ),
             "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
         }
     )
@@ -95,6 +99,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from _agents(settings)
     yield from _egress(settings)
     yield from upstream_proxy_mistakes(settings)
+    yield from token_issuers.token_issuer_mistakes(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
     yield from mode_mistakes(settings, profiles)

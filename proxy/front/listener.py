@@ -128,6 +128,7 @@ class Front:
                 await self._refuse(reader, writer, None, None, first)
                 return
             authority = first.authority if isinstance(first, Connect) else None
+            await self.authenticator.prepare(first.proxy_authorization)
             agent = self.authenticator.authenticate(first.proxy_authorization, _source(writer))
             if isinstance(agent, Agent):
                 await self._hand_over(reader, writer, agent, authority, head)
