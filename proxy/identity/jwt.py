@@ -28,6 +28,8 @@ MAX_HEADER_CHARACTERS: Final = MAX_TOKEN_CHARACTERS * 4 // 3 + 512
 MAX_KEYS: Final = 64
 MAX_TRIED: Final = 4
 MIN_RSA_BITS: Final = 2048
+MIN_RSA_CHARACTERS: Final = 342
+"""So many Base64 characters have so many bits at least; joserfc warns of shorter keys where it should refuse."""
 TYPES: Final = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 KEY_TYPES: Final = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 CURVES: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "Ed25519": "Ed25519"}
@@ -205,6 +207,8 @@ def _key(entry: dict[str, object]) -> Key | None:
     if not (isinstance(key_id, str | None) and isinstance(algorithm, str | None) and isinstance(curve, str | None)):
         return None
     public = {name: entry[name] for name in ("kty", "n", "e", "crv", "x", "y") if isinstance(entry.get(name), str)}
+    if kind == "RSA" and len(public.get("n", "")) < MIN_RSA_CHARACTERS:
+        return None
     try:
         key = jwk.import_key(public)  # type: ignore[arg-type]
         bits = getattr(key.public_key, "key_size", MIN_RSA_BITS)
