@@ -207,7 +207,7 @@ def _key(entry: dict[str, object]) -> Key | None:
     if not (isinstance(key_id, str | None) and isinstance(algorithm, str | None) and isinstance(curve, str | None)):
         return None
     public = {name: entry[name] for name in ("kty", "n", "e", "crv", "x", "y") if isinstance(entry.get(name), str)}
-    if kind == "RSA" and len(public.get("n", "")) < MIN_RSA_CHARACTERS:
+    if kind == "RSA" and len(str(public.get("n", ""))) < MIN_RSA_CHARACTERS:
         return None
     try:
         key = jwk.import_key(public)  # type: ignore[arg-type]
