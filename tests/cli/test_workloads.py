@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 
 import httpx
 import pytest
@@ -25,7 +26,11 @@ async def test_a_service_accounts_token_is_all_that_an_agent_needs(tmp_path):
         issuer = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_file": "jwks.json", "agent": {"match": MATCH}}
         up.config.write_text(yaml.safe_dump({**settings, "identity": {"tokens": [issuer]}}))
         await up.start()
-        good, other = token(key, "RS256"), token(key, "RS256", sub="system:serviceaccount:other:coder")
+        now = time.time()
+        good, other = (
+            token(key, "RS256", now=now),
+            token(key, "RS256", now=now, sub="system:serviceaccount:other:coder"),
+        )
         url = f"https://{HOST}:{up.provider.port}/x"
         async with _agent(up, good) as agent:
             assert (await agent.get(url)).status_code == 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
 HOST = "issuer.example.test"
 ISSUER = f"https://{HOST}"
+NOW = 1_800_000_000  # where a test's own clock stands; `now` says another time
 AUDIENCE = "briefcased"
 SUBJECT = "system:serviceaccount:agents:coder"
 
@@ -33,7 +33,7 @@ def new_key(algorithm: str, key_id: str | None = None) -> jwk.Key:
 
 def claims(**changed: Any) -> dict[str, Any]:
     """Those of a Kubernetes service account; None takes one away."""
-    now = int(time.time())
+    now = int(changed.pop("now", NOW))
     base = {
         "iss": ISSUER, "aud": [AUDIENCE], "sub": SUBJECT, "iat": now - 5, "nbf": now - 5, "exp": now + 600,
         "kubernetes.io": {"namespace": "agents", "serviceaccount": {"name": "coder"}},

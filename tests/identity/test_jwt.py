@@ -5,17 +5,15 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import time
 
 import pytest
 
 from proxy.identity.jwt import MAX_TOKEN_CHARACTERS, agent_of, jwt_in, keys_in, presented, verify
 from proxy.settings import AgentClaim, TokenIssuer
-from tests.fakes.issuer import AUDIENCE, ISSUER, SUBJECT, claims, new_key, part, token
+from tests.fakes.issuer import AUDIENCE, ISSUER, NOW, SUBJECT, claims, new_key, part, token
 
 KEYS = {name: new_key(name, f"key-{name}") for name in ("RS256", "ES256", "ES384", "Ed25519")}
 ALL = tuple(KEYS)
-NOW = time.time()
 
 
 def issuer(**changed):
@@ -51,7 +49,6 @@ def test_its_type_may_be_these(kind):
     assert agent(token(KEYS["ES256"], "ES256", header={"typ": kind})) == "coder"
 
 
-IN_TIME = int(NOW)
 WRONG = {
     "another issuer": {"iss": f"{ISSUER}/"},
     "issuer in upper case": {"iss": ISSUER.upper()},
@@ -62,15 +59,15 @@ WRONG = {
     "audiences without ours": {"aud": ["other", "https://kubernetes.default.svc"]},
     "an audience inside another": {"aud": [[AUDIENCE]]},
     "no audience": {"aud": None},
-    "expired": {"exp": IN_TIME - 31},
+    "expired": {"exp": NOW - 31},
     "no end": {"exp": None},
-    "an end that is text": {"exp": str(IN_TIME + 600)},
+    "an end that is text": {"exp": str(NOW + 600)},
     "an end that is true": {"exp": True},
     "an end beyond numbers": {"exp": 1e300},
     "a negative end": {"exp": -1},
-    "not yet": {"nbf": IN_TIME + 60},
+    "not yet": {"nbf": NOW + 60},
     "a beginning that is text": {"nbf": "0"},
-    "issued in the future": {"iat": IN_TIME + 60},
+    "issued in the future": {"iat": NOW + 60},
     "somebody else": {"sub": "system:serviceaccount:agents:other"},
     "nobody": {"sub": None},
     "a list of subjects": {"sub": [SUBJECT]},
@@ -85,9 +82,9 @@ def test_p5_a_claim_that_is_wrong_is_nobodys(changed):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"exp": IN_TIME - 20},
-        {"nbf": IN_TIME + 20},
-        {"iat": IN_TIME + 20},
+        {"exp": NOW - 20},
+        {"nbf": NOW + 20},
+        {"iat": NOW + 20},
         {"aud": AUDIENCE},
         {"iat": None},
         {"nbf": None},
@@ -99,15 +96,15 @@ def test_what_the_leeway_and_the_rules_let_pass(changed):
         assert agent(token(KEYS["RS256"], "RS256", **changed), issuer(leeway_s=0)) is None
 
 
-@pytest.mark.parametrize(("issued", "whose"), [(IN_TIME - 50, "coder"), (IN_TIME - 140, None), (None, None)])
+@pytest.mark.parametrize(("issued", "whose"), [(NOW - 50, "coder"), (NOW - 140, None), (None, None)])
 def test_a_token_may_be_so_old_at_most(issued, whose):
     assert agent(token(KEYS["RS256"], "RS256", iat=issued), issuer(max_age_s=100)) == whose
 
 
 def test_the_end_is_the_earlier_of_the_two():
-    shown = presented(token(KEYS["RS256"], "RS256", iat=IN_TIME - 50))
+    shown = presented(token(KEYS["RS256"], "RS256", iat=NOW - 50))
     verified = verify(shown, issuer(max_age_s=100, leeway_s=10), known(), now_s=NOW)
-    assert verified.expires_s == IN_TIME - 50 + 100 + 10
+    assert verified.expires_s == NOW - 50 + 100 + 10
 
 
 HEADERS = {

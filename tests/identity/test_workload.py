@@ -25,7 +25,7 @@ from proxy.identity.throttle import FAILURES
 from proxy.identity.workload import WorkloadAuthenticator
 from proxy.model import Agent
 from proxy.settings import TokenIssuer, UpstreamProxyEntry
-from tests.fakes.issuer import AUDIENCE, HOST, ISSUER, SUBJECT, JwksServer, new_key, token
+from tests.fakes.issuer import AUDIENCE, HOST, ISSUER, NOW, SUBJECT, JwksServer, new_key, token
 from tests.fakes.upstream_proxy import UpstreamProxy
 from tests.rig import Provider, running_rig
 
@@ -38,11 +38,11 @@ RULES = {"issuer": ISSUER, "audience": AUDIENCE, "agent": {"map": {SUBJECT: "cod
 
 
 class HandClock:
-    """Stands still until it is moved; begins now, as the tokens do."""
+    """Stands still until it is moved; begins where the tokens do."""
 
     def __init__(self) -> None:
         self.moved_s = 0.0
-        self.began_s = time.time()
+        self.began_s = NOW
 
     def wall_ms(self) -> int:
         return int((self.began_s + self.moved_s) * 1000)
@@ -164,19 +164,19 @@ async def test_an_unchanged_set_is_not_sent_again(tmp_path):
             at.clock.moved_s += 301
             await at.keys.refresh()
         assert (at.server.fetched, at.server.not_modified) == (4, 3)
-        assert await at.ask(token(key, "ES256", exp=int(time.time()) + 5000)) == "coder"
+        assert await at.ask(token(key, "ES256", exp=NOW + 5000)) == "coder"
 
 
 async def test_p5_keys_that_cannot_be_fetched_are_believed_for_a_time_only(tmp_path, caplog):
     key = new_key("ES256", "one")
     async with desk(tmp_path, key, keys_stale_s=600) as at:
-        lasting = token(key, "ES256", exp=int(time.time()) + 5000)
+        lasting = token(key, "ES256", exp=NOW + 5000)
         assert await at.ask(lasting) == "coder"
         agent = at.authenticator.authenticate(f"Bearer {lasting}", HERE)
         at.server.status = 500
         at.clock.moved_s += 800
         await at.keys.refresh()
-        assert await at.ask(token(key, "ES256", exp=int(time.time()) + 5001)) == "coder"
+        assert await at.ask(token(key, "ES256", exp=NOW + 5001)) == "coder"
         at.clock.moved_s += 200
         assert await at.ask(lasting) == "policy_unavailable"
         assert at.authenticator.current(agent) is None
@@ -295,7 +295,7 @@ async def test_p5_when_revocations_cannot_be_read_nobody_is_believed(tmp_path):
 async def test_a_verified_token_ends_with_its_time(tmp_path):
     key = new_key("ES256", "one")
     async with desk(tmp_path, key) as at:
-        text = token(key, "ES256", exp=int(time.time()) + 100)
+        text = token(key, "ES256", exp=NOW + 100)
         assert await at.ask(text) == "coder"
         agent = at.authenticator.authenticate(f"Bearer {text}", HERE)
         at.clock.moved_s += 125  # the leeway is 30 s
