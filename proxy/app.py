@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from addons.firewall import Firewall
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
-NEED_A_RESTART: Final = ("listeners", "limits", "certificates", "secret_stores", "logs")
+NEED_A_RESTART: Final = ("listeners", "identity", "limits", "certificates", "secret_stores", "logs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +247,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
             own_listeners=lambda: sidecar.listeners(),  # noqa: PLW0108  # it does not exist yet
+            read_secret=partial(stores.get, at_least=1),  # no answer can quote what only the upstream proxy sees
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import HeadLimits, set_query
 from proxy.credentials.strip import strip_foreign
+from proxy.egress.upstream import route
 from proxy.errors import Denial
 from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
 from proxy.model import HTTPS_PORT
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from proxy.catalog.matcher import Catalog, Match
     from proxy.credentials import CredentialSpec
     from proxy.credentials.standin import StandIns
-    from proxy.model import Agent, Authority, RequestHead
+    from proxy.model import Agent, Authority, RequestHead, UpstreamProxy
     from proxy.settings import Settings
 
 NEVER_ASKED: Final = frozenset({"accept-encoding", *COMPRESSED_MESSAGES})
@@ -49,6 +50,12 @@ class Generation:
         """The operator's roots for `provider`, or for all; None for the default bundle."""
         entry = self.settings.providers.get(provider)
         return (entry.ca_bundle if entry is not None else None) or self.settings.egress.ca_bundle
+
+    def via(self, provider: str, authority: Authority) -> UpstreamProxy | None:
+        """The operator's proxy that `authority` is reached through; None where we connect ourselves."""
+        entry = self.settings.providers.get(provider)
+        own = entry.upstream_proxy if entry is not None else None
+        return route(own or self.settings.egress.upstream_proxy, authority)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,24 @@ KINDS: Final[Mapping[str, Kind]] = {
     "upstream_unreachable": Kind(
         502, "Upstream unreachable", "The provider could not be reached. Retry later.", "destination_unavailable"
     ),
+    "upstream_proxy_unavailable": Kind(
+        502,
+        "Upstream proxy unavailable",
+        "The operator's own proxy could not be used. Nothing was sent to the provider. Retry later; tell the operator.",
+        "destination_unavailable",
+    ),
+    "upstream_proxy_auth": Kind(
+        502,
+        "Upstream proxy wants other credentials",
+        "The operator's own proxy does not let the sidecar through. Your token is fine; tell the operator.",
+        "proxy_configuration_error",
+    ),
+    "upstream_proxy_refused": Kind(
+        502,
+        "Refused by the upstream proxy",
+        "The operator's own proxy does not allow this destination. Do not retry; ask the operator.",
+        "connection_refused",
+    ),
     "response_withheld": Kind(
         502,
         "Response withheld",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from proxy.errors import Denial
-    from proxy.model import Agent, Authority, Headers, RequestHead
+    from proxy.model import Agent, Authority, Headers, RequestHead, UpstreamProxy
     from proxy.websocket.fault import Closing
     from proxy.websocket.frames import Message
 
@@ -99,6 +99,7 @@ class Dial:
         tls: verified TLS to `authority.host`; plain only where the profile says so.
         trust: PEM bundle of roots; None is the default bundle.
         allow_private: CIDR blocks that this host may resolve to although they are private.
+        via: the operator's proxy that makes the connection; None where we make it.
     """
 
     authority: Authority
@@ -107,6 +108,7 @@ class Dial:
     account: str
     trust: Path | None = None
     allow_private: tuple[str, ...] = ()
+    via: UpstreamProxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ class Exchange:
         allowed: the decision was yes; an outcome receipt is owed.
         deciding: the pipeline is at work on it and will write its receipt.
         ended: `on_end` ran.
+        via: the operator's proxy that the provider is reached through.
         client_gone: the agent went away while we were deciding.
         base: in base-URL mode the path's first segment, which named the destination.
         rewriter: where the credential stands in the agent's WebSocket messages.
@@ -215,6 +218,7 @@ class Exchange:
     action: str | None = None
     account: str | None = None
     credential: str | None = None
+    via: UpstreamProxy | None = None
     denial: Denial | None = None
     forward: Forward | None = None
     deciding: bool = False

@@ -89,6 +89,7 @@ class Pipeline:
     async def _pass_through(self, tunnel: Tunnel) -> Tunnel | Denial:
         exchange, authority = self.begin(tunnel), tunnel.authority
         assert authority is not None
+        exchange.via = self.generation.via("", authority)
         try:
             await self._receipts.record_decision({**self._fields(exchange), "decision": "allow", "tunnel": True})
         except Refused as refused:
@@ -96,7 +97,7 @@ class Pipeline:
         exchange.decided = exchange.allowed = True
         self.tally.decisions["allow"] += 1
         private = self.generation.allow_private.get(authority.host, ())
-        dial = Dial(authority, tls=True, agent=tunnel.agent.name, account="-", allow_private=private)
+        dial = Dial(authority, tls=True, agent=tunnel.agent.name, account="-", allow_private=private, via=exchange.via)
         return replace(tunnel, unread=Unread(dial, exchange.id))
 
     async def refuse_connection(self, tunnel: Tunnel, denial: Denial) -> Denial:
@@ -183,6 +184,7 @@ class Pipeline:
         `present` is pure and may still refuse, so it comes first: its refusal is then the decision.
         """
         head = decision.head
+        exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         try:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
@@ -215,6 +217,7 @@ class Pipeline:
             account=exchange.account or "-",
             trust=generation.trust(provider),
             allow_private=generation.allow_private.get(head.authority.host, ()),
+            via=exchange.via,
         )
         largest = operation.limits.max_body_bytes if operation else None
         return Forward(
@@ -371,6 +374,7 @@ class Pipeline:
             "action": exchange.action,
             "account": exchange.account,
             "credential": exchange.credential,
+            "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
         }
 
     def _receipt_path(self, head: RequestHead) -> str:

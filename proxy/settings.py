@@ -20,6 +20,7 @@ FIRST_ACTIVATED: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Listen = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}$")]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 ListenAt = Annotated[
     str,
     Field(
@@ -73,11 +74,27 @@ class Account(Strict):
     query: dict[str, str] = {}
 
 
+class UpstreamProxyEntry(Strict):
+    """A proxy of yours through which providers are reached. It resolves their names; their TLS goes through it."""
+
+    url: str = Field(description="http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, without credentials.")
+    username: str | None = Field(default=None, description="Secret ref.")
+    password: str | None = Field(default=None, description="Secret ref.")
+    no_proxy: tuple[str, ...] = Field(
+        default=(), description="Hosts, .hosts, addresses or CIDR blocks reached directly."
+    )
+    ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for an https:// proxy, PEM.")
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 15.0
+
+
 class Provider(Strict):
     """Enables the profile of this name, with at least one account."""
 
     accounts: Annotated[dict[Name, Account], Field(min_length=1)]
     ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for this provider, PEM.")
+    upstream_proxy: UpstreamProxyEntry | Literal["direct"] | None = Field(
+        default=None, description="In place of egress.upstream_proxy; direct for none."
+    )
 
 
 class PrivateTarget(Strict):
@@ -94,12 +111,44 @@ class Egress(Strict):
     ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for all providers, PEM.")
     connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     resolver: Literal["system"] = "system"
+    upstream_proxy: UpstreamProxyEntry | None = Field(default=None, description="What providers are reached through.")
 
 
 class AgentEntry(Strict):
     """What an agent may use. Its token is made by `briefcased agents add`."""
 
     accounts: tuple[Grant, ...] = ()
+
+
+class AgentClaim(Strict):
+    """Which agent a token is: by the map, else by the pattern. Whoever neither knows is nobody."""
+
+    claim: str = Field(default="sub", min_length=1, description="Its name, or a JSON pointer to it.")
+    map: dict[str, Name] = Field(default={}, description="The claim's value to the agent's name.")
+    match: str | None = Field(default=None, description="A value with {agent} where the agent's name stands.")
+
+
+class TokenIssuer(Strict):
+    """Whose JSON Web Tokens agents may authenticate with."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=1024, description="`iss`, exactly.")]
+    audience: Annotated[str, Field(min_length=1, max_length=1024, description="`aud`, or one of them, exactly.")]
+    agent: AgentClaim
+    jwks_url: str | None = Field(default=None, description="Where its public keys are, https.")
+    jwks_file: Path | None = Field(default=None, strict=False, description="Or a file with them.")
+    ca_file: Path | None = Field(default=None, strict=False, description="Trust roots for jwks_url, PEM.")
+    bearer_file: Path | None = Field(default=None, strict=False, description="A token to send to jwks_url.")
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, strict=False)] = ("RS256", "ES256")
+    leeway_s: Annotated[int, Field(ge=0, le=300)] = 30
+    max_age_s: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Of a token, from its `iat`.")
+    keys_max_age_s: Annotated[int, Field(ge=10, le=86_400)] = 300
+    keys_stale_s: Annotated[int, Field(ge=0, le=86_400)] = 3600
+
+
+class Identity(Strict):
+    """How agents may say who they are, besides the tokens of `briefcased agents add`."""
+
+    tokens: tuple[TokenIssuer, ...] = ()
 
 
 class Limits(Strict):
@@ -168,6 +217,7 @@ class Settings(Strict):
         description="HOST or HOST:PORT, exact, whose TLS is passed through unread; metered and receipted.",
     )
     egress: Egress = Egress()
+    identity: Identity = Identity()
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()

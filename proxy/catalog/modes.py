@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from proxy.catalog.upstream_proxies import entries
 from proxy.egress.addresses import Reach, classify
 from proxy.model import Mode
 
@@ -35,6 +36,10 @@ def _environment_secrets(settings: Settings, _profiles: Mapping[str, Profile]) -
                 if ref.startswith("env:"):
                     place = ("providers", provider, "accounts", account, "secrets", name)
                     yield place, "use file:, exec: or local:; secrets in the environment are refused in mode"
+    for below, proxy in entries(settings):
+        for name in ("username", "password"):
+            if (getattr(proxy, name) or "").startswith("env:"):
+                yield (*below, name), "use file:, exec: or local:; secrets in the environment are refused in mode"
 
 
 def _plain_upstreams(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:

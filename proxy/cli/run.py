@@ -14,6 +14,7 @@ from proxy import logs
 from proxy.catalog.configuration import Configuration, load_configuration
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.cli.child import run_child
+from proxy.cli.inherited import inherited, through
 from proxy.cli.shells import Shell, ShellOption
 from proxy.cli.variables import CA_FILES, named_in, places, without_secrets
 from proxy.cli.words import counted
@@ -55,9 +56,13 @@ def run(
         _hand_over()
     operators = environment()
     configuration, named = _configuration(config, operators, allow=allow, pass_unmatched=pass_unmatched)
+    proxy = inherited(operators if config is None else {})
+    if config is None:
+        configuration, named = through(configuration, proxy.entry), named | proxy.secrets.keys()
     if dry_run:
         _explain(configuration, operators, named, command or [], as_json=as_json)
         return
+    operators |= proxy.secrets
     if env:
         if command:
             raise typer.BadParameter("--env takes no command")
@@ -173,6 +178,7 @@ def _explain(
             "replaced": replaced,
             "removed": removed,
             "unmatched": settings.unmatched,
+            "upstream_proxy": settings.egress.upstream_proxy and settings.egress.upstream_proxy.url,
         }
         sys.stdout.write(orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
@@ -183,6 +189,8 @@ def _explain(
         lines.append(f"  provider  {name:<14} {', '.join(hosts[:2])}{more}")
     lines += [f"  variable  {name:<28} {what}" for name, what in replaced.items()]
     lines += [f"  variable  {name:<28} taken away" for name in removed]
+    if settings.egress.upstream_proxy is not None:
+        lines.append(f"  providers are reached through {settings.egress.upstream_proxy.url}")
     lines.append(f"  variables for the proxy and {len(CA_FILES)} trust bundles are set")
     lines.append(f"  hosts without a profile: {'passed through unread' if settings.unmatched == 'pass' else 'refused'}")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -16,6 +16,7 @@ from proxy import logs
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.state import SidecarState, local_passphrase, write_state
+from proxy.cli.workloads import workload_authenticator
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.identity.registry import AgentRegistry
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from proxy.app import Sidecar
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
+    from proxy.identity.workload import WorkloadAuthenticator
+    from proxy.secretstore import SecretStores
 
 _log: Final = logging.getLogger("proxy.up")
 BUNDLE: Final = "ca-bundle.pem"
@@ -51,12 +54,15 @@ async def _up(path: Path, configuration: Configuration) -> None:
     database = open_database(state / DATABASE)
     grants = {name: entry.accounts for name, entry in configuration.settings.agents.items()}
     registry = AgentRegistry(database, clock=clock, grants=grants)
+    workloads = workload_authenticator(
+        configuration.settings, registry, database, stores=_stores(configuration, state, clock), clock=clock
+    )
     parts = Parts(
         home=state,
         label="up",
         configuration=configuration,
         agents=registry.agents,
-        authenticator=registry,
+        authenticator=workloads,
         authority=authority,
         stand_in_key=persistent_key(state / STAND_IN_KEY),
         environment=variables,
@@ -76,7 +82,8 @@ async def _up(path: Path, configuration: Configuration) -> None:
         _log.info("agents connect to %s; trust bundle %s", ", ".join(sidecar.endpoints), state / BUNDLE)
         _log.info("control listener on %s:%d", *sidecar.control)
         watch = group.create_task(sidecar.watch_agents())
-        reload = group.create_task(_reload_on(changed, path, sidecar, registry, notifier))
+        keys = group.create_task(workloads.watch())
+        reload = group.create_task(_reload_on(changed, path, sidecar, (registry, workloads), notifier))
         bundle = group.create_task(_keep_bundle(sidecar))
         alive = group.create_task(notifier.stay_alive())
         notifier.ready(_in_force(sidecar))
@@ -86,13 +93,18 @@ async def _up(path: Path, configuration: Configuration) -> None:
         alive.cancel()
         bundle.cancel()
         watch.cancel()
+        keys.cancel()
         reload.cancel()
     database.dispose()
     (state / "sidecar.json").unlink(missing_ok=True)
 
 
 async def _reload_on(
-    changed: asyncio.Event, path: Path, sidecar: Sidecar, registry: AgentRegistry, notifier: Notifier
+    changed: asyncio.Event,
+    path: Path,
+    sidecar: Sidecar,
+    registries: tuple[AgentRegistry | WorkloadAuthenticator, ...],
+    notifier: Notifier,
 ) -> None:
     while True:
         await changed.wait()
@@ -109,7 +121,8 @@ async def _reload_on(
             _log.error("%s", error)
             _announce(sidecar, str(error))
         else:
-            registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
+            for registry in registries:
+                registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
             _write_bundle(sidecar)
             _announce(sidecar, None)
         notifier.ready(_in_force(sidecar))
@@ -151,18 +164,9 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
     Raises:
         BriefcaseError: it cannot be read or used.
     """
-    from proxy.app import secret_stores
-
     own = configuration.settings.certificates
     if own.issuer_certificate is not None and own.issuer_key is not None:
-        stores = secret_stores(
-            configuration.settings.secret_stores,
-            home=state,
-            environment=environment(),
-            clock=clock,
-            passphrase=local_passphrase(),
-        )
-        key = await stores.get(own.issuer_key)
+        key = await _stores(configuration, state, clock).get(own.issuer_key)
         try:
             chain = own.issuer_certificate.read_bytes()
         except OSError as error:
@@ -171,3 +175,15 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
     directory = ca_directory(state)
     passphrase = ca_passphrase(directory, environment=environment())
     return CertificateAuthority.load_or_create(directory, patterns=(), passphrase=passphrase, clock=clock)
+
+
+def _stores(configuration: Configuration, state: Path, clock: Clock) -> SecretStores:
+    from proxy.app import secret_stores
+
+    return secret_stores(
+        configuration.settings.secret_stores,
+        home=state,
+        environment=environment(),
+        clock=clock,
+        passphrase=local_passphrase(),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.catalog.upstream_proxies import entries
 from proxy.firewall import Needle, Vocabulary
 from proxy.firewall.scanner import scrub as scrub_with
 from proxy.model import AccountId
@@ -72,9 +73,9 @@ def named_in(settings: Settings) -> frozenset[str]:
         for account in entry.accounts.values()
         for ref in account.secrets.values()
     ]
-    return frozenset(
-        ref.removeprefix(ENV_REF) for ref in (*refs, settings.certificates.issuer_key or "") if ref.startswith(ENV_REF)
-    )
+    proxies = [ref for _, proxy in entries(settings) for ref in (proxy.username, proxy.password)]
+    every = (*refs, *proxies, settings.certificates.issuer_key)
+    return frozenset(ref.removeprefix(ENV_REF) for ref in every if ref is not None and ref.startswith(ENV_REF))
 
 
 def places(settings: Settings, profiles: Mapping[str, Profile]) -> dict[str, tuple[AccountId, str]]:

@@ -157,6 +157,85 @@ RELAXED = {
 }
 
 
+PROXIED = """\
+version: 1
+mode: ga
+egress:
+  upstream_proxy:
+    url: http://ada:hunter22@corp.test:1
+    username: env:CORP_USER
+    ca_bundle: roots.pem
+    no_proxy: [example.com, "not a host"]
+providers:
+  github:
+    upstream_proxy: {url: "socks5://corp.test:1", password: hunter22hunter22}
+    accounts: {one: {secrets: {token: file:/x}}}
+  openai:
+    upstream_proxy: never
+    accounts: {one: {secrets: {api_key: file:/x}}}
+"""
+
+
+def test_p1_an_upstream_proxy_that_cannot_be_is_told_with_its_line_and_without_its_values(tmp_path):
+    file = tmp_path / "briefcased.yaml"
+    file.write_text(PROXIED)
+    with pytest.raises(ConfigError) as found:
+        load_configuration(file)
+    assert {f.line for f in found.value.findings} == {14}
+    assert all(f.path.startswith("providers.openai.upstream_proxy") for f in found.value.findings)
+    file.write_text(PROXIED.replace("upstream_proxy: never", "upstream_proxy: direct"))
+    with pytest.raises(ConfigError) as found:
+        load_configuration(file)
+    assert {(f.line, f.path) for f in found.value.findings} == {
+        (5, "egress.upstream_proxy.url"),
+        (6, "egress.upstream_proxy.username"),  # env: in ga
+        (7, "egress.upstream_proxy.ca_bundle"),
+        (8, "egress.upstream_proxy.no_proxy[1]"),
+        (11, "providers.github.upstream_proxy.password"),
+    }
+    assert "hunter22" not in str(found.value)
+    good = PROXIED.replace("ada:hunter22@", "").replace("env:CORP_USER", "file:/u").replace("http://", "https://")
+    good = good.replace(', "not a host"', "").replace(", password: hunter22hunter22", "").replace(": never", ": direct")
+    (tmp_path / "roots.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    file.write_text(good)
+    assert load_configuration(file).settings.egress.upstream_proxy.ca_bundle == tmp_path / "roots.pem"
+
+
+ISSUERS = """\
+version: 1
+identity:
+  tokens:
+    - {issuer: a, audience: b, jwks_url: "http://a.test/jwks", agent: {map: {x: nobody}}}
+    - {issuer: a, audience: b, jwks_file: gone.json, ca_file: gone.pem, agent: {match: "no-place"}}
+    - {issuer: c, audience: b, agent: {}}
+agents:
+  coder: {}
+"""
+
+
+def test_an_issuer_that_cannot_be_is_told_with_its_line(tmp_path):
+    file = tmp_path / "briefcased.yaml"
+    file.write_text(ISSUERS)
+    with pytest.raises(ConfigError) as found:
+        load_configuration(file)
+    assert {(f.line, f.path) for f in found.value.findings} == {
+        (4, "identity.tokens[0].jwks_url"),
+        (4, "identity.tokens[0].agent.map.x"),
+        (5, "identity.tokens[1].issuer"),
+        (5, "identity.tokens[1].jwks_file"),
+        (5, "identity.tokens[1].ca_file"),
+        (5, "identity.tokens[1].agent.match"),
+        (6, "identity.tokens[2].issuer"),
+        (6, "identity.tokens[2].agent"),
+    }
+    file.write_text(
+        "version: 1\nagents: {coder: {}}\nidentity:\n  tokens:\n"
+        "    - {issuer: a, audience: b, jwks_file: keys.json, agent: {map: {x: coder}}}\n"
+    )
+    (tmp_path / "keys.json").write_text("{}")
+    assert load_configuration(file).settings.identity.tokens[0].jwks_file == tmp_path / "keys.json"
+
+
 def test_the_table_of_modes_is_whole():
     assert RELAXED.keys() == GA_REFUSES.keys()
 
