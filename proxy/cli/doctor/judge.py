@@ -1,0 +1,91 @@
+"""From what was seen of a client to its verdict. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from proxy.cli.doctor.report import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROXY_AUTH_REQUIRED: Final = 407
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of one attempt, by three witnesses: the provider, a tap before the sidecar, a trap beside it.
+
+    Attributes:
+        with_key: requests that reached the provider with the real key. Only the sidecar has it.
+        asked: connections on which the client spoke to the proxy.
+        statuses: the proxy's first answer on each of these.
+        around: connections to the provider's name that did not come through the proxy.
+        trusted: of these, the ones where the client accepted a certificate of the sidecar's CA and sent a request.
+    """
+
+    with_key: int = 0
+    asked: int = 0
+    statuses: tuple[int, ...] = ()
+    around: int = 0
+    trusted: int = 0
+
+
+class Reading(StrEnum):
+    """What it means; the text is shown."""
+
+    REACHED = "reached the provider with the key, through the sidecar"
+    UNAUTHENTICATED = "asked the proxy without the agent's token (407)"
+    REFUSED = "was refused by the proxy"
+    DISTRUSTS = "asked the proxy, then did not accept the sidecar's certificate"
+    AROUND = "connected directly, and would accept the sidecar's certificate"
+    AROUND_DISTRUSTS = "connected directly, and does not accept the sidecar's certificate"
+    SILENT = "made no connection"
+
+
+def reading(seen: Seen) -> Reading:
+    """One word for an attempt: the best that happened in it."""
+    if seen.with_key:
+        return Reading.REACHED
+    if seen.trusted:
+        return Reading.AROUND
+    if seen.asked:
+        return _at_the_proxy(seen)
+    return Reading.AROUND_DISTRUSTS if seen.around else Reading.SILENT
+
+
+def _at_the_proxy(seen: Seen) -> Reading:
+    if any(status // 100 == 2 for status in seen.statuses):  # noqa: PLR2004  # the class of success
+        return Reading.DISTRUSTS
+    return Reading.UNAUTHENTICATED if PROXY_AUTH_REQUIRED in seen.statuses else Reading.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict, what it needs, and why."""
+
+    verdict: Verdict
+    needs: str
+    why: str
+
+
+def judged(attempts: Sequence[tuple[str, Reading]]) -> Judged:
+    """The verdict on a client from its attempts in order, each with what was set for it ("" for nothing)."""
+    for needs, read in attempts:
+        if read is Reading.REACHED:
+            first = attempts[0][1]
+            why = read if not needs else f"without it: {first}"
+            return Judged(Verdict.WORKS_WITH if needs else Verdict.WORKS, needs, why)
+    for needs, read in attempts:
+        if read is Reading.AROUND:
+            proxied = next((r for _, r in attempts if r is not Reading.AROUND), None)
+            why = read if proxied is None else f"{proxied}; without a proxy it {read}"
+            return Judged(Verdict.CONFINED, needs, why)
+    if not attempts:
+        return Judged(Verdict.UNTRIED, "", "nothing was tried")
+    telling = [read for _, read in attempts if read is not Reading.SILENT]
+    if not telling:
+        return Judged(Verdict.UNTRIED, "", f"it {Reading.SILENT}; see --verbose")
+    return Judged(Verdict.CANNOT, "", "; then ".join(dict.fromkeys(telling)))
