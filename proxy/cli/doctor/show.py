@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from proxy.cli.doctor.report import Level, Row, Verdict
+from proxy.cli.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,8 @@ def show(findings: Sequence[Finding], rows: Sequence[Row], *, verbose: bool) -> 
     through = sum(row.verdict in (Verdict.WORKS, Verdict.WORKS_WITH) for row in rows)
     tried = sum(row.verdict not in (Verdict.ABSENT, Verdict.UNTRIED) for row in rows)
     console.print(
-        f"checks: {counts[Level.OK]} ok, {counts[Level.WARNING]} warnings, {counts[Level.PROBLEM]} problems;"
+        f"checks: {counts[Level.OK]} ok, {counted(counts[Level.WARNING], 'warning')},"
+        f" {counted(counts[Level.PROBLEM], 'problem')};"
         f" clients: {through} of {tried} get through"
     )
 

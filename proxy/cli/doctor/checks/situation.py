@@ -25,9 +25,14 @@ class Situation:
     config: Path
 
     @cached_property
-    def configuration(self) -> Configuration | None:
-        """The configuration, where there is a good one."""
+    def loaded(self) -> Configuration | BriefcaseError | None:
+        """What reading the file gave; None where there is none."""
         try:
             return load_configuration(self.config) if self.config.exists() else None
-        except BriefcaseError:
-            return None
+        except BriefcaseError as error:
+            return error
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """The configuration, where there is a good one."""
+        return None if isinstance(self.loaded, BriefcaseError) else self.loaded

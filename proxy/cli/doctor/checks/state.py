@@ -36,6 +36,9 @@ def state(situation: Situation) -> Iterator[Finding]:
                 CHECK, Level.PROBLEM, f"{home} cannot be made", f"Make {parent} writable, or set BRIEFCASED_HOME."
             )
         return
+    if not home.is_dir():
+        yield Finding(CHECK, Level.PROBLEM, f"{home} is not a directory", "Move it away, or set BRIEFCASED_HOME.")
+        return
     yield from _modes(home)
     if not os.access(home, os.W_OK | os.X_OK):
         yield Finding(
@@ -45,9 +48,6 @@ def state(situation: Situation) -> Iterator[Finding]:
 
 def _modes(home: Path) -> Iterator[Finding]:
     about = home.stat()
-    if not stat.S_ISDIR(about.st_mode):
-        yield Finding(CHECK, Level.PROBLEM, f"{home} is not a directory", "Move it away, or set BRIEFCASED_HOME.")
-        return
     open_ = [path for path in (home, *(home / name for name in SECRET_FILES)) if _open(path)]
     for path in open_:
         mode = "0700" if path.is_dir() else "0600"
