@@ -84,6 +84,7 @@ class _Trial:
     async def _attempt(self, client: Client, way: Way) -> tuple[Tried, Reading]:
         async with self._laboratory.site() as site:
             for name, text in client.files.items():
+                (site.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (site.folder / name).write_text(filled(text, site.values))
             code, said = await ran(
                 (*(() if client.resolves else site.launcher), *(filled(word, site.values) for word in way.argv)),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,9 +14,10 @@ from cryptography.hazmat.primitives import serialization
 from certs.authority import CertificateAuthority
 from certs.roots import new_root
 from certs.storage import ca_directory, ca_passphrase
-from proxy.cli.doctor.checks import Situation, clock, ports, state, trust, variables
+from proxy.cli.doctor.checks import Situation, clock, owners, ports, state, trust, variables
 from proxy.cli.doctor.checks.bypass import bypassed
 from proxy.cli.doctor.checks.clock import implausible
+from proxy.cli.doctor.checks.ports import taken
 from proxy.cli.doctor.checks.state import disk
 from proxy.cli.doctor.checks.trust import holds_ours
 from proxy.cli.doctor.checks.variables import proxy_place
@@ -89,7 +88,6 @@ def test_a_managed_host_that_goes_around(home, tmp_path):
     (found,) = variables(situation(home, config, NO_PROXY="localhost,.github.com"))
     assert found.level is Level.PROBLEM
     assert "api.github.com" in found.text
-    assert levels(variables(situation(home, config, NO_PROXY="localhost,example.com"))) == [Level.OK]
 
 
 @pytest.mark.parametrize(
@@ -136,9 +134,10 @@ def test_a_listener_that_is_taken_is_named_with_its_holder(home, tmp_path, liste
     assert f"(process {os.getpid()})" in taken.text
 
 
-def test_a_listener_on_an_address_of_another_machine(home, tmp_path):
-    config = written(tmp_path / "b.yaml", {"listeners": {"proxy": "192.0.2.1:8080", "control": "127.0.0.1:0"}})
-    assert levels(ports(situation(home, config))) == [Level.PROBLEM, Level.OK]
+def test_a_listener_is_free_taken_or_on_another_machine(listening, vacant):
+    assert taken("127.0.0.1", vacant) is None
+    assert taken("127.0.0.1", listening) == "busy"
+    assert taken("192.0.2.1", 8080) == "Cannot assign requested address"
 
 
 @pytest.mark.parametrize(("mode", "level"), [(0o700, Level.OK), (0o755, Level.WARNING), (0o777, Level.PROBLEM)])
@@ -200,18 +199,12 @@ def test_a_file_of_the_state_from_the_future(home):
     assert levels(clock(situation(home))) == [Level.PROBLEM]
 
 
-def test_a_second_owner_of_an_import_name(tmp_path):
+def test_a_second_owner_of_an_import_name(tmp_path, monkeypatch):
+    assert levels(owners(None)) == [Level.OK]
     folder = tmp_path / "other-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: proxy.py\nVersion: 1.0\n")
     (folder / "RECORD").write_text("proxy/__init__.py,,\n")
-    script = "from proxy.cli.doctor.checks.owners import owners\nfor f in owners(None): print(f.level, f.text)"
-    path = os.pathsep.join((os.getcwd(), str(tmp_path)))
-    ended = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert ended.stdout == "problem the distribution proxy.py provides a package `proxy` too\n"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (found,) = owners(None)
+    assert (found.level, found.text) == (Level.PROBLEM, "the distribution proxy.py provides a package `proxy` too")

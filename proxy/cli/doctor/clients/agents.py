@@ -14,6 +14,8 @@ OPENCODE: Final = (
     '{"provider": {"openai": {"options": {"baseURL": "$url/v1", "apiKey": "$key"}}}, "model": "openai/gpt-4o-mini"}'
 )
 
+GEMINI: Final = '{"security": {"auth": {"selectedType": "gemini-api-key"}}}'
+
 CLIENTS: Final = (
     Client(
         "claude", "claude",
@@ -32,7 +34,7 @@ CLIENTS: Final = (
         (Way(("gemini", "-p", "hello"),
              variables={"GOOGLE_GEMINI_BASE_URL": "$url", "GEMINI_API_KEY": "$key",
                         "GEMINI_CLI_TRUST_WORKSPACE": "true"}),),
-        ("gemini", "--version"), patience=3,
+        ("gemini", "--version"), {".gemini/settings.json": GEMINI}, patience=3,
     ),
     Client(
         "opencode", "opencode",

@@ -38,7 +38,7 @@ CLIENTS: Final = (
         "perl (HTTP::Tiny)",
         "perl",
         (Way(("perl", "$programs/call.pl", "$url/")),),
-        ("perl", "-MIO::Socket::SSL", "-e", 'printf "%vd", $^V'.replace("$", "$$")),
+        ("perl", "-MIO::Socket::SSL", "-e", 'printf "%vd", $^V'),
     ),
     Client(
         "ruby (Net::HTTP)",
