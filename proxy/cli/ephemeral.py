@@ -39,7 +39,6 @@ class Ephemeral:
         stand_ins: by the usual variable's name.
         bundle: PEM file that lives as long as the sidecar.
         scrub: text as the agent may see it: every secret that could be read is replaced.
-        authority: the CA that the bundle makes a child trust.
     """
 
     sidecar: Sidecar
@@ -47,7 +46,6 @@ class Ephemeral:
     stand_ins: dict[str, str]
     bundle: Path
     scrub: Callable[[bytes], bytes]
-    authority: CertificateAuthority
 
 
 @contextlib.asynccontextmanager
@@ -88,7 +86,6 @@ async def ephemeral(
                 _stand_ins(configuration, sidecar.pipeline.generation.stand_ins),
                 bundle,
                 partial(sidecar.scrubbed, AGENT),
-                authority,
             )
 
 

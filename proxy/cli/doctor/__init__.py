@@ -14,6 +14,7 @@ import typer
 
 from proxy import logs
 from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.doctor.client import Mode
 from proxy.errors import BriefcaseError
 from proxy.settings import environment, home
 
@@ -31,6 +32,9 @@ def doctor(
         str | None,
         typer.Option(help="Only clients whose name begins so, as in curl,node; `none` tries none.", metavar="NAMES"),
     ] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="How clients are brought to the sidecar: its variables, a base URL, or redirected.")
+    ] = Mode.VARIABLES,
     timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds for each attempt.")] = 20.0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the last lines of every program, scrubbed.")] = False,
     config: ConfigOption = CONFIG,
@@ -46,7 +50,7 @@ def doctor(
     logs.configure(level="ERROR")
     clients = chosen(only)
     found = findings(Situation(home=home(), environment=environment(), config=config))
-    rows = asyncio.run(_rows(clients, timeout)) if clients else []
+    rows = asyncio.run(_rows(clients, timeout, mode)) if clients else []
     if as_json:
         sys.stdout.write(orjson.dumps(as_value(found, rows), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
@@ -82,7 +86,7 @@ def nobody_gets_through(rows: Sequence[Row]) -> bool:
     return bool(tried) and all(row.verdict is Verdict.CANNOT for row in tried)
 
 
-async def _rows(clients: Sequence[Client], timeout_s: float) -> list[Row]:
+async def _rows(clients: Sequence[Client], timeout_s: float, mode: Mode) -> list[Row]:
     from proxy.cli.doctor.laboratory import laboratory
     from proxy.cli.doctor.trial import tried
 
@@ -91,7 +95,7 @@ async def _rows(clients: Sequence[Client], timeout_s: float) -> list[Row]:
         folder = Path(name)
         async with laboratory(folder, attempts=attempts) as place:
             return await tried(
-                clients, place, folder=folder, operators=environment(), limit_s=timeout_s, at_once=at_once()
+                clients, place, folder=folder, operators=environment(), limit_s=timeout_s, at_once=at_once(), mode=mode
             )
 
 

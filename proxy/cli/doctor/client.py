@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from string import Template
 from typing import Final
+
+
+class Mode(StrEnum):
+    """How clients are brought to the sidecar."""
+
+    VARIABLES = "variables"  # the proxy's and the trust bundle's, as `briefcased run` sets them
+    BASE_URL = "base_url"  # the base of the API is a path below a listener; no proxy, no TLS
+    REDIRECTED = "redirected"  # connections are handed on, as in confined mode; only the trust bundle's variables
+
 
 PROGRAMS: Final = Path(__file__).parent / "programs"
 
@@ -40,6 +50,7 @@ class Client:
         files: written to the attempt's folder, by name, filled in like arguments.
         resolves: it asks for the address before it decides on the proxy, and spares loopback (Ruby): so it is not given
             an address for the provider's name, and going around the proxy shows as no connection.
+        modes: in which of them it says something.
         patience: how many times the usual time-limit an attempt gets.
         untried: why no real call can be made here; then nothing is started.
     """
@@ -50,8 +61,15 @@ class Client:
     version: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     resolves: bool = False
+    modes: frozenset[Mode] = frozenset(Mode)
     patience: float = 1.0
     untried: str = ""
+
+
+VARIABLES_ALONE: Final = frozenset({Mode.VARIABLES})
+"""For what shows how to use a proxy from code."""
+NO_BASE_URL: Final = frozenset({Mode.VARIABLES, Mode.REDIRECTED})
+"""For what takes no URL with a path."""
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:

@@ -18,25 +18,30 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12Certificat
 
 from proxy.catalog.configuration import Configuration
 from proxy.catalog.loader import load_profile
-from proxy.cli.doctor.client import PROGRAMS
+from proxy.cli.doctor.client import PROGRAMS, Mode
 from proxy.cli.doctor.judge import Seen
 from proxy.cli.doctor.provider import DOMAIN, PROFILE, Provider
 from proxy.cli.doctor.tap import Tap
 from proxy.cli.doctor.trap import Trap
-from proxy.cli.ephemeral import ephemeral
-from proxy.cli.sample_tls import server_context
+from proxy.cli.ephemeral import AGENT, ephemeral
 from proxy.cli.variables import PROXY, proxy_variables
-from proxy.settings import Account, Egress, Listeners, PrivateTarget, Settings, environment
+from proxy.db.engine import DATABASE, open_database
+from proxy.receipts.queries import recent
+from proxy.settings import Account, Egress, Listener, Listeners, PrivateTarget, Settings, environment
 from proxy.settings import Provider as Enabled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+    from sqlalchemy import Engine
 
     from proxy.cli.ephemeral import Ephemeral
 
 LOOPBACK: Final = "127.0.0.1"
 TRAPS: Final = "127.77.{}.{}"
 TRUSTSTORE_PASSWORD: Final = b"changeit"
+TRANSPARENT: Final = "redirected.sock"
+MOST_CALLS: Final = 1000
 LAUNCHER: Final = PROGRAMS / "private_hosts.py"
 
 
@@ -60,15 +65,19 @@ class Site:
     tap: Tap
     trap: Trap
     provider: Provider
+    database: Engine
 
     def seen(self) -> Seen:
         """What the witnesses have seen so far."""
+        calls = [call.decision for call in recent(self.database, limit=MOST_CALLS)]
         return Seen(
             with_key=self.provider.with_key[self.host],
+            captures=frozenset(
+                call["capture"] for call in calls if call.get("host") == self.host and call["decision"] == "allow"
+            ),
             asked=self.tap.asked,
             statuses=tuple(self.tap.statuses),
-            around=self.trap.connections + self.provider.without_key[self.host],
-            trusted=self.trap.requests,
+            around=self.trap.connections,
         )
 
     def trust_alone(self) -> dict[str, str]:
@@ -80,11 +89,12 @@ class Site:
 class Laboratory:
     """Opens a `Site` per attempt; at most as many as it was made for."""
 
-    def __init__(self, folder: Path, provider: Provider, box: Ephemeral, *, traps: bool) -> None:
+    def __init__(self, folder: Path, provider: Provider, box: Ephemeral, database: Engine, *, traps: bool) -> None:
         self._folder: Final = folder
         self._provider: Final = provider
         self._box: Final = box
         self._traps: Final = traps
+        self._database: Final = database
         self._opened = 0
         self._machines_hosts: Final = Path("/etc/hosts").read_text("utf-8") if traps else ""
         self._truststore: Final = folder / "truststore.p12"
@@ -97,19 +107,19 @@ class Laboratory:
         return clean.replace(self._token, "TOKEN").replace(self._provider.key, "KEY")
 
     @contextlib.asynccontextmanager
-    async def site(self) -> AsyncIterator[Site]:
+    async def site(self, mode: Mode) -> AsyncIterator[Site]:
         """A fresh name with fresh witnesses."""
         number = self._opened
         self._opened += 1
         host, folder = host_of(number), self._folder / f"attempt-{number}"
         folder.mkdir(mode=0o700)
-        tap = Tap(self._box.sidecar.proxy)
-        trap = Trap(server_context(self._box.authority, host, self._folder))
-        await tap.start()
+        tap = Tap(*self._listener(mode))
+        trap = Trap(host, self._folder / TRANSPARENT)
+        await tap.listen(LOOPBACK)
         launcher: tuple[str, ...] = ()
         if self._traps:
             address = TRAPS.format(number // 250, number % 250 + 1)
-            await trap.start(address, self._provider.port)
+            await trap.listen(address, self._provider.port)
             hosts = self._folder / f"hosts-{number}"
             hosts.write_text(f"{self._machines_hosts}\n{address} {host}\n")
             launcher = (sys.executable, "-I", "-S", str(LAUNCHER), str(hosts))
@@ -119,19 +129,28 @@ class Laboratory:
                 folder=folder,
                 launcher=launcher,
                 variables=proxy_variables(f"http://agent:{self._token}@{LOOPBACK}:{tap.port}", self._box.bundle),
-                values=self._values(host, folder, tap),
+                values=self._values(host, folder, tap, mode),
                 reached=self._provider.reached[host],
                 tap=tap,
                 trap=trap,
                 provider=self._provider,
+                database=self._database,
             )
         finally:
             await tap.stop()
             await trap.stop()
 
-    def _values(self, host: str, folder: Path, tap: Tap) -> dict[str, str]:
+    def _listener(self, mode: Mode) -> tuple[str, int]:
+        """Where clients are sent: the base URL's listener is the first of the further ones."""
+        if mode is not Mode.BASE_URL:
+            return self._box.sidecar.proxy
+        host, _, port = self._box.sidecar.endpoints[1].rpartition(":")
+        return host, int(port)
+
+    def _values(self, host: str, folder: Path, tap: Tap, mode: Mode) -> dict[str, str]:
+        authority = f"{host}:{self._provider.port}"
         return {
-            "url": f"https://{host}:{self._provider.port}",
+            "url": f"http://{LOOPBACK}:{tap.port}/{authority}" if mode is Mode.BASE_URL else f"https://{authority}",
             "host": host,
             "port": str(self._provider.port),
             "folder": str(folder),
@@ -151,11 +170,17 @@ async def laboratory(folder: Path, *, attempts: int) -> AsyncIterator[Laboratory
     root = await provider.start(folder)
     try:
         (folder / "sample.yaml").write_text(PROFILE.format(port=provider.port))
-        configuration = Configuration(_settings(root, attempts), {"sample": load_profile(folder / "sample.yaml")})
+        configuration = Configuration(
+            _settings(folder, root, attempts), {"sample": load_profile(folder / "sample.yaml")}
+        )
         names = {host_of(number): (LOOPBACK,) for number in range(attempts)}
         operators = {**environment(), "SAMPLE_API_KEY": provider.key}
         async with ephemeral(configuration, home=folder, label="doctor", environment=operators, hosts=names) as box:
-            yield Laboratory(folder, provider, box, traps=await private_hosts_work())
+            database = open_database(folder / DATABASE)
+            try:
+                yield Laboratory(folder, provider, box, database, traps=await private_hosts_work())
+            finally:
+                database.dispose()
     finally:
         await provider.stop()
 
@@ -165,13 +190,15 @@ def host_of(number: int) -> str:
     return f"attempt-{number}.{DOMAIN}"
 
 
-def _settings(root: Path, attempts: int) -> Settings:
+def _settings(folder: Path, root: Path, attempts: int) -> Settings:
     targets = tuple(PrivateTarget(host=host_of(n), addresses=(f"{LOOPBACK}/32",)) for n in range(attempts))
+    base_url = Listener(at=f"{LOOPBACK}:0", kind="base_url", agent=AGENT)
+    transparent = Listener(at=f"unix:{folder / TRANSPARENT}", kind="transparent", agent=AGENT, proxy_protocol=True)
     account = Account(secrets={"api_key": "env:SAMPLE_API_KEY"})
     return Settings(
         version=1,
         providers={"sample": Enabled(accounts={"default": account}, ca_bundle=root)},
-        listeners=Listeners(proxy=f"{LOOPBACK}:0", control=f"{LOOPBACK}:0"),
+        listeners=Listeners(proxy=f"{LOOPBACK}:0", control=f"{LOOPBACK}:0", more=(base_url, transparent)),
         egress=Egress(allow_private=targets),
     )
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from proxy.cli.doctor.client import filled
+from proxy.cli.doctor.client import Mode, filled
 from proxy.cli.doctor.judge import Reading, judged, reading
 from proxy.cli.doctor.process import ran
 from proxy.cli.doctor.report import Row, Tried, Verdict
@@ -33,26 +33,30 @@ async def tried(
     operators: Mapping[str, str],
     limit_s: float,
     at_once: int,
+    mode: Mode = Mode.VARIABLES,
 ) -> list[Row]:
-    """A row per client, in their order. At most `at_once` programs run at a time, an attempt for `limit_s` at most."""
+    """A row per client that `mode` says something about, in order. At most `at_once` programs run at a time, an attempt for `limit_s` at most."""
     places = asyncio.Semaphore(at_once)
-    trial = _Trial(laboratory, folder, operators, limit_s)
+    trial = _Trial(laboratory, folder, operators, limit_s, mode)
 
     async def one(client: Client) -> Row:
         async with places:
             return await trial.row(client)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(client)) for client in clients]
+        tasks = [group.create_task(one(client)) for client in clients if mode in client.modes]
     return [task.result() for task in tasks]
 
 
 class _Trial:
-    def __init__(self, laboratory: Laboratory, folder: Path, operators: Mapping[str, str], limit_s: float) -> None:
+    def __init__(
+        self, laboratory: Laboratory, folder: Path, operators: Mapping[str, str], limit_s: float, mode: Mode
+    ) -> None:
         self._laboratory: Final = laboratory
         self._folder: Final = folder
         self._operators: Final = operators
         self._limit_s: Final = limit_s
+        self._mode: Final = mode
 
     async def row(self, client: Client) -> Row:
         if shutil.which(client.command, path=self._operators.get("PATH")) is None:
@@ -82,7 +86,7 @@ class _Trial:
         return found[0] if code == 0 and found else None
 
     async def _attempt(self, client: Client, way: Way) -> tuple[Tried, Reading]:
-        async with self._laboratory.site() as site:
+        async with self._laboratory.site(self._mode) as site:
             for name, text in client.files.items():
                 (site.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (site.folder / name).write_text(filled(text, site.values))
@@ -94,12 +98,17 @@ class _Trial:
                 enough=site.reached,
             )
             read = reading(site.seen())
+        if self._mode is Mode.REDIRECTED and read is Reading.AROUND:
+            read = Reading.REACHED
         shutil.rmtree(site.folder, ignore_errors=True)
         needs = filled(way.needs, {**site.values, "bundle": "BUNDLE"})
-        return Tried(needs, way.proxied, str(read), code, self._laboratory.scrub(said)), read
+        return Tried(needs, self._proxied(way), str(read), code, self._laboratory.scrub(said)), read
+
+    def _proxied(self, way: Way) -> bool:
+        return way.proxied and self._mode is Mode.VARIABLES
 
     def _variables(self, way: Way, site: Site) -> dict[str, str]:
-        proxy = dict(site.variables) if way.proxied else site.trust_alone()
+        proxy = dict(site.variables) if self._proxied(way) else site.trust_alone()
         own = {name: filled(value, site.values) for name, value in way.variables.items()}
         return self._environment(site.folder, {**proxy, "SAMPLE_API_KEY": site.values["key"], **own})
 

@@ -12,15 +12,17 @@ from proxy.cli.doctor.report import Verdict
     ("seen", "read"),
     [
         (Seen(), Reading.SILENT),
-        (Seen(with_key=1, asked=1, statuses=(200,)), Reading.REACHED),
-        (Seen(with_key=1, around=3, trusted=1), Reading.REACHED),
+        (Seen(1, frozenset({"connect"}), 1, (200,)), Reading.REACHED),
+        (Seen(2, frozenset({"connect", "transparent"}), 1, (200,), 3), Reading.REACHED),
         (Seen(asked=1, statuses=(407,)), Reading.UNAUTHENTICATED),
         (Seen(asked=2, statuses=(407, 200)), Reading.DISTRUSTS),
         (Seen(asked=1, statuses=(403,)), Reading.REFUSED),
         (Seen(asked=1), Reading.REFUSED),
+        (Seen(1, frozenset({"base_url"}), 1, (200,)), Reading.REACHED),
+        (Seen(captures=frozenset({"connect"}), asked=1, statuses=(200,)), Reading.DISTRUSTS),
         (Seen(around=1), Reading.AROUND_DISTRUSTS),
-        (Seen(around=2, trusted=1), Reading.AROUND),
-        (Seen(asked=1, statuses=(407,), around=1, trusted=1), Reading.AROUND),
+        (Seen(1, frozenset({"transparent"}), around=2), Reading.AROUND),
+        (Seen(1, frozenset({"transparent"}), 1, (407,), 1), Reading.AROUND),
     ],
 )
 def test_an_attempt_is_read(seen, read):

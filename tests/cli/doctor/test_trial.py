@@ -67,7 +67,7 @@ async def test_each_way_of_failing_has_its_verdict(bench, tmp_path):
     why = {row.client: row.why for row in rows}
     assert "asked the proxy, then did not accept" in why["distrusts"]
     assert "407" in why["without token"]
-    assert "connected directly, and does not accept" in why["goes around and distrusts"]
+    assert "it did not accept its certificate" in why["goes around and distrusts"]
     assert why["told"] == "it has no other address"
     assert rows[0].version.count(".")
 

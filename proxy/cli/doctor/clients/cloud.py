@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.cli.doctor.client import Client, Way
+from proxy.cli.doctor.client import NO_BASE_URL, Client, Way
 
 KEYS: Final = {
     "AWS_ACCESS_KEY_ID": "AKIASAMPLE0000000000",
@@ -18,7 +18,7 @@ CLIENTS: Final = (
     Client(
         "docker (command line)", "docker",
         (Way(("docker", "manifest", "inspect", "$host:$port/sample/image:latest")),),
-        ("docker", "--version"),
+        ("docker", "--version"), modes=NO_BASE_URL,
     ),
     Client(
         "kubectl", "kubectl",

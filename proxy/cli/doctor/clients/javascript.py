@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.cli.doctor.client import Client, Way
+from proxy.cli.doctor.client import VARIABLES_ALONE, Client, Way
 
 CALL: Final = "$programs/call_node.cjs"
 PACKAGE: Final = "console.log(require('{}/package.json').version)"
@@ -15,11 +15,11 @@ CLIENTS: Final = (
     Client(
         "node fetch (no NODE_USE_ENV_PROXY)", "node",
         (Way(("node", CALL, "fetch", "$url/"), variables={"NODE_USE_ENV_PROXY": "0"}),),
-        NODE,
+        NODE, modes=VARIABLES_ALONE,
     ),
     Client(
         "node fetch (undici EnvHttpProxyAgent)", "node", (Way(("node", CALL, "undici", "$url/")),),
-        ("node", "-e", PACKAGE.format("undici")),
+        ("node", "-e", PACKAGE.format("undici")), modes=VARIABLES_ALONE,
     ),
     Client("node https", "node", (Way(("node", CALL, "https", "$url/")),), NODE),
     Client("node ws", "node", (Way(("node", CALL, "ws", "$url/socket")),), ("node", "-e", PACKAGE.format("ws"))),

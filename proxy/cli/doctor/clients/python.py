@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.cli.doctor.client import Client, Way
+from proxy.cli.doctor.client import VARIABLES_ALONE, Client, Mode, Way
 
 PYTHON: Final = "python3"
 CALL: Final = "$programs/call_python.py"
@@ -12,9 +12,10 @@ VERSION: Final = "import importlib.metadata as m; print(m.version('{}'))"
 
 
 def _library(name: str, package: str, how: str = "") -> Client:
-    """A library with its defaults; `how` is the program's name for the call where that differs."""
+    """A library with its defaults; `how` is the program's name for a call that is written for a proxy."""
     way = Way((PYTHON, CALL, how or package, "$url/"))
-    return Client(name, PYTHON, (way,), (PYTHON, "-c", VERSION.format(package)))
+    modes = VARIABLES_ALONE if how else frozenset(Mode)
+    return Client(name, PYTHON, (way,), (PYTHON, "-c", VERSION.format(package)), modes=modes)
 
 
 CLIENTS: Final = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.cli.doctor.client import Client, Way
+from proxy.cli.doctor.client import VARIABLES_ALONE, Client, Mode, Way
 
 TRUST: Final = "-Djavax.net.ssl.trustStore=$truststore -Djavax.net.ssl.trustStorePassword=changeit"
 PROXY: Final = "-Dhttps.proxyHost=$proxy_host -Dhttps.proxyPort=$proxy_port"
@@ -23,7 +23,7 @@ def _java(name: str, how: str, *code: str) -> Client:
         Way(call, proxied, {OPTIONS: f"{TRUST} {PROXY} {TUNNEL}"}),
         Way(call, SHOWN, {OPTIONS: TRUST}, proxied=False),
     )
-    return Client(name, "java", ways, JAVA, patience=3)
+    return Client(name, "java", ways, JAVA, modes=VARIABLES_ALONE if code else frozenset(Mode), patience=3)
 
 
 CLIENTS: Final = (

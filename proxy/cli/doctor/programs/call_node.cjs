@@ -10,7 +10,7 @@ const calls = {
   },
   https: () =>
     new Promise((resolve, reject) => {
-      const request = require("https").get(url, { headers }, (answer) => {
+      const request = require(new URL(url).protocol.slice(0, -1)).get(url, { headers }, (answer) => {
         let text = "";
         answer.on("data", (piece) => (text += piece));
         answer.on("end", () => resolve(text));
@@ -19,7 +19,7 @@ const calls = {
     }),
   ws: () =>
     new Promise((resolve, reject) => {
-      const socket = new (require("ws"))(url.replace("https:", "wss:"), { headers });
+      const socket = new (require("ws"))(url.replace(/^http/, "ws"), { headers });
       socket.on("open", () => socket.send("hello"));
       socket.on("message", (data) => (socket.close(), resolve(String(data))));
       socket.on("error", reject);

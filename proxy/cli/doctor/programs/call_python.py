@@ -91,7 +91,7 @@ def by_websockets(url: str) -> Any:
     websockets = library("websockets")
 
     async def talk() -> Any:
-        target = url.replace("https://", "wss://") + "socket"
+        target = url.replace("http", "ws", 1) + "socket"
         async with websockets.connect(target, additional_headers=HEADERS) as socket:
             await socket.send("hello")
             return (await socket.recv()).encode()
