@@ -33,3 +33,7 @@ class Trap(Wire):
         source, destination = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
         ours.write(proxy_protocol.encode(source, destination, self._host))
         return theirs, ours
+
+    @override
+    def began(self, chunk: bytes, *, ours: bool) -> None:
+        """What is said is between the client and the sidecar."""

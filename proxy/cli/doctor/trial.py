@@ -35,7 +35,10 @@ async def tried(
     at_once: int,
     mode: Mode = Mode.VARIABLES,
 ) -> list[Row]:
-    """A row per client that `mode` says something about, in order. At most `at_once` programs run at a time, an attempt for `limit_s` at most."""
+    """A row per client that `mode` says something about, in order.
+
+    At most `at_once` programs run at a time, an attempt for `limit_s` at most, times the client's patience.
+    """
     places = asyncio.Semaphore(at_once)
     trial = _Trial(laboratory, folder, operators, limit_s, mode)
 
@@ -91,7 +94,7 @@ class _Trial:
                 (site.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (site.folder / name).write_text(filled(text, site.values))
             code, said = await ran(
-                (*(() if client.resolves else site.launcher), *(filled(word, site.values) for word in way.argv)),
+                (*(() if self._spared(client) else site.launcher), *(filled(word, site.values) for word in way.argv)),
                 environment=self._variables(way, site),
                 folder=site.folder,
                 limit_s=self._limit_s * client.patience,
@@ -103,6 +106,10 @@ class _Trial:
         shutil.rmtree(site.folder, ignore_errors=True)
         needs = filled(way.needs, {**site.values, "bundle": "BUNDLE"})
         return Tried(needs, self._proxied(way), str(read), code, self._laboratory.scrub(said)), read
+
+    def _spared(self, client: Client) -> bool:
+        """Whether an address for the provider's name would keep the client from the proxy."""
+        return client.resolves and self._mode is Mode.VARIABLES
 
     def _proxied(self, way: Way) -> bool:
         return way.proxied and self._mode is Mode.VARIABLES

@@ -25,6 +25,7 @@ class Wire(ABC):
     async def onward(self, writer: StreamWriter) -> tuple[StreamReader, StreamWriter]:
         """Connect for the client behind `writer`. Raises `OSError`."""
 
+    @abstractmethod
     def began(self, chunk: bytes, *, ours: bool) -> None:
         """The first bytes of a direction: `ours` where they come from the client."""
 
