@@ -1,6 +1,6 @@
 """Measure every client with `briefcased doctor`, in every mode, and write docs/clients.md.
 
-Usage: clients.py [--output FILE] [--also NAMES=DIRECTORY]… Clients are looked for on PATH. With `--also node=/opt/node20`
+Usage: clients.py [--output FILE] [--also NAMES=DIRECTORY]… Clients are looked for on PATH. With `--also node=/opt/node`
 these clients are tried once more with that directory first, so that a second version gets its row.
 """
 
@@ -26,14 +26,14 @@ ABSENT: Final = "not installed"
 HEAD: Final = """\
 # Clients, as measured
 
-Written by `make clients`, which runs `briefcased doctor --json` in each mode; [doctor.md](doctor.md) says how that measures.
+Written by `make clients`, which runs `briefcased doctor --json` in each mode ([doctor.md](doctor.md)).
 "Works" means: the client made a call, and the provider saw that call with the real key, which only the sidecar has. Run
 `briefcased doctor` to see what holds for the versions on your machine.
 
 | column | the client is started with |
 |---|---|
 | variables | the variables that `briefcased run` sets: proxy and trust bundle |
-| base URL | the address of a `base_url` listener in the place of the API's ([listeners.md](listeners.md)); no proxy, no TLS |
+| base URL | a path of a `base_url` listener in the place of the API's address ([listeners.md](listeners.md)) |
 | confined | the trust bundle alone; its connections go to a `transparent` listener, as confined mode hands them on |
 
 A dash: the row shows how to use a proxy from code, or the client takes no base URL. `BUNDLE` is the trust bundle, the
