@@ -19,7 +19,7 @@ class Wire(ABC):
     def __init__(self) -> None:
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._open: Final[set[StreamWriter]] = set()
+        self._carrying: Final[set[asyncio.Task[None]]] = set()
 
     @abstractmethod
     async def onward(self, writer: StreamWriter) -> tuple[StreamReader, StreamWriter]:
@@ -38,11 +38,14 @@ class Wire(ABC):
         """Stop listening, and cut what is open."""
         if self._server is not None:
             self._server.close()
-        for writer in self._open:
-            writer.close()
+        for task in self._carrying:
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def _carry(self, reader: StreamReader, writer: StreamWriter) -> None:
-        self._open.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
         try:
             with contextlib.suppress(OSError):
                 theirs, ours = await self.onward(writer)
@@ -54,11 +57,11 @@ class Wire(ABC):
                     ours.close()
         finally:
             writer.close()
-            self._open.discard(writer)
+            self._carrying.discard(task)
 
     async def _copy(self, source: StreamReader, sink: StreamWriter, *, ours: bool) -> None:
         first = True
-        with contextlib.suppress(OSError):
+        try:
             while chunk := await source.read(CHUNK):
                 if first:
                     self.began(chunk, ours=ours)
@@ -67,3 +70,5 @@ class Wire(ABC):
                 await sink.drain()
             if sink.can_write_eof():
                 sink.write_eof()
+        except OSError:
+            sink.close()
