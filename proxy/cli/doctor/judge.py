@@ -38,7 +38,7 @@ class Reading(StrEnum):
     """What it means; the text is shown."""
 
     REACHED = "reached the provider with the key, through the sidecar"
-    UNAUTHENTICATED = "asked the proxy without the agent's token (407)"
+    UNAUTHENTICATED = "was asked for the agent's token (407), and did not give it"
     REFUSED = "was refused by the sidecar"
     DISTRUSTS = "asked the proxy, then did not accept the sidecar's certificate"
     AROUND = "connects directly; redirected to the sidecar, the call got its key"
