@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy.cli.doctor.client import Mode
 from proxy.cli.doctor.laboratory import laboratory
 from proxy.cli.doctor.trial import tried
 
@@ -28,10 +29,12 @@ class Bench:
     place: Laboratory
     folder: Path
 
-    async def tries(self, *clients: Client, limit_s: float = 20.0, at_once: int = 2) -> list[Row]:
+    async def tries(
+        self, *clients: Client, limit_s: float = 20.0, at_once: int = 2, mode: Mode = Mode.VARIABLES
+    ) -> list[Row]:
         operators = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "OPERATORS_SECRET": "not-for-clients"}
         return await tried(
-            clients, self.place, folder=self.folder, operators=operators, limit_s=limit_s, at_once=at_once
+            clients, self.place, folder=self.folder, operators=operators, limit_s=limit_s, at_once=at_once, mode=mode
         )
 
 

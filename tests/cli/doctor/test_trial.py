@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from proxy.cli.doctor.client import Client, Way
+from proxy.cli.doctor.client import VARIABLES_ALONE, Client, Mode, Way
 from proxy.cli.doctor.laboratory import private_hosts_work
 from proxy.cli.doctor.report import Verdict
 from tests.cli.doctor.conftest import alive
@@ -70,6 +70,15 @@ async def test_each_way_of_failing_has_its_verdict(bench, tmp_path):
     assert "it did not accept its certificate" in why["goes around and distrusts"]
     assert why["told"] == "it has no other address"
     assert rows[0].version.count(".")
+
+
+@pytest.mark.parametrize("mode", [Mode.BASE_URL, Mode.REDIRECTED])
+async def test_a_client_that_knows_no_proxy_gets_through_in_the_other_modes(bench, mode):
+    if mode is Mode.REDIRECTED and not await private_hosts_work():
+        pytest.skip("no mount namespaces here")
+    around = curl("--noproxy", "*")
+    rows = await bench.tries(client("plain", around), client("code", curl(), modes=VARIABLES_ALONE), mode=mode)
+    assert [(row.client, row.verdict, row.tried[0].proxied) for row in rows] == [("plain", Verdict.WORKS, False)]
 
 
 async def test_clients_at_the_same_time_are_told_apart(bench):
