@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -48,6 +49,7 @@ def doctor(
     from proxy.cli.doctor.show import as_value, show
 
     logs.configure(level="ERROR")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # end tidily, as Ctrl-C does
     clients = chosen(only)
     found = findings(Situation(home=home(), environment=environment(), config=config))
     rows = asyncio.run(_rows(clients, timeout, mode)) if clients else []
