@@ -10,6 +10,7 @@ from proxy.canonical import parse_authority, parse_host
 from proxy.catalog.checks import overlaps
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.modes import mode_mistakes
+from proxy.confine.ways import WAYS
 from proxy.documents import read_document
 from proxy.egress.addresses import unopenable
 from proxy.errors import ConfigError, Finding
@@ -71,11 +72,13 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         name: entry.model_copy(update={"ca_bundle": at(entry.ca_bundle)}) for name, entry in settings.providers.items()
     }
     certificates = settings.certificates
+    confinement = settings.confinement
     return settings.model_copy(
         update={
             "profiles": tuple(base / folder for folder in settings.profiles),
             "providers": providers,
             "egress": settings.egress.model_copy(update={"ca_bundle": at(settings.egress.ca_bundle)}),
+            "confinement": confinement.model_copy(update={"report": at(confinement.report)}),
             "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
         }
     )
@@ -90,6 +93,9 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from _egress(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
+    for index, way in enumerate(settings.confinement.accept):
+        if way not in WAYS:
+            yield ("confinement", "accept", index), f"there is no way of this name{_suggest(way, WAYS)}"
     yield from mode_mistakes(settings, profiles)
 
 
