@@ -94,7 +94,7 @@ def confinement(
 
 
 def _from_a_confined_child(targets: tuple[Target, ...], state: tuple[Path, ...], timeout_s: float) -> ConfinementReport:
-    """What `briefcased run --confine` encloses, seen from inside. The child tries the operator's own state directory too."""
+    """What `briefcased run --confine` encloses, seen from inside. It tries the operator's own state directory too."""
     ours = [sys.executable, "-m", "proxy"]
     inside = [*ours, "doctor", "--confinement", "--from-here", "--json", "--timeout-s", str(timeout_s)]
     inside += [word for target in targets for word in ("--target", str(target))]

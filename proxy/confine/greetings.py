@@ -59,6 +59,7 @@ def echo_request(version: int) -> bytes:
 
 def _checksum(message: bytes) -> bytes:
     """RFC 1071."""
-    total = sum(struct.unpack(f">{len(message) // 2}H", message))
+    total: int = sum(struct.unpack(f">{len(message) // 2}H", message))
     total = (total & 0xFFFF) + (total >> 16)
-    return (~(total + (total >> 16)) & 0xFFFF).to_bytes(2)
+    folded = ~(total + (total >> 16)) & 0xFFFF
+    return folded.to_bytes(2)

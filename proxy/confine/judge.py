@@ -1,7 +1,7 @@
 """What a reply says about a way. Pure.
 
-Every attempt is made a second time towards a control: an address that is set apart for documentation, where nobody is. Where
-the control replies as the target does, something between replies for everybody: a firewall that resets, or a
+Every attempt is made a second time towards a control: an address that is set apart for documentation, where nobody is.
+Where the control replies as the target does, something between replies for everybody: a firewall that resets, or a
 listener that captures. Then the reply does not show that anything got out.
 
 Source: RFC 5737; RFC 3849.

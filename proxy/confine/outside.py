@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from proxy.confine.greetings import dns_query, echo_request, hello_for, over_tcp, quic_initial
-from proxy.confine.judge import judge, judge_dns
+from proxy.confine.judge import judge, judge_dns, resolves
 from proxy.confine.plan import CONTROL, METADATA, NAME, RESOLVERS
 from proxy.confine.reply import Reply, ask, converse, dial, exchange, opened
 from proxy.confine.ways import Attempt, Seen, State, Target
@@ -75,13 +75,9 @@ def dns_over_tcp(resolver: Target, *, timeout_s: float) -> Attempt:
     control = Target(CONTROL[resolver.version], resolver.port)
     query = over_tcp(dns_query())
     there, nowhere = (converse(each, query, timeout_s=timeout_s) for each in (resolver, control))
-    unframed = (Reply(reply.seen, reply.data[2:]) for reply in (there, nowhere))
-    if (
-        there.seen is Seen.CONNECTED
-        and judge_dns(Reply(Seen.ANSWERED, there.data[2:]), nowhere, known=True)[0] is State.OPEN
-    ):
-        return _attempt("dns_tcp", str(resolver), (State.OPEN, Seen.ANSWERED))
-    return _attempt("dns_tcp", str(resolver), judge(*unframed, known=resolver.known))
+    if resolves(there.data[2:]):
+        return Attempt("dns_tcp", str(resolver), State.OPEN, Seen.ANSWERED)
+    return _attempt("dns_tcp", str(resolver), judge(there, nowhere, known=resolver.known))
 
 
 def quic(target: Target, *, timeout_s: float) -> Attempt:

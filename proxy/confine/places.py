@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from proxy.confine.plan import Plan
 
 ENGINES: Final = (
-    "/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock",
-    "/run/crio/crio.sock", "/run/podman/podman.sock", "/run/buildkit/buildkitd.sock", "/var/run/cri-dockerd.sock",
-    "/run/user/{uid}/docker.sock", "/run/user/{uid}/podman/podman.sock",
+    "/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock",
+    "/run/k3s/containerd/containerd.sock", "/run/crio/crio.sock", "/run/podman/podman.sock",
+    "/run/buildkit/buildkitd.sock", "/var/run/cri-dockerd.sock", "/run/user/{uid}/docker.sock",
+    "/run/user/{uid}/podman/podman.sock",
 )  # fmt: skip
 BUSES: Final = (
     "/run/dbus/system_bus_socket", "/run/user/{uid}/bus", "/run/systemd/private", "/run/user/{uid}/systemd/private",

@@ -37,7 +37,7 @@ NAME: Final = "example.com"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`targets` replace the usual addresses of `tcp` and `tcp6`; `state` are places where the sidecar may keep its own."""
+    """`targets` replace the usual addresses of `tcp` and `tcp6`; `state` is where the sidecar may keep its own."""
 
     environment: Mapping[str, str] = field(repr=False)
     state: tuple[Path, ...]

@@ -1,7 +1,7 @@
 """The report of a check, as a file that the agent's side writes and the sidecar reads.
 
-The sidecar trusts nothing about it: its size is bounded, no link is followed, its schema is strict, no text of it is ever
-shown but the names of ways that we know. It says what its writer claims: see docs/confinement-check.md.
+The sidecar trusts nothing about it: its size is bounded, no link is followed, its schema is strict, no text of it is
+ever shown but the names of ways that we know. It says what its writer claims: see docs/confinement-check.md.
 """
 
 from __future__ import annotations

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 CAP_NET_ADMIN: Final = 12
 NS_GET_USERNS: Final = 0xB701
-UP: Final = 0x1
-LOOPBACK: Final = 0x8
-JOIN: Final = (
-    "import ctypes, os, sys\nsys.exit(0 if ctypes.CDLL(None).setns(os.open(sys.argv[1], 0), 0x40000000) == 0 else 3)"
+JOINED: Final = (State.OPEN, Seen.HELD)
+NOT_JOINED: Final = (State.CLOSED, Seen.NOT_PERMITTED)
+JOIN: Final = """
+import ctypes, os, sys
+sys.exit(0 if ctypes.CDLL(None).setns(os.open(sys.argv[1], 0), 0x40000000) == 0 else 3)
+"""
+OWN_USER: Final = "import ctypes, sys; sys.exit(0 if ctypes.CDLL(None).unshare(0x10000000) == 0 else 3)"
+LEADS_NOWHERE: Final = frozenset(
+    {"lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
 )
-OWN_USER: Final = "import ctypes, sys\nsys.exit(0 if ctypes.CDLL(None).unshare(0x10000000) == 0 else 3)"
+"""Loopback, and what tunnel modules put into every network namespace."""
 
 
 def rights_attempts() -> Iterator[Attempt]:
@@ -40,13 +45,8 @@ def rights_attempts() -> Iterator[Attempt]:
 
 
 def leads_out() -> bool:
-    """Whether there is an interface besides loopback that is up, or that could be put up."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc/sys/net/ipv4/conf"):  # of this namespace, unlike a /sys mounted in another
-            if name not in {"all", "default", "lo"}:
-                return True
-        return False
-    return True
+    """Whether there is an interface that is more than loopback or one that every namespace has, up or not."""
+    return any(name not in LEADS_NOWHERE for _, name in socket.if_nameindex())
 
 
 def _right(way: str, target: str, *, held: bool, outward: bool) -> Attempt:
@@ -89,7 +89,7 @@ def _opens_packet_socket() -> bool:
 
 def _other_namespaces() -> Iterator[Attempt]:
     """One attempt for each network namespace of a process that can be seen, at most eight."""
-    known = {os.stat("/proc/self/ns/net").st_ino}
+    known = {Path("/proc/self/ns/net").stat().st_ino}
     tried = False
     for entry in sorted(Path("/proc").iterdir()):
         if not entry.name.isdigit() or len(known) > 8:  # noqa: PLR2004
@@ -99,10 +99,8 @@ def _other_namespaces() -> Iterator[Attempt]:
             if (number := path.stat().st_ino) not in known:
                 known.add(number)
                 tried = True
-                state = State.OPEN if _tried(JOIN, str(path)) else State.CLOSED
-                yield Attempt(
-                    "other_namespace", str(path), state, Seen.HELD if state is State.OPEN else Seen.NOT_PERMITTED
-                )
+                joined = _tried(JOIN, str(path))
+                yield Attempt("other_namespace", str(path), *(JOINED if joined else NOT_JOINED))
     if not tried:
         yield Attempt("other_namespace", "none", State.CLOSED, Seen.ABSENT)
 

@@ -35,7 +35,7 @@ class Standing:
 def stands(report: ConfinementReport, *, accept: Collection[str], max_age_s: float, now_ms: int) -> Standing:
     """What `report` says now. Old before open: what is no longer known is not known. Pure.
 
-    A way that the report leaves out is unknown. What only the sidecar can refuse may be unknown, as it need not run yet.
+    A way that the report leaves out is unknown. What only the sidecar can refuse may be unknown: it need not run yet.
     """
     age_ms = now_ms - report.made_at_ms
     if age_ms > max_age_s * 1000 or age_ms < -MOST_AHEAD_MS:

@@ -85,7 +85,7 @@ def asked(proxy: Proxy | None, way: str, target: str, head: str, *, timeout_s: f
 
 
 def control_listener(proxy: Proxy | None, *, timeout_s: float) -> Attempt:
-    """Ask for the health page where the control listener stands unless it was moved: on loopback, and beside the proxy."""
+    """Ask for the health page at the control listener's usual port: on loopback, and beside the proxy."""
     hosts = ["127.0.0.1", *([proxy.host] if proxy is not None else [])]
     for host in hosts:
         with contextlib.suppress(OSError), socket.create_connection((host, CONTROL_PORT), timeout_s) as connection:
