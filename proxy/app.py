@@ -18,7 +18,7 @@ from addons.gate import Gate
 from addons.ledger import Ledger
 from addons.tunnel import Tunnel
 from proxy.api.control import Control
-from proxy.confine.standing import require_confined, standing
+from proxy.confine.probe.standing import require_confined, standing
 from proxy.credentials.broker import Broker
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler

@@ -10,7 +10,7 @@ from proxy.canonical import parse_authority, parse_host
 from proxy.catalog.checks import overlaps
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.modes import mode_mistakes
-from proxy.confine.ways import WAYS
+from proxy.confine.probe.ways import WAYS
 from proxy.documents import read_document
 from proxy.egress.addresses import unopenable
 from proxy.errors import ConfigError, Finding

@@ -11,10 +11,10 @@ import typer
 
 from proxy.cli.words import counted
 from proxy.clock import SystemClock
-from proxy.confine.plan import TIMEOUT_S, Plan
-from proxy.confine.probe import probe
-from proxy.confine.report import ConfinementReport, NoReportError, parse_report, write_report
-from proxy.confine.ways import WAYS, State, Target, parse_target, state_of
+from proxy.confine.probe.check import probe
+from proxy.confine.probe.plan import TIMEOUT_S, Plan
+from proxy.confine.probe.report import ConfinementReport, NoReportError, parse_report, write_report
+from proxy.confine.probe.ways import WAYS, State, Target, parse_target, state_of
 from proxy.errors import BriefcaseError
 from proxy.settings import environment, home
 

@@ -98,6 +98,10 @@ class Stage:
         loaded = self.run("nft", text)
         assert loaded.returncode == 0, loaded.stderr
 
+    def outside_rules(self, text: str) -> None:
+        """nftables rules of the world outside."""
+        _all(self.outside, f"nft '{text}'")
+
     def counts(self) -> dict[str, dict[str, int]]:
         """What reached the outside world: `packets` by protocol and place, `accepted` connections by place."""
         time.sleep(0.05)  # the sniffer reads what has already arrived
@@ -171,8 +175,8 @@ def _connect(folder: Path, outside: int, inside: int) -> None:
         *owned,
         *owned_6,
     )
-    (folder / "resolv.conf").write_text("nameserver 8.8.8.8\noptions timeout:1 attempts:1\n")
-    (folder / "hosts").write_text("127.0.0.1 localhost\n")
+    (folder / "resolv.conf").write_text("nameserver 10.77.0.1\noptions timeout:1 attempts:1\n")
+    (folder / "hosts").write_text("127.0.0.1 localhost\n9.9.9.9 example.com\n")
     _all(
         inside,
         "ip link set lo up",

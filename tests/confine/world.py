@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import Counter
 
-ADDRESSES = ("1.1.1.1", "8.8.8.8", "169.254.169.254", "168.63.129.16", "169.254.170.2", "100.100.100.200")
+ADDRESSES = ("1.1.1.1", "8.8.8.8", "169.254.169.254", "168.63.129.16", "169.254.170.2", "100.100.100.200", "9.9.9.9")
 ADDRESSES_6 = ("2606:4700:4700::1111", "2001:4860:4860::8888", "fd00:ec2::254")
 TCP_PORTS = (22, 25, 53, 80, 443)  # 8443 refuses
 UDP_PORTS = (53, 443)
@@ -89,7 +89,7 @@ def main() -> None:
     threads += [
         threading.Thread(target=serve_udp, args=(address, port), daemon=True)
         for port in UDP_PORTS
-        for address in ("1.1.1.1", "8.8.8.8")
+        for address in ("1.1.1.1", "8.8.8.8", "10.77.0.1")
     ]
     for thread in threads:
         thread.start()

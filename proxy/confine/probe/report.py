@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
 
-from proxy.confine.ways import WAYS, Attempt, Seen, State
+from proxy.confine.probe.ways import WAYS, Attempt, Seen, State
 from proxy.documents import Strict
 from proxy.errors import BriefcaseError
 

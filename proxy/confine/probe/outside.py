@@ -9,17 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from proxy.confine.greetings import dns_query, echo_request, hello_for, over_tcp, quic_initial
-from proxy.confine.judge import judge, judge_dns, resolves
-from proxy.confine.plan import CONTROL, METADATA, NAME, RESOLVERS
-from proxy.confine.reply import Reply, ask, converse, dial, exchange, opened
-from proxy.confine.ways import Attempt, Seen, State, Target
+from proxy.confine.probe.greetings import dns_query, echo_request, hello_for, over_tcp, quic_initial
+from proxy.confine.probe.judge import judge, judge_dns, resolves
+from proxy.confine.probe.plan import CONTROL, METADATA, NAME, RESOLVERS
+from proxy.confine.probe.reply import Reply, ask, converse, dial, exchange, opened
+from proxy.confine.probe.ways import Attempt, Seen, State, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from proxy.confine.judge import Judged
-    from proxy.confine.plan import Plan
+    from proxy.confine.probe.judge import Judged
+    from proxy.confine.probe.plan import Plan
 
 type Trial = Callable[[], Attempt]
 LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})

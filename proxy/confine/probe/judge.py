@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.confine.ways import Seen, State
+from proxy.confine.probe.ways import Seen, State
 
 if TYPE_CHECKING:
-    from proxy.confine.reply import Reply
+    from proxy.confine.probe.reply import Reply
 
 OURS: Final = b"proxy-status: briefcased"
 type Judged = tuple[State, Seen]

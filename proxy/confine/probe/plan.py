@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from proxy.confine.ways import Target
+from proxy.confine.probe.ways import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,13 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from proxy.confine.judge import through_proxy
-from proxy.confine.ways import Attempt, Seen, State
+from proxy.confine.probe.judge import through_proxy
+from proxy.confine.probe.ways import Attempt, Seen, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from proxy.confine.plan import Plan
+    from proxy.confine.probe.plan import Plan
 
 type Trial = Callable[[], Attempt]
 VARIABLES: Final = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")

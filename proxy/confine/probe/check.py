@@ -5,15 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from proxy.confine.outside import network_trials
-from proxy.confine.places import file_attempts, socket_attempts
-from proxy.confine.processes import process_attempts
-from proxy.confine.rights import rights_attempts
-from proxy.confine.through import sidecar_trials
-from proxy.confine.ways import WAYS, Attempt, Seen, State
+from proxy.confine.probe.outside import network_trials
+from proxy.confine.probe.places import file_attempts, socket_attempts
+from proxy.confine.probe.processes import process_attempts
+from proxy.confine.probe.rights import rights_attempts
+from proxy.confine.probe.through import sidecar_trials
+from proxy.confine.probe.ways import WAYS, Attempt, Seen, State
 
 if TYPE_CHECKING:
-    from proxy.confine.plan import Plan
+    from proxy.confine.probe.plan import Plan
 
 THREADS: Final = 64
 

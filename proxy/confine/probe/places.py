@@ -10,12 +10,12 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from proxy.confine.ways import Attempt, Seen, State
+from proxy.confine.probe.ways import Attempt, Seen, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from proxy.confine.plan import Plan
+    from proxy.confine.probe.plan import Plan
 
 ENGINES: Final = (
     "/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock",

@@ -15,11 +15,10 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.confine.ways import Seen
-from proxy.egress.addresses import Reach, classify
+from proxy.confine.probe.ways import Seen
 
 if TYPE_CHECKING:
-    from proxy.confine.ways import Target
+    from proxy.confine.probe.ways import Target
 
 IP_RECVERR: Final = 11
 IPV6_RECVERR: Final = 25
@@ -104,7 +103,7 @@ def _judged(error: OSError, connection: socket.socket, target: Target) -> Seen:
         return _seen_of(error)
     if sender == ipaddress.ip_address(target.address):
         return Seen.REFUSED_BY_PEER
-    if classify(sender) is Reach.PUBLIC and not _is_ours(sender):
+    if sender.is_global and not _is_ours(sender):
         return Seen.UNREACHABLE_OUTSIDE
     return Seen.REJECTED
 

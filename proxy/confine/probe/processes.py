@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from proxy.confine.places import opens
-from proxy.confine.ways import Attempt, Seen, State
+from proxy.confine.probe.places import opens
+from proxy.confine.probe.ways import Attempt, Seen, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

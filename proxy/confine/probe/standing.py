@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.confine.report import NoReportError, read_report
-from proxy.confine.ways import THROUGH_THE_SIDECAR, WAYS, State, state_of
+from proxy.confine.probe.report import NoReportError, read_report
+from proxy.confine.probe.ways import THROUGH_THE_SIDECAR, WAYS, State, state_of
 from proxy.errors import BriefcaseError
 from proxy.model import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from proxy.confine.report import ConfinementReport
+    from proxy.confine.probe.report import ConfinementReport
     from proxy.settings import Settings
 
 MOST_AHEAD_MS: Final = 60_000
