@@ -29,6 +29,15 @@ TIMEOUT_S = "0.3"
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
 GATEWAY, AGENT, GATEWAY_6, AGENT_6 = "10.77.0.1", "10.77.0.2", "fd77::1", "fd77::2"
 
+PROBE = """
+import dataclasses, json, os, pathlib, sys
+from proxy.confine.probe.check import probe
+from proxy.confine.probe.plan import Plan
+home = pathlib.Path(os.environ["BRIEFCASED_HOME"])
+found = probe(Plan(environment=dict(os.environ), state=(home,), timeout_s=float(sys.argv[1])))
+print(json.dumps({"attempts": [dataclasses.asdict(attempt) for attempt in found]}))
+"""
+
 
 @dataclass
 class Checked:
@@ -88,8 +97,15 @@ class Stage:
         return {**own, "HOME": str(self.folder), **variables}
 
     def check(self, *options: str, rights: bool = False, **variables: str) -> Checked:
+        """The command of the product, inside."""
         command = [sys.executable, "-m", "proxy", "doctor", "--confinement", "--from-here", "--json"]
         done = self.run(*command, "--timeout-s", TIMEOUT_S, *options, rights=rights, **variables)
+        assert done.stdout, done.stderr
+        return Checked(done.returncode, json.loads(done.stdout), done.stderr)
+
+    def probe(self, *, rights: bool = False, **variables: str) -> Checked:
+        """The same check without the command line, which takes longer to load than the check to run."""
+        done = self.run(sys.executable, "-c", PROBE, TIMEOUT_S, rights=rights, **variables)
         assert done.stdout, done.stderr
         return Checked(done.returncode, json.loads(done.stdout), done.stderr)
 
@@ -100,7 +116,11 @@ class Stage:
 
     def outside_rules(self, text: str) -> None:
         """nftables rules of the world outside."""
-        _all(self.outside, f"nft '{text}'")
+        self.outside_commands(f"nft '{text}'")
+
+    def outside_commands(self, *lines: str) -> None:
+        """Lines of shell for the world outside."""
+        _all(self.outside, *lines)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """What reached the outside world: `packets` by protocol and place, `accepted` connections by place."""

@@ -66,6 +66,8 @@ def serve_tcp(listener: socket.socket) -> None:
 
 def talk(connection: socket.socket) -> None:
     with connection:
+        if connection.getsockname()[1] == 80 and connection.recv(4096):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         if connection.getsockname()[1] == 53 and (said := connection.recv(4096)):
             answered = answer(said[2:])
             connection.sendall(len(answered).to_bytes(2) + answered)

@@ -150,7 +150,7 @@ def _place(entry: str) -> tuple[str, int]:
     """Host and port of one entry; a block stands for its first host."""
     with contextlib.suppress(ValueError):
         network = ipaddress.ip_network(entry, strict=False)
-        return str(next(network.hosts(), network.network_address)), 443
+        return str(next(iter(network.hosts()), network.network_address)), 443
     with contextlib.suppress(ValueError):
         parts = urlsplit(f"//{entry}")
         return (parts.hostname or "").removeprefix("*").removeprefix("."), parts.port or 443
