@@ -47,6 +47,11 @@ class Checked:
     report: dict
     err: str
 
+    @classmethod
+    def of(cls, done: subprocess.CompletedProcess[str]) -> Checked:
+        assert done.stdout, done.stderr
+        return cls(done.returncode, json.loads(done.stdout), done.stderr)
+
     def states(self) -> dict[str, str]:
         """By way: open before closed before unknown."""
         found: dict[str, str] = {}
@@ -70,6 +75,10 @@ class Stage:
     inside: int
     world: subprocess.Popen[str]
     extra: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def inside_as_seen_outside(self) -> str:
+        return _as_seen_from(self.outside, self.inside)
 
     def command(self, *command: str, rights: bool = True) -> list[str]:
         """`command` as it runs inside; without `rights` it has no capability."""
@@ -100,14 +109,12 @@ class Stage:
         """The command of the product, inside."""
         command = [sys.executable, "-m", "proxy", "doctor", "--confinement", "--from-here", "--json"]
         done = self.run(*command, "--timeout-s", TIMEOUT_S, *options, rights=rights, **variables)
-        assert done.stdout, done.stderr
-        return Checked(done.returncode, json.loads(done.stdout), done.stderr)
+        return Checked.of(done)
 
     def probe(self, *, rights: bool = False, **variables: str) -> Checked:
         """The same check without the command line, which takes longer to load than the check to run."""
         done = self.run(sys.executable, "-c", PROBE, TIMEOUT_S, rights=rights, **variables)
-        assert done.stdout, done.stderr
-        return Checked(done.returncode, json.loads(done.stdout), done.stderr)
+        return Checked.of(done)
 
     def rules(self, text: str) -> None:
         """nftables rules of the inside."""

@@ -71,6 +71,7 @@ def test_a_firewall_that_drops_further_out_closes_every_way_but_a_silent_port_sa
 
 
 ROUTER = (
+    "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit",
     "echo 1 > /proc/sys/net/ipv4/ip_forward",
     "ip addr flush dev lo scope global",
     "ip route add prohibit default",
@@ -164,7 +165,7 @@ def test_a_listener_that_captures_and_lets_one_place_through_is_a_way_out(stage)
     checked = stage.probe(**BYPASS)
     assert checked.open() & NETWORK == {"tcp"}
     assert {e["target"] for e in checked.report["attempts"] if e["state"] == "open"} == {"1.1.1.1:80"}
-    assert stage.counts()["accepted"] == {"::ffff:1.1.1.1:80": 1}
+    assert set(stage.counts()["accepted"]) == {"::ffff:1.1.1.1:80"}
 
 
 HOLES = {
