@@ -12,7 +12,7 @@ from proxy.confine.probe.processes import is_sidecar
 from tests.confine.stage import PROBE, ROOT, TIMEOUT_S, WITHOUT_RIGHTS, Checked, entering
 
 LISTENS = """
-import os, socket, sys, time
+import os, socket, sys
 from pathlib import Path
 kept = []
 for path in sys.argv[1:]:
@@ -23,7 +23,7 @@ for path in sys.argv[1:]:
     made.listen()
     kept.append(made)
 print("ready", flush=True)
-time.sleep(600)
+sys.stdin.read()
 """
 UNIX = {"container_engine", "ssh_agent", "dbus", "control_socket", "abstract_socket"}
 
@@ -61,7 +61,7 @@ def test_sockets_that_are_not_there_or_let_nobody_in_are_closed(stage):
     assert checked.open() & UNIX == {"abstract_socket"}, "an abstract socket has no mode"
     assert checked.seen("ssh_agent") == {"not_permitted"}
     for process in stage.extra:
-        process.kill()
+        process.stdin.close()
         process.wait()
     checked = stage.probe(rights=True, **variables(stage))
     assert checked.seen("ssh_agent") == {"nobody_listens"}, "the file is there still"
@@ -70,7 +70,9 @@ def test_sockets_that_are_not_there_or_let_nobody_in_are_closed(stage):
 
 def test_an_abstract_socket_of_another_network_namespace_is_closed(stage):
     listener = subprocess.Popen(
-        [*entering(stage.outside), sys.executable, "-c", LISTENS, "@somebody"], stdout=subprocess.PIPE
+        [*entering(stage.outside), sys.executable, "-c", LISTENS, "@somebody"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     stage.extra.append(listener)
     assert listener.stdout.readline()
@@ -93,7 +95,7 @@ def test_rights_over_a_network_that_leads_nowhere_are_harmless(stage):
 
 def test_capabilities_in_a_user_namespace_of_one_s_own_say_nothing_about_the_network_outside_it(stage):
     command = [
-        *stage.command("unshare", "--user", "--map-root-user", rights=False),
+        *stage.command("unshare", "--user", "--map-root-user"),
         sys.executable,
         "-c",
         PROBE,

@@ -74,7 +74,11 @@ ROUTER = (
     "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit",
     "echo 1 > /proc/sys/net/ipv4/ip_forward",
     "ip addr flush dev lo scope global",
-    "ip route add prohibit default",
+    "ip route add default via 10.77.0.9",
+    (
+        "nft 'add table inet c; add chain inet c f { type filter hook forward priority 0; };"
+        " add rule inet c f reject with icmpx admin-prohibited'"
+    ),
 )
 PUBLIC = ("ip addr add 9.9.9.8/32 dev world", "ip route replace 10.77.0.0/24 dev world src 9.9.9.8")
 
