@@ -80,9 +80,10 @@ def read_report(path: Path) -> ConfinementReport:
         raise NoReportError("it does not exist") from None
     except OSError as error:
         raise NoReportError(error.strerror or "it cannot be opened") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NoReportError("it is not a plain file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NoReportError("it is not a plain file")
         content = file.read(MAX_REPORT_BYTES + 1)
     if len(content) > MAX_REPORT_BYTES:
         raise NoReportError(f"it is larger than {MAX_REPORT_BYTES} bytes")
