@@ -110,13 +110,18 @@ def _from_a_confined_child(targets: tuple[Target, ...], state: tuple[Path, ...],
         raise BriefcaseError("the confined child made no report; what it said stands above") from None
 
 
+def _printable(text: str) -> str:
+    """Names of sockets are chosen by others: nothing of them may steer a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _table(report: ConfinementReport) -> str:
     """One line for each way with what was seen, and one that sums up."""
     attempts = report.tried()
     lines = []
     for way, meaning in WAYS.items():
         state = state_of(way, attempts)
-        shown = [f"{a.target} {a.seen}" for a in attempts if a.way == way and a.state is state]
+        shown = [f"{_printable(a.target)} {a.seen}" for a in attempts if a.way == way and a.state is state]
         more = f" and {len(shown) - 2} more" if len(shown) > 2 else ""  # noqa: PLR2004  # two fit on a line
         lines.append(f"{SUMMARY[state]:<8} {way:<20} {meaning}: {', '.join(shown[:2])}{more}")
     states = [state_of(way, attempts) for way in WAYS]

@@ -68,8 +68,13 @@ def test_p5_a_report_that_is_old_or_from_the_future_is_stale(age_s, word):
 def test_what_is_written_is_what_is_read(tmp_path):
     path = tmp_path / "confinement.json"
     write_report(path, report())
-    write_report(path, report())
+    before = os.umask(0o077)
+    try:
+        write_report(path, report())
+    finally:
+        os.umask(before)
     assert read_report(path) == report()
+    assert path.stat().st_mode & 0o777 == 0o644, "the sidecar is somebody else"
     assert [entry.name for entry in tmp_path.iterdir()] == ["confinement.json"]
     with pytest.raises(BriefcaseError, match="No such file"):
         write_report(tmp_path / "gone" / "x", report())

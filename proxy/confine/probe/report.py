@@ -104,6 +104,7 @@ def write_report(path: Path, report: ConfinementReport) -> None:
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o644)  # the sidecar runs as somebody else, whatever our umask is
             file.write(report.model_dump_json(indent=1).encode() + b"\n")
         draft.replace(path)
     except OSError as error:
