@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 
-from tests.confine.stage import PROBE, ROOT, TIMEOUT_S, WITHOUT_RIGHTS, Checked
+from tests.confine.probe.stage import PROBE, ROOT, TIMEOUT_S, WITHOUT_RIGHTS, Checked
 
 THROUGH = {"connect_address", "connect_local", "connect_metadata"}
 ITS_OWN = {"state_directory", "database", "secret_files", "ca_key", "process_environment", "process_memory"}

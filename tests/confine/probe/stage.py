@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.confine import world
+from tests.confine.probe import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TOOLS = ("unshare", "nsenter", "ip", "nft", "setpriv", "mount")
 TIMEOUT_S = "0.3"
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")

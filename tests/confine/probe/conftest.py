@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.confine.stage import standing
+from tests.confine.probe.stage import standing
 from tests.rig.process import configured
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from tests.confine.stage import Stage
+    from tests.confine.probe.stage import Stage
     from tests.rig.process import Up
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.confine.probe.places import abstract_names
 from proxy.confine.probe.processes import is_sidecar
-from tests.confine.stage import PROBE, ROOT, TIMEOUT_S, WITHOUT_RIGHTS, Checked, entering
+from tests.confine.probe.stage import PROBE, ROOT, TIMEOUT_S, WITHOUT_RIGHTS, Checked, entering
 
 LISTENS = """
 import os, socket, sys
