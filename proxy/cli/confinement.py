@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,46 +18,60 @@ from proxy.confine.probe.ways import WAYS, State, Target, parse_target, state_of
 from proxy.errors import BriefcaseError
 from proxy.settings import environment, home
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 USUAL_STATE: Final = (Path("/var/lib/briefcased"), Path("/data/briefcased"))
 CHILD_TIMEOUT_S: Final = 180
 SUMMARY: Final = {State.OPEN: "OPEN", State.CLOSED: "closed", State.UNKNOWN: "unknown"}
+
+
+FromHere = Annotated[
+    bool, typer.Option("--from-here", help="With --confinement: this process's surroundings, as the agent has them.")
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", help="An address outside that answers; may be repeated.", metavar="HOST:PORT"),
+]
+StateDirs = Annotated[
+    list[Path] | None, typer.Option("--state-dir", help="Where the sidecar keeps its state; may be repeated.")
+]
+TimeoutS = Annotated[float, typer.Option("--timeout-s", min=0.05, max=60, help="Seconds for each attempt.")]
+WriteTo = Annotated[Path | None, typer.Option("--write", help="Write the report to this file, as a whole.")]
 
 
 def doctor(
     confinement_only: Annotated[
         bool, typer.Option("--confinement", help="Check that the sidecar is the agent's only way out.")
     ] = False,
-    from_here: Annotated[
-        bool, typer.Option("--from-here", help="Check this process's own surroundings, as the agent has them.")
-    ] = False,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="An address outside that answers, in place of the usual ones; may be repeated.", metavar="HOST:PORT"
-        ),
-    ] = None,
-    state_dir: Annotated[
-        list[Path] | None, typer.Option("--state-dir", help="Where the sidecar keeps its state; may be repeated.")
-    ] = None,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout-s", min=0.05, max=60, help="Seconds for each attempt.")
-    ] = TIMEOUT_S,
-    write: Annotated[Path | None, typer.Option(help="Write the report to this file, as a whole.")] = None,
+    from_here: FromHere = False,
+    target: Targets = None,
+    state_dir: StateDirs = None,
+    timeout_s: TimeoutS = TIMEOUT_S,
+    write: WriteTo = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
 ) -> None:
     """Check this installation. Exit code 1 when a way out is open."""
     if not confinement_only:
         raise typer.BadParameter("say what to check: --confinement")
-    try:
-        targets = tuple(parse_target(text) for text in target or ())
-    except ValueError:
-        raise typer.BadParameter("--target is an address and a port: 192.0.2.1:443 or [2001:db8::1]:443") from None
-    folders = tuple(path.absolute() for path in state_dir or ())
     raise typer.Exit(
         confinement(
-            from_here=from_here, write=write, as_json=as_json, targets=targets, state=folders, timeout_s=timeout_s
+            from_here=from_here,
+            write=write,
+            as_json=as_json,
+            targets=parsed(target or ()),
+            state=tuple(path.absolute() for path in state_dir or ()),
+            timeout_s=timeout_s,
         )
     )
+
+
+def parsed(targets: Iterable[str]) -> tuple[Target, ...]:
+    """What `--target` names. Raises `typer.BadParameter`."""
+    try:
+        return tuple(parse_target(text) for text in targets)
+    except ValueError:
+        raise typer.BadParameter("--target is an address and a port: 192.0.2.1:443 or [2001:db8::1]:443") from None
 
 
 def confinement(
