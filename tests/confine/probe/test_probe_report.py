@@ -20,9 +20,10 @@ from proxy.confine.probe.report import (
     read_report,
     write_report,
 )
-from proxy.confine.probe.standing import stands
+from proxy.confine.probe.standing import require_confined, stands
 from proxy.confine.probe.ways import THROUGH_THE_SIDECAR, WAYS, Attempt, Seen, State
 from proxy.errors import BriefcaseError
+from proxy.settings import Settings
 
 NOW_MS = 1_800_000_000_000
 CLOSED = tuple(Attempt(way, "x", State.CLOSED, Seen.TIMEOUT) for way in WAYS)
@@ -125,6 +126,36 @@ def test_p5_links_pipes_sockets_folders_and_what_is_too_large_are_refused(tmp_pa
     assert read_report(real / "report") == report()
 
 
+@pytest.mark.parametrize("mode", ["reference", "staging", "ga"])
+def test_p5_every_kind_of_missing_report_stops_ga_and_only_ga(tmp_path, mode):
+    def settings(**confinement):
+        return Settings.model_validate_json(
+            json.dumps({"version": 1, "mode": mode, "confinement": {"report": str(tmp_path / "r"), **confinement}})
+        )
+
+    def stops(**confinement):
+        try:
+            require_confined(settings(**confinement), now_ms=NOW_MS)
+        except BriefcaseError as error:
+            return str(error)
+        return None
+
+    strict = mode == "ga"
+    assert bool(stops()) == strict
+    assert not stops(required=False)
+    (tmp_path / "r").write_bytes(b'{"secret": "hunter22"}')
+    assert bool(stops()) == strict
+    assert "hunter22" not in str(stops())
+    write_report(tmp_path / "r", report(*changed("tcp", State.OPEN)))
+    assert bool(stops()) == strict
+    assert not stops(accept=["tcp"])
+    write_report(tmp_path / "r", report(*CLOSED[1:]))
+    assert bool(stops()) == strict
+    write_report(tmp_path / "r", report(made_at_ms=NOW_MS - 2000))
+    assert bool(stops(max_age_s=1)) == strict
+    assert not stops(max_age_s=3)
+
+
 def ga(up, **confinement):
     path = up.folder / "confinement.json"
     settings = {
@@ -147,7 +178,10 @@ def now_ms():
     return time.time_ns() // 1_000_000
 
 
-@pytest.mark.parametrize("case", ["missing", "open", "unknown", "stale", "link"])
+SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in ("missing", "unknown", "stale", "link")]
+
+
+@pytest.mark.parametrize("case", ["open", *SLOW])
 async def test_p5_ga_does_not_start_without_a_report_that_says_closed(up, case):
     path = ga(up)
     match case:
@@ -187,6 +221,7 @@ async def test_ga_starts_with_a_report_that_says_closed_and_shows_what_becomes_o
         assert await shown() == (200, "missing")
 
 
+@pytest.mark.slow
 async def test_ga_without_a_check_has_to_say_so(up):
     ga(up, report=None)
     assert "confinement.report: name the report of a confinement check" in await refusal(up)
@@ -197,6 +232,7 @@ async def test_ga_without_a_check_has_to_say_so(up):
     assert ready["details"] == {"confinement": "not checked"}
 
 
+@pytest.mark.slow
 async def test_p5_a_reload_to_ga_needs_the_report_too(up):
     path = ga(up)
     up.config.write_text(up.config.read_text().replace("mode: ga", "mode: reference"))
@@ -209,6 +245,7 @@ async def test_p5_a_reload_to_ga_needs_the_report_too(up):
     assert done.stdout == "configuration 2 is in force\n"
 
 
+@pytest.mark.slow
 async def test_an_accepted_way_must_be_one_that_exists(up):
     ga(up, accept=["quick"])
     assert "confinement.accept[0]: there is no way of this name; did you mean quic?" in await refusal(up)

@@ -80,6 +80,7 @@ def test_a_sidecar_that_passes_everything_through_is_a_way_out_but_not_to_local_
     assert not any("169.254" in place for place in stage.counts()["packets"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proxy", ["http://agent:wrong@127.0.0.1:8080", "http://127.0.0.1:8080"])
 def test_without_a_token_nothing_is_known_about_what_the_sidecar_refuses(stage, proxy):
     sidecar(stage)
@@ -88,6 +89,7 @@ def test_without_a_token_nothing_is_known_about_what_the_sidecar_refuses(stage, 
     assert {checked.states()[way] for way in THROUGH} == {"unknown"}
 
 
+@pytest.mark.slow
 def test_p1_run_keeps_its_memory_to_itself_and_lets_nothing_through(stage):
     """The check as the child of `briefcased run`, which is not confined: the network is open, the sidecar is not."""
     inside = [*PROXY, "doctor", "--confinement", "--from-here", "--json", "--timeout-s", TIMEOUT_S]
