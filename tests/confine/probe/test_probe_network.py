@@ -32,6 +32,10 @@ def test_every_way_is_open_where_nothing_closes_it(stage):
 CLOSINGS = {
     "dropped": (filtered("drop"), {"timeout", "silence"}),
     "rejected": (filtered("reject"), {"rejected"}),
+    "rejected by address": (
+        filtered("ip daddr {1.1.1.1, 8.8.8.8} reject; add rule inet c o drop"),
+        {"rejected", "timeout", "silence"},
+    ),
     "prohibited": (filtered("reject with icmpx admin-prohibited"), {"rejected"}),
     "reset": (filtered("meta l4proto tcp reject with tcp reset; add rule inet c o drop"), {"rejected"}),
 }
