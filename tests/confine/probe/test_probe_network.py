@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
+from proxy.confine.probe.report import read_report
 
 NETWORK = {
     "tcp", "tcp6", "dns_udp", "dns_tcp", "dns_resolver", "quic", "icmp", "ignores_proxy", "no_proxy", "metadata",
@@ -207,7 +211,10 @@ def test_one_hole_in_a_wall_is_found_and_named(stage, hole):
 
 
 def test_a_target_of_one_s_own_takes_the_place_of_the_usual_ones(stage):
-    checked = stage.check("--target", "9.9.9.9:80", "--target", "[fd00:ec2::254]:22")
+    written = stage.folder / "report.json"
+    checked = stage.check("--target", "9.9.9.9:80", "--target", "[fd00:ec2::254]:22", "--write", str(written))
+    assert json.loads(written.read_text()) == checked.report
+    assert read_report(written).tried()
     targets = {e["target"]: e["state"] for e in checked.report["attempts"] if e["way"] in ("tcp", "tcp6")}
     assert targets == {"9.9.9.9:80": "open", "[fd00:ec2::254]:22": "open"}
     assert stage.counts()["accepted"]["::ffff:9.9.9.9:80"] == 1

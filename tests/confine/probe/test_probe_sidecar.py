@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import pytest
 import yaml
 
+from proxy.cli import run
 from tests.confine.probe.stage import PROBE, ROOT, TIMEOUT_S, WITHOUT_RIGHTS, Checked
 
 THROUGH = {"connect_address", "connect_local", "connect_metadata"}
@@ -100,3 +102,16 @@ def test_p1_run_keeps_its_memory_to_itself_and_lets_nothing_through(stage):
     assert checked.states()["process_trace"] == "closed"
     assert checked.seen("connect_address") == {"refused_by_proxy"}
     assert done.returncode == 1
+
+
+@pytest.mark.slow
+def test_p1_a_confined_child_has_no_way_out_although_the_sidecar_has(stage):
+    """The check without --from-here: inside `briefcased run --confine`, on a network where everything is open."""
+    if "confine" not in inspect.signature(run.run).parameters:
+        pytest.skip("this build has no `run --confine`")
+    command = [*PROXY, "doctor", "--confinement", "--json", "--timeout-s", TIMEOUT_S]
+    checked = Checked.of(stage.run(*command, GITHUB_TOKEN="ghp_" + "a" * 36))
+    assert checked.open() == set()
+    assert {way for way, state in checked.states().items() if state == "unknown"} <= THROUGH
+    assert checked.code == 0
+    assert stage.counts() == {"packets": {}, "accepted": {}}
