@@ -87,7 +87,7 @@ class Stage:
     def run(self, *command: str, rights: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*command, rights=rights), env=self.environment(**variables), capture_output=True, text=True,
-            timeout=60, check=False, cwd=ROOT,
+            timeout=180, check=False, cwd=ROOT,
         )  # fmt: skip
 
     def start(self, program: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
