@@ -193,6 +193,19 @@ class Logs(Strict):
     style: Literal["text", "json"] = "text"
 
 
+class Confinement(Strict):
+    """How it is shown that agents have no way out but the sidecar: docs/confinement-check.md."""
+
+    report: Path | None = Field(
+        default=None,
+        strict=False,
+        description="What `briefcased doctor --confinement --write` wrote on the agent's side.",
+    )
+    max_age_s: Annotated[float, Field(gt=0, le=31_536_000)] = 86_400.0
+    accept: tuple[str, ...] = Field(default=(), description="Ways that are known to be open.")
+    required: bool = Field(default=True, description="Mode `ga` starts only with a report that says closed.")
+
+
 class SecretStoreSettings(Strict):
     """How secret stores are asked."""
 
@@ -221,6 +234,7 @@ class Settings(Strict):
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()
+    confinement: Confinement = Confinement()
     logs: Logs = Logs()
 
 

@@ -13,6 +13,7 @@ from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.modes import mode_mistakes
 from proxy.catalog.upstream_proxies import anchored, upstream_proxy_mistakes
+from proxy.confine.probe.ways import WAYS
 from proxy.documents import read_document
 from proxy.egress.addresses import unopenable
 from proxy.errors import ConfigError, Finding
@@ -79,6 +80,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     egress = settings.egress
     proxied = anchored(egress.upstream_proxy, base)
     certificates = settings.certificates
+    confinement = settings.confinement
     return settings.model_copy(
         update={
             "profiles": tuple(base / folder for folder in settings.profiles),
@@ -87,6 +89,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "identity": settings.identity.model_copy(
                 update={"tokens": token_issuers.anchored(settings.identity.tokens, base)}
             ),
+            "confinement": confinement.model_copy(update={"report": at(confinement.report)}),
             "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
         }
     )
@@ -104,6 +107,9 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from token_issuers.token_issuer_mistakes(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
+    for index, way in enumerate(settings.confinement.accept):
+        if way not in WAYS:
+            yield ("confinement", "accept", index), f"there is no way of this name{_suggest(way, WAYS)}"
     yield from mode_mistakes(settings, profiles)
 
 

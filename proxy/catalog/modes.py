@@ -60,12 +60,21 @@ def _loopback_targets(settings: Settings, _profiles: Mapping[str, Profile]) -> I
                 yield ("egress", "allow_private", index, "addresses", at), "loopback is refused in mode"
 
 
+def _unchecked_confinement(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    if settings.confinement.required and settings.confinement.report is None:
+        yield (
+            ("confinement", "report"),
+            "name the report of a confinement check, or set confinement.required to false, in mode",
+        )
+
+
 GA_REFUSES: Final[Mapping[str, Rule]] = {
     "unmatched": _unmatched,
     "debug_logs": _debug_logs,
     "environment_secrets": _environment_secrets,
     "plain_upstreams": _plain_upstreams,
     "loopback_targets": _loopback_targets,
+    "unchecked_confinement": _unchecked_confinement,
 }
 STAGING_REFUSES: Final = frozenset({"unmatched", "plain_upstreams"})
 """What would carry data or credentials where nobody looks is refused before production too."""

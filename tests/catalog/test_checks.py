@@ -154,6 +154,7 @@ RELAXED = {
     "environment_secrets": {"providers": {"github": {"accounts": {"a": {"secrets": {"token": "env:X"}}}}}},
     "plain_upstreams": {"providers": {"plain": {"accounts": {"a": {"secrets": {"key": "file:/x"}}}}}},
     "loopback_targets": {"egress": {"allow_private": [{"host": "a.test", "addresses": ["127.0.0.1"]}]}},
+    "unchecked_confinement": {"confinement": {}},
 }
 
 
@@ -251,8 +252,9 @@ def test_p5_what_ga_refuses_the_other_modes_allow(name):
         GOOD.replace("name: sample", "name: plain").replace("api.example.com", "api.example.com, scheme: http"),
     )
     profiles = {**load_profiles([shipped()]), "plain": plain.validated(Profile)}
+    strict = {"version": 1, "confinement": {"report": "/x"}}
     for mode, refused in (("reference", False), ("staging", name in STAGING_REFUSES), ("ga", True)):
-        settings = Settings.model_validate_json(orjson.dumps({"version": 1, "mode": mode, **RELAXED[name]}))
+        settings = Settings.model_validate_json(orjson.dumps({**strict, "mode": mode, **RELAXED[name]}))
         assert bool(list(mistakes(settings, profiles))) == refused, mode
 
 

@@ -15,7 +15,9 @@ import typer
 
 from proxy import logs
 from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.confinement import FromHere, StateDirs, Targets, WriteTo, confinement, parsed
 from proxy.cli.doctor.client import Mode
+from proxy.confine.probe.plan import TIMEOUT_S
 from proxy.errors import BriefcaseError
 from proxy.settings import environment, home
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from proxy.cli.doctor.report import Row
 
 NOTHING: Final = "none"
+CLIENT_TIMEOUT_S: Final = 20.0
 
 
 def doctor(
@@ -36,14 +39,34 @@ def doctor(
     mode: Annotated[
         Mode, typer.Option(help="How clients are brought to the sidecar: its variables, a base URL, or redirected.")
     ] = Mode.VARIABLES,
-    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds for each attempt.")] = 20.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.05, max=600, help="Seconds for each attempt: 20 for a client, 3 for a way out."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the last lines of every program, scrubbed.")] = False,
     config: ConfigOption = CONFIG,
+    check_confinement: Annotated[
+        bool,
+        typer.Option("--confinement", help="Check only that the sidecar is the agent's only way out."),
+    ] = False,
+    from_here: FromHere = False,
+    target: Targets = None,
+    state_dir: StateDirs = None,
+    write: WriteTo = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Check this machine, and try every client on it with a real call through a temporary sidecar."""
-    # `--confinement` belongs here: one more option, and at this place
-    #     raise typer.Exit(confinement(from_here=…, write=…, as_json=as_json))
+    if check_confinement:
+        raise typer.Exit(
+            confinement(
+                from_here=from_here,
+                write=write,
+                as_json=as_json,
+                targets=parsed(target or ()),
+                state=tuple(path.absolute() for path in state_dir or ()),
+                timeout_s=timeout or TIMEOUT_S,
+            )
+        )
     from proxy.cli.doctor.checks import Situation, findings
     from proxy.cli.doctor.report import Level
     from proxy.cli.doctor.show import as_value, show
@@ -52,7 +75,7 @@ def doctor(
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # end tidily, as Ctrl-C does
     clients = chosen(only)
     found = findings(Situation(home=home(), environment=environment(), config=config))
-    rows = asyncio.run(_rows(clients, timeout, mode)) if clients else []
+    rows = asyncio.run(_rows(clients, timeout or CLIENT_TIMEOUT_S, mode)) if clients else []
     if as_json:
         sys.stdout.write(orjson.dumps(as_value(found, rows), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:

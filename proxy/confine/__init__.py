@@ -1,0 +1,1 @@
+"""Confinement: agents have no way out but the sidecar."""
