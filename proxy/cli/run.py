@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,6 +15,7 @@ from proxy import logs
 from proxy.catalog.configuration import Configuration, load_configuration
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.cli.child import run_child
+from proxy.cli.confined import confinement
 from proxy.cli.variables import CA_FILES, named_in, places, without_secrets
 from proxy.cli.words import counted
 from proxy.cli.zero import zero_configuration
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from proxy.app import Sidecar
+    from proxy.cli.confined import Confinement
 
 LABEL: Final = "run"
 MOST_REASONS: Final = 4
@@ -45,6 +48,10 @@ def run(
     env: Annotated[
         bool, typer.Option("--env", help="Start in the background and print the variables for a shell.")
     ] = False,
+    confine: Annotated[
+        bool,
+        typer.Option("--confine", help="Give it a network in which nothing but the sidecar can be reached (Linux)."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run or as the summary: one JSON object.")] = False,
 ) -> None:
     """Run a program that holds no secret: its calls get their credentials on the way."""
@@ -57,15 +64,17 @@ def run(
         _explain(configuration, operators, named, command or [], as_json=as_json)
         return
     if env:
-        if command:
-            raise typer.BadParameter("--env takes no command")
+        if command or confine:
+            raise typer.BadParameter("--env takes no command" if command else "--env cannot be confined")
         from proxy.cli.background import leave_running
 
         leave_running(configuration, operators, named=named)
         return
     if not command:
         raise typer.BadParameter("give a command after --")
-    raise typer.Exit(asyncio.run(_run(configuration, operators, named, command, as_json=as_json)))
+    with confinement(configuration) if confine else nullcontext() as confined:
+        running = _run(configuration, operators, named, command, confined=confined, as_json=as_json)
+        raise typer.Exit(asyncio.run(running))
 
 
 def _hand_over() -> None:
@@ -107,13 +116,18 @@ async def _run(
     named: Collection[str],
     command: list[str],
     *,
+    confined: Confinement | None,
     as_json: bool,
 ) -> int:
     from proxy.cli.ephemeral import ephemeral
 
+    if confined is not None:
+        configuration = confined.configuration
     async with ephemeral(configuration, home=home(), label=LABEL, environment=operators) as box:
         clean, _ = without_secrets(operators, configuration.profiles, box.stand_ins, named=named, scrub=box.scrub)
         try:
+            if confined is not None:
+                return await confined.run(command, {**clean, **box.proxy})
             return await run_child(command, {**clean, **box.proxy})
         finally:
             await box.sidecar.drain()

@@ -1,5 +1,5 @@
 """A program that can reach nothing but the sidecar: Linux namespaces, without root.
 
-`namespace` makes them, `netlink` and `rules` redirect every connection to `forwarder`, and `stub` answers every name with a
-synthetic address, so that the name that was asked for travels with the connection. See docs/confine.md.
+`namespace` makes them, `netlink` and `rules` redirect every connection to `forwarder`, and `stub` answers every name
+with a synthetic address, so that the name that was asked for travels with the connection. See docs/confine.md.
 """

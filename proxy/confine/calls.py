@@ -39,7 +39,8 @@ _CLONE3: Final = 435
 MACHINES: Final = {
     "x86_64": Machine(
         0xC000003E,
-        # mount, umount2, pivot_root, chroot, setns, bpf, perf_event_open, add_key, request_key, keyctl, open_by_handle_at
+        # mount, umount2, pivot_root, chroot, setns, bpf, perf_event_open, add_key, request_key, keyctl,
+        # open_by_handle_at
         (*_NEW_INTERFACE, 165, 166, 155, 161, 308, 321, 298, 248, 249, 250, 304),
         clone=56,
         unshare=272,

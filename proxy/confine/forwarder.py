@@ -1,4 +1,4 @@
-"""Carries redirected connections to the sidecar's unix socket, each with a PROXY header that says where it wanted to go.
+"""Carries redirected connections to the sidecar's unix socket, each with a PROXY header that says where it was going.
 
 Source: linux/netfilter_ipv4.h (SO_ORIGINAL_DST), linux/netfilter_ipv6/ip6_tables.h (IP6T_SO_ORIGINAL_DST).
 """
@@ -43,14 +43,14 @@ class Forwarder:
         try:
             header = None if self._open > MOST_CONNECTIONS else self._header(writer)
             if header is None:
-                writer.transport.abort()
+                _reset(writer)
                 return
             async with asyncio.timeout(CONNECT_S):
                 theirs, sidecar = await asyncio.open_unix_connection(self._sidecar, limit=CHUNK_BYTES)
             sidecar.write(header)
             await _carry(reader, writer, theirs, sidecar)
         except (OSError, TimeoutError):
-            writer.transport.abort()
+            _reset(writer)
         finally:
             self._open -= 1
 
@@ -85,12 +85,18 @@ async def _carry(
             both.create_task(_pour(agent_in, sidecar_out))
             both.create_task(_pour(sidecar_in, agent_out))
     except* OSError:
-        agent_out.transport.abort()
+        _reset(agent_out)
         sidecar_out.transport.abort()
     finally:
         for writer in (agent_out, sidecar_out):
             with contextlib.suppress(OSError):
                 writer.close()
+
+
+def _reset(agent: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        agent.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    agent.transport.abort()
 
 
 async def _pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

@@ -1,8 +1,8 @@
-"""What a confined program finds in place of the sidecar's state and of every socket through which others would act for it.
+"""Hides the sidecar's state from a confined program, and every socket through which others would act for it.
 
 A unix socket with a path is not held back by a network namespace: whoever opens `docker.sock`, the session bus, an SSH
-agent or `nscd` has a way out. Their directories are replaced by empty ones and those that stand elsewhere are covered. Abstract
-sockets belong to the network namespace and need nothing.
+agent or `nscd` has a way out. Their directories are replaced by empty ones, and sockets that stand elsewhere are
+covered. Abstract sockets belong to the network namespace and need nothing.
 
 Source: mount_namespaces(7), unix(7), proc_sys(5).
 """
@@ -71,8 +71,11 @@ def _is_socket(path: str) -> bool:
 
 
 def _own_processes() -> None:
-    """A /proc of our process namespace. Where parts of /proc are covered already (containers) the kernel forbids that:
-    the old one stays, and access to other processes is barred by our user namespace alone."""
+    """A /proc of our process namespace.
+
+    Where parts of /proc are covered already (containers) the kernel forbids that. Then the old one stays, and only our
+    user namespace bars access to other processes.
+    """
     with contextlib.suppress(PermissionError):
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
 
@@ -90,7 +93,7 @@ def _empty_run(environment: Mapping[str, str]) -> None:
     _empty(str(RUN))
     for name, descriptor in kept.items():
         if stat.S_ISLNK(os.fstat(descriptor).st_mode):
-            (RUN / name).symlink_to(os.readlink("", dir_fd=descriptor))  # noqa: PTH115  # the path is covered now
+            (RUN / name).symlink_to(os.readlink("", dir_fd=descriptor))  # its path is covered now
         else:
             (RUN / name).mkdir()
             linux.mount(f"/proc/self/fd/{descriptor}", str(RUN / name), flags=linux.MS_BIND | linux.MS_REC)

@@ -135,6 +135,6 @@ async def _ended(program: int) -> int:
     descriptor = os.pidfd_open(program)
     asyncio.get_running_loop().add_reader(descriptor, over.set)
     await over.wait()
-    _, status = os.waitpid(program, 0)
+    _, status = os.waitpid(program, 0)  # noqa: ASYNC222  # it has ended
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code

@@ -1,7 +1,7 @@
 """Netlink messages: what brings a fresh network namespace up, and transactions of nf_tables.
 
-Written out here because one start needs nine messages, and a general netlink library takes longer to load than all of the
-rest of a confined start.
+Written out here because a start needs few messages, and a general netlink library takes longer to load than all the
+rest of it.
 
 Source: netlink(7), rtnetlink(7); linux/netfilter/nfnetlink.h and nf_tables.h.
 """

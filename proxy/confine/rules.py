@@ -1,4 +1,4 @@
-"""The packet filter: every TCP connection goes to the sidecar or its forwarder, nothing else leaves. Pure but for `install`.
+"""The packet filter: every TCP connection goes to the sidecar or its forwarder, nothing else leaves.
 
 A rule is built once and has two forms, the text that `nft -f` reads and what the kernel reads, so that what is shown
 is what is done.
@@ -153,7 +153,7 @@ def _loopback() -> tuple[Part, Part]:
 
 
 def _established() -> Part:
-    """Answers to what came from outside; what was sent from here first is redirected or rejected at its first packet."""
+    """Answers to what came from outside: what is sent from here first is redirected or rejected at its first packet."""
     mask, zero = struct.pack("=I", _ESTABLISHED_OR_RELATED), bytes(4)
     masked = _expression(
         "bitwise", number(1, _REGISTER), number(2, _REGISTER), number(3, 4),

@@ -33,10 +33,10 @@ _POINTER_TO_QUESTION: Final = 0xC000 | HEADER_BYTES
 
 
 class Names:
-    """Names with their synthetic addresses. Of the names nobody has used for longest it forgets those beyond `most`.
+    """Names with their synthetic addresses. Beyond `most`, the name that was not used for longest is forgotten.
 
-    An address is given out anew only after all others of the network: a client that keeps an old answer then has an address
-    without a name, not one with another name.
+    An address is given out anew only after all others of the network: a client that keeps an old answer then has an
+    address without a name, not one with another name.
     """
 
     def __init__(self, *, network: IPv4Network = NETWORK, most: int = MOST_NAMES) -> None:
@@ -79,8 +79,8 @@ class Names:
 def answer(query: bytes, names: Names) -> bytes | None:
     """The response to one message; None where it deserves none. Additional records (EDNS) are not looked at.
 
-    Names that are no host name do not exist; other types than A have no data, so that no service record moves a client to
-    another port, protocol or key (HTTPS, SVCB).
+    Names that are no host name do not exist; other types than A have no data, so that no service record moves a client
+    to another port, protocol or key (HTTPS, SVCB).
     """
     if len(query) < HEADER_BYTES:
         return None
@@ -148,7 +148,8 @@ class Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     @override
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
         self._transport = transport
 
     @override
