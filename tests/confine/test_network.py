@@ -100,7 +100,7 @@ print(len(back), back == data)
 async def test_without_a_sidecar_nothing_is_reached(confined):
     (confined.sidecar.folder / "confined.sock").unlink()
     ran = await confined.run("curl", "-sS", "http://api.example.test/")
-    assert "Connection reset by peer" in ran.err
+    assert ran.code in (7, 56), ran.err  # reset, before or after the client knows that it is connected
 
 
 async def test_udp_goes_nowhere_but_to_the_stub(confined):
