@@ -64,7 +64,9 @@ async def gone(text: str) -> None:
 
 async def test_nothing_that_the_program_started_outlives_it(confined):
     mark = f"987{os.getpid()}1"
-    ran = await confined.run("sh", "-c", f"setsid sleep {mark} >/dev/null 2>&1 & (sleep {mark} >/dev/null 2>&1 &); exit 3")
+    ran = await confined.run(
+        "sh", "-c", f"setsid sleep {mark} >/dev/null 2>&1 & (sleep {mark} >/dev/null 2>&1 &); exit 3"
+    )
     assert ran.code == 3, ran.err
     assert running(mark) == []
 

@@ -50,13 +50,22 @@ def unix(path: str) -> str:
 
 
 def call(number: int, *arguments: int) -> str:
+    us = os.getpid()
     result = LIBC.syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments))
+    if os.getpid() != us:
+        os._exit(0)
     return "done" if result >= 0 else os.strerror(ctypes.get_errno())
 
 
 def program(*command: str) -> str:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     return "done" if ended.returncode == 0 else f"refused {ended.returncode}"
+
+
+def holds_the_secret(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return "in-its-environment" in path.read_text("latin-1")
+    return False
 
 
 def everywhere(again: str = "") -> None:
@@ -82,24 +91,25 @@ way("unix abstract")(lambda: unix("\0control"))
 way("state")(lambda: (FOLDER / "state" / "receipts.sqlite").read_text())
 way("file ref")(lambda: (FOLDER / "secret").read_text() or "empty")
 way("environ of others")(lambda: "in-its-environment" in Path(f"/proc/{HOLDER}/environ").read_text())
-way("environ of anybody")(
-    lambda: any("in-its-environment" in path.read_text("latin-1") for path in Path("/proc").glob("[0-9]*/environ")
-                if os.access(path, os.R_OK) and path.parent.name not in {str(os.getpid()), "self"})
-)  # fmt: skip
+way("environ of anybody")(lambda: any(map(holds_the_secret, Path("/proc").glob("[0-9]*/environ"))))
 way("signal to others")(lambda: os.kill(STAGE, 0) or "done")
-way("open files")(lambda: sorted(os.listdir("/proc/self/fd"))[:3] == ["0", "1", "2"] and len(os.listdir("/proc/self/fd")))
+way("open files")(
+    lambda: sorted(os.listdir("/proc/self/fd"))[:3] == ["0", "1", "2"] and len(os.listdir("/proc/self/fd"))
+)
 way("ptrace init")(lambda: call(101 if os.uname().machine == "x86_64" else 117, 16, 1, 0, 0))
 way("memory of init")(lambda: open("/proc/1/mem", "rb").read(1) or "read")
-way("files of init")(lambda: os.listdir("/proc/1/fd"))
+way("files of init")(lambda: os.readlink("/proc/1/fd/0") and "read")
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-if sys.version_info >= (3, 12):
-    way("unshare user")(lambda: os.fork() and os.waitstatus_to_exitcode(os.wait()[1]) or os.unshare(CLONE_NEWUSER) or os._exit(7))
-    way("setns")(lambda: os.setns(os.open(f"/proc/{STAGE}/ns/net", os.O_RDONLY), CLONE_NEWNET) or "done")
-    way("setns own")(lambda: os.setns(os.open("/proc/self/ns/net", os.O_RDONLY), CLONE_NEWNET) or "done")
+OPENED = f"os.setns(os.open('/proc/{STAGE}/ns/net', os.O_RDONLY), {CLONE_NEWNET})"
+way("unshare user")(lambda: program(sys.executable, "-c", f"import os; os.unshare({CLONE_NEWUSER})"))
+way("setns")(lambda: program(sys.executable, "-c", f"import os; {OPENED}"))
+way("setns own")(lambda: program(sys.executable, "-c", f"import os; {OPENED.replace(str(STAGE), 'self')}"))
 way("unshare program")(lambda: program("unshare", "-Urn", "true"))
 way("nsenter program")(lambda: program("nsenter", "-t", str(STAGE), "-n", "true"))
-way("clone with a user namespace")(lambda: call(56 if os.uname().machine == "x86_64" else 220, CLONE_NEWUSER | 17, 0, 0, 0, 0))
+way("clone with a user namespace")(
+    lambda: call(56 if os.uname().machine == "x86_64" else 220, CLONE_NEWUSER | 17, 0, 0, 0, 0)
+)
 way("clone3")(lambda: call(435, 0, 0))
 way("io_uring")(lambda: call(425, 1, 0))
 way("keyctl")(lambda: call(250 if os.uname().machine == "x86_64" else 219, 0, -3, 0))
@@ -111,11 +121,15 @@ way("briefcased rules")(lambda: __import__("proxy.confine.rules", fromlist=["x"]
 way("umount")(lambda: program("umount", str(FOLDER / "state")))
 way("umount proc")(lambda: program("umount", "-l", "/proc"))
 way("mount")(lambda: program("mount", "-t", "tmpfs", "x", "/mnt"))
-way("core pattern")(lambda: Path("/proc/sys/kernel/core_pattern").write_text("|/bin/true"))
-way("namespaces allowed")(lambda: Path("/proc/sys/user/max_user_namespaces").write_text("9"))
+way("core pattern")(lambda: open("/proc/sys/kernel/core_pattern", "w").close() or "done")
+way("namespaces allowed")(lambda: open("/proc/sys/user/max_user_namespaces", "w").close() or "done")
 way("raw socket")(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
 way("packet socket")(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3))
-way("ping socket")(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).sendto(b"\x08\0\0\0\0\0\0\0", ("8.8.8.8", 0)))
+way("ping socket")(
+    lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).sendto(
+        b"\x08\0\0\0\0\0\0\0", ("8.8.8.8", 0)
+    )
+)
 way("vsock")(lambda: socket.socket(40, socket.SOCK_STREAM))
 way("bluetooth")(lambda: socket.socket(31, socket.SOCK_RAW, 1))
 way("setuid program")(lambda: program("su", "-c", "true", "nobody") if os.getuid() else "refused")

@@ -15,7 +15,14 @@ from pathlib import Path
 from proxy.canonical import proxy_protocol
 from proxy.confine.plan import Plan
 
-ADDRESSES = ("8.8.8.8/32", "169.254.169.254/32", "192.0.2.7/32", "127.0.0.53/32", "2001:db8::7/128", "fd00:ec2::254/128")
+ADDRESSES = (
+    "8.8.8.8/32",
+    "169.254.169.254/32",
+    "192.0.2.7/32",
+    "127.0.0.53/32",
+    "2001:db8::7/128",
+    "fd00:ec2::254/128",
+)
 HERE = Path(__file__).parent
 hits: dict[str, int] = {}
 origins: list[list[str]] = []
@@ -55,7 +62,12 @@ async def listeners(folder: Path) -> None:
             await asyncio.start_server(counted(f"tcp {host} {port}"), host, port)
     for port in (53, 123, 443):
         for host in ("0.0.0.0", "::"):
-            await loop.create_datagram_endpoint(lambda name=f"udp {host} {port}": Datagrams(name), local_addr=(host, port))
+            made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+            if ":" in host:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.bind((host, port))
+            made.setblocking(False)
+            await loop.create_datagram_endpoint(lambda name=f"udp {host} {port}": Datagrams(name), sock=made)
     for name in ("state/control.sock", "elsewhere/docker.sock", "agent.sock"):
         path = folder / name
         path.parent.mkdir(exist_ok=True)
