@@ -27,6 +27,7 @@ from proxy.engine.selftest import self_test
 from proxy.engine.tls import AgentSide, UpstreamSide
 from proxy.errors import BriefcaseError
 from proxy.firewall import Needle, Vocabulary, open_scanner
+from proxy.front.entrance import Services
 from proxy.front.listener import Front
 from proxy.generation import build_generation
 from proxy.model import Mode
@@ -37,6 +38,7 @@ from proxy.secretstore.env import EnvStore
 from proxy.secretstore.exec import ExecStore
 from proxy.secretstore.file import FileStore
 from proxy.secretstore.local import LocalStore
+from proxy.settings import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -88,7 +90,13 @@ class Parts:
 
 
 class Sidecar:
-    """A running sidecar."""
+    """A running sidecar.
+
+    Attributes:
+        proxy: host and port of the first listener; `("", 0)` where it is not TCP.
+        endpoints: of the first listener, then of each of `listeners.more`, as the configuration writes them, with the
+            ports that were picked.
+    """
 
     def __init__(
         self,
@@ -104,6 +112,7 @@ class Sidecar:
         self.pipeline: Final = pipeline
         self.receipts: Final = receipts
         self.proxy: tuple[str, int] = ("", 0)
+        self.endpoints: tuple[str, ...] = ()
         self.control: tuple[str, int] = ("", 0)
         self.reloads = 0
         self._parts: Final = parts
@@ -123,13 +132,15 @@ class Sidecar:
         """Listen. Raises `BriefcaseError` when an address is taken."""
         listeners = self._configuration.settings.listeners
         await self._lane.start()
+        host, port = _split(listeners.control)
         try:
-            host, port = _split(listeners.control)
             self.control = (host, await self._control.start(host, port))
-            host, port = _split(listeners.proxy)
-            self.proxy = (host, await self._front.start(host, port))
         except OSError as error:
-            raise BriefcaseError(f"{host}:{port}: {error.strerror or error}") from None
+            raise BriefcaseError(f"{listeners.control}: {error.strerror or error}") from None
+        first = await self._front.start(Listener(at=listeners.proxy))
+        self.proxy = first.address or self.proxy
+        others = [await self._front.start(listener) for listener in listeners.more]
+        self.endpoints = tuple(one.endpoint for one in (first, *others))
 
     async def reload(self, configuration: Configuration) -> None:
         """Put another configuration in force, whole; requests under way keep theirs.
@@ -184,7 +195,7 @@ class Sidecar:
 
     def listeners(self) -> frozenset[tuple[str, int]]:
         """Our own addresses: never dialled."""
-        return frozenset({self.proxy, self.control})
+        return self._front.addresses | {self.control}
 
     def checks(self) -> dict[str, bool]:
         """What readiness depends on. The self-test passed, or there would be no sidecar."""
@@ -242,9 +253,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             dialler=dialler,
             limits=settings.limits,
         )
-        front = Front(
-            pipeline=pipeline, authenticator=parts.authenticator, lane=lane, dialler=dialler, limits=settings.limits
-        )
+        front = Front(Services(pipeline, parts.authenticator, lane, dialler, settings.limits))
         control = Control(
             tally=pipeline.tally,
             checks=lambda: sidecar.checks(),  # noqa: PLW0108

@@ -6,12 +6,13 @@ The simulator, the tests and the live path call the same function.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from proxy.canonical import HeadLimits, set_query
 from proxy.credentials.strip import strip_foreign
 from proxy.errors import Denial
 from proxy.firewall import accept_encoding
+from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
     from proxy.catalog.matcher import Catalog, Match
     from proxy.credentials import CredentialSpec
     from proxy.credentials.standin import StandIns
-    from proxy.model import Agent, RequestHead
+    from proxy.model import Agent, Authority, RequestHead
     from proxy.settings import Settings
-
-HTTPS_PORT: Final = 443
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One configuration, whole. A request sees one generation from its first byte to its last receipt."""
+    """One configuration, whole. A request sees one generation from its first byte to its last receipt.
+
+    `unread` are the authorities whose TLS is passed through.
+    """
 
     number: int
     settings: Settings
@@ -38,6 +40,7 @@ class Generation:
     stand_ins: StandIns
     head_limits: HeadLimits
     allow_private: Mapping[str, tuple[str, ...]]
+    unread: frozenset[Authority] = frozenset()
 
     def trust(self, provider: str) -> Path | None:
         """The operator's roots for `provider`, or for all; None for the default bundle."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from proxy.errors import Denial
     from proxy.model import Agent, Authority, Headers, RequestHead
 
-
 # What engine and addons leave for each other in a flow's metadata (the mitmproxy lane).
 EXCHANGE_KEY: Final = "briefcased.exchange"  # the `Exchange`
 INVALID_KEY: Final = "briefcased.invalid"  # a `Denial`: the head never reaches the pipeline, only its receipt
@@ -38,6 +37,15 @@ RETRY_KEY: Final = "briefcased.retry"  # True: attempt again now
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """The largest WebSocket message that is carried; it must be whole to be searched."""
+
+
+class Capture(StrEnum):
+    """How an agent's connection came to us: what its heads say of their destination."""
+
+    CONNECT = "connect"  # a tunnel to one authority
+    ABSOLUTE = "absolute"  # http:// URLs of a proxy's clients
+    BASE_URL = "base_url"  # paths below our own address; the first segment names profile or host
+    TRANSPARENT = "transparent"  # redirected: the name in the ClientHello or in Host decides
 
 
 class Outcome(StrEnum):
@@ -57,13 +65,22 @@ class Tunnel:
     """What is known of one connection of an agent before any request on it.
 
     Attributes:
-        authority: of the CONNECT; None for plain absolute-form requests.
+        agent: who asks; `ANONYMOUS` until a head says it.
+        authority: of the CONNECT, or the name and port of a redirected TLS connection; None where each head names its
+            own.
         unread: where the operator lets the bytes through unread.
+        sealed: the operator names this host as one whose TLS is passed through; the ClientHello is still to be judged.
+        port: that a redirected plain connection had dialled.
+        bound: the listener says who the agent is; no token is asked for.
     """
 
     agent: Agent
     authority: Authority | None
     unread: Unread | None = None
+    capture: Capture = Capture.CONNECT
+    sealed: bool = False
+    port: int | None = None
+    bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +173,7 @@ class Exchange:
         deciding: the pipeline is at work on it and will write its receipt.
         ended: `on_end` ran.
         client_gone: the agent went away while we were deciding.
+        base: in base-URL mode the path's first segment, which named the destination.
     """
 
     id: str
@@ -182,3 +200,4 @@ class Exchange:
     filter: ChunkFilter | None = None
     fault: str | None = None
     client_gone: bool = False
+    base: str | None = None

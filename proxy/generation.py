@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.canonical import HeadLimits
+from proxy.canonical import HeadLimits, parse_authority
 from proxy.catalog.binding import bind
 from proxy.catalog.matcher import Catalog
-from proxy.credentials.standin import StandIn, StandIns, make
+from proxy.credentials.standin import StandIn, StandIns, make, random_bits
 from proxy.decision import Generation
+from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,6 +41,7 @@ def build_generation(
             host: tuple(a for t in settings.egress.allow_private if t.host == host for a in t.addresses)
             for host in {target.host for target in settings.egress.allow_private}
         },
+        unread=frozenset(a for h in settings.passthrough_hosts if (a := parse_authority(h.encode(), HTTPS_PORT))),
     )
 
 
@@ -51,4 +53,4 @@ def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key
         for slot in account.account.secrets:
             shape = account.profile.secrets[slot].stand_in
             value = make(shape, key=stand_in_key, purpose=f"{agent.name}:{account.id}:{slot}")
-            yield StandIn(value, agent.name, account.id, slot)
+            yield StandIn(value, agent.name, account.id, slot, random_bits(shape))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+HTTPS_PORT: Final = 443
+"""Of `https` URLs (RFC 9110, section 4.2.2)."""
 
 
 class Action(StrEnum):
@@ -49,6 +53,10 @@ class AccountId:
         return f"{self.provider}/{self.name}"
 
 
+BY_NAME: Final = "@"
+"""Begins the `token_id` of an agent that was known by its listener (`@listener`, `@uid:1000`) or its stand-in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """Who is calling.
@@ -63,10 +71,18 @@ class Agent:
     accounts: tuple[str, ...]
     token_id: str
 
+    @property
+    def by_name(self) -> bool:
+        """Whether no token stands behind it: a listener or a stand-in said who it is."""
+        return self.token_id.startswith(BY_NAME)
+
     def may_use(self, account: AccountId) -> bool:
         """Whether one of the grants covers `account`."""
         return any(grant in ("*", f"{account.provider}/*", str(account)) for grant in self.accounts)
 
+
+ANONYMOUS: Final = Agent("-", (), "-")
+"""Stands for whoever has not said who it is, also in receipts."""
 
 type Headers = tuple[tuple[str, str], ...]
 """Lower-case names and their values, in order; values are latin-1 text without control characters."""

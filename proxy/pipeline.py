@@ -12,12 +12,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from proxy.canonical import canonical_head
+from proxy.caller import identify
+from proxy.canonical import ABSOLUTE, Place, canonical_head
+from proxy.catalog.base_url import relocated, resolve
 from proxy.decision import Decision, Generation, decide
 from proxy.errors import Denial, Refused
-from proxy.exchange import Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
+from proxy.exchange import Capture, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, open_scanner, plan, scrub_headers
-from proxy.model import Agent
+from proxy.model import ANONYMOUS
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from proxy.receipts.log import ReceiptLog
 
 UNMATCHED_TIMEOUT_S: Final = 600
-ANONYMOUS: Final = Agent("-", (), "-")
-"""Stands in receipts for whoever did not authenticate."""
 DRAIN_RETRY_S: Final = 5
 
 
@@ -57,41 +57,49 @@ class Pipeline:
 
     # -- before a request ----------------------------------------------------------------------------------------
 
-    async def on_connect(self, agent: Agent, authority: Authority) -> Tunnel | Denial:
-        """Whether a tunnel to `authority` may exist at all. A denial has its receipt already."""
-        generation = self.generation
+    async def on_connect(self, tunnel: Tunnel) -> Tunnel | Denial:
+        """Whether a tunnel to an authority may exist at all. A denial has its receipt already."""
+        generation, authority = self.generation, tunnel.authority
+        assert authority is not None
         if self.draining:
-            return await self.refuse_connection(agent, authority, _draining())
+            return await self.refuse_connection(tunnel, _draining())
+        if self._authenticator.current(tunnel.agent) is None:
+            return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), _not_now())
         if generation.catalog.host(authority.host, authority.port) is not None:
-            return Tunnel(agent, authority)
+            return tunnel
+        if authority in generation.unread:
+            return replace(tunnel, sealed=True)
         if generation.settings.unmatched == "pass":
-            return await self._pass_through(agent, authority)
+            return await self._pass_through(tunnel)
         denial = Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
-        return await self.refuse_connection(agent, authority, denial)
+        return await self.refuse_connection(tunnel, denial)
 
-    async def _pass_through(self, agent: Agent, authority: Authority) -> Tunnel | Denial:
-        exchange = self.begin(Tunnel(agent, authority))
-        fields = {**self._fields(exchange), "decision": "allow", "host": authority.host, "port": authority.port}
+    async def on_sealed(self, tunnel: Tunnel, sni: str | None) -> Tunnel | Denial:
+        """Whether the TLS inside a `sealed` tunnel is for its host, and may be passed through unread."""
+        assert tunnel.authority is not None
+        if sni != tunnel.authority.host:
+            denial = Denial("authority_mismatch", "The TLS server name is not the host that was asked for.", by="front")
+            return await self.refuse_connection(tunnel, denial)
+        return await self._pass_through(tunnel)
+
+    async def _pass_through(self, tunnel: Tunnel) -> Tunnel | Denial:
+        exchange, authority = self.begin(tunnel), tunnel.authority
+        assert authority is not None
         try:
-            await self._receipts.record_decision({**fields, "tunnel": True})
+            await self._receipts.record_decision({**self._fields(exchange), "decision": "allow", "tunnel": True})
         except Refused as refused:
             return refused.denial
         exchange.decided = exchange.allowed = True
         self.tally.decisions["allow"] += 1
         private = self.generation.allow_private.get(authority.host, ())
-        dial = Dial(authority, tls=True, agent=agent.name, account="-", allow_private=private)
-        return Tunnel(agent, authority, Unread(dial, exchange.id))
+        dial = Dial(authority, tls=True, agent=tunnel.agent.name, account="-", allow_private=private)
+        return replace(tunnel, unread=Unread(dial, exchange.id))
 
-    async def refuse_connection(self, agent: Agent | None, authority: Authority | None, denial: Denial) -> Denial:
+    async def refuse_connection(self, tunnel: Tunnel, denial: Denial) -> Denial:
         """Record a refusal that happened before there was a request; returns what to answer, with its receipt id."""
-        exchange = self.begin(Tunnel(agent or ANONYMOUS, authority))
+        exchange = self.begin(tunnel)
         answered = await self.refuse(exchange, denial)
         return replace(answered, extra={**answered.extra, "receipt": exchange.id})
-
-    @staticmethod
-    def plain_tunnel(agent: Agent) -> Tunnel:
-        """A connection for absolute-form requests."""
-        return Tunnel(agent, None)
 
     def begin(self, tunnel: Tunnel) -> Exchange:
         """A new exchange on `tunnel`."""
@@ -113,16 +121,12 @@ class Pipeline:
         exchange.generation = generation.number
         if self.draining:
             return await self.refuse(exchange, _draining())
-        agent = self._authenticator.current(exchange.tunnel.agent)
-        if agent is not None and not self._is_from(agent, exchange.tunnel, raw):
-            agent, exchange.tunnel = None, replace(exchange.tunnel, agent=ANONYMOUS)
+        agent = identify(self._authenticator, generation.stand_ins, exchange.tunnel, raw)
         if agent is None:
-            return await self.refuse(
-                exchange, Denial("proxy_auth_required", "The token is not valid now.", by="identify")
-            )
-        connect = exchange.tunnel.authority
-        slashes = connect is not None and generation.catalog.allows_encoded_slash(connect.host, connect.port)
-        head = canonical_head(raw, connect=connect, sni=sni, limits=generation.head_limits, encoded_slash=slashes)
+            exchange.tunnel = replace(exchange.tunnel, agent=ANONYMOUS)
+            return await self.refuse(exchange, _not_now())
+        exchange.tunnel = replace(exchange.tunnel, agent=agent)
+        head = self._canonical(generation, exchange, raw, sni)
         if isinstance(head, Denial):
             return await self.refuse(exchange, head)
         exchange.head = head
@@ -140,15 +144,23 @@ class Pipeline:
             return Hold(decision.match.operation.limits.max_held_bytes)
         return await self._admit(generation, exchange, decision, None)
 
-    def _is_from(self, agent: Agent, tunnel: Tunnel, raw: RawHead) -> bool:
-        """Whether a head comes from `agent`. Outside a tunnel every head carries its own token."""
+    @staticmethod
+    def _canonical(generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None) -> RequestHead | Denial:
+        """The head in the one form that decides and leaves (P8)."""
+        tunnel, slashes = exchange.tunnel, generation.catalog.allows_encoded_slash
+        place, authority = ABSOLUTE, tunnel.authority
         if tunnel.authority is not None:
-            return True
-        given = [value for name, value in raw.headers if name.lower() == b"proxy-authorization"]
-        if len(given) != 1:
-            return False
-        found = self._authenticator.authenticate(given[0].decode("latin-1").strip(" \t"), "plain")
-        return isinstance(found, Agent) and found.token_id == agent.token_id
+            place = Place(connect=tunnel.authority)
+        elif tunnel.capture is Capture.TRANSPARENT:
+            place = Place(port=tunnel.port)
+        elif tunnel.capture is Capture.BASE_URL:
+            based = resolve(generation.catalog, raw.target)
+            if isinstance(based, Denial):
+                return based
+            exchange.base, authority = based.base, based.authority
+            place, raw = Place(base=(based.scheme, based.authority)), replace(raw, target=based.target)
+        encoded_slash = authority is not None and slashes(authority.host, authority.port)
+        return canonical_head(raw, place=place, sni=sni, limits=generation.head_limits, encoded_slash=encoded_slash)
 
     async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Forward:
         """The whole body, where `on_head` asked to hold it."""
@@ -235,8 +247,18 @@ class Pipeline:
             return planned
         exchange.redactions += planned.hits
         exchange.filter = planned.filter
+        headers = planned.headers
+        if exchange.base is not None:
+            headers = self._relocate(exchange.base, exchange.forward.head.authority, headers)
         receipt = ("briefcased-receipt", exchange.id)
-        return Relay((*planned.headers, receipt), scan=planned.filter is not None)
+        return Relay((*headers, receipt), scan=planned.filter is not None)
+
+    def _relocate(self, base: str, authority: Authority, headers: Headers) -> Headers:
+        catalog = self.generation.catalog
+        return tuple(
+            (n, relocated(catalog, v, base=base, authority=authority) if n in ("location", "content-location") else v)
+            for n, v in headers
+        )
 
     def on_response_chunk(self, exchange: Exchange, data: bytes) -> bytes | Cut:
         """Scrub one piece of the body; b"" ends it. After a `Cut` the lane resets the agent's connection."""
@@ -318,6 +340,7 @@ class Pipeline:
         authority = head.authority if head is not None else tunnel.authority
         return {
             "id": exchange.id,
+            "capture": tunnel.capture.value,
             "agent": tunnel.agent.name,
             "token_id": tunnel.agent.token_id,
             "generation": exchange.generation,
@@ -344,6 +367,10 @@ def _describe(exchange: Exchange, match: Match | None) -> None:
         exchange.profile = match.profile.name
         if match.operation is not None:
             exchange.operation, exchange.action = match.operation.id, match.operation.action.value
+
+
+def _not_now() -> Denial:
+    return Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")
 
 
 def _draining() -> Denial:

@@ -9,23 +9,56 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from proxy.documents import Strict
 from proxy.model import Action, Mode
 
+FIRST_ACTIVATED: Final = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Listen = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}$")]
+ListenAt = Annotated[
+    str,
+    Field(
+        pattern=r"^((\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}|unix:/.{1,106}|fd:\d{1,5}|systemd:[0-9A-Za-z_.-]{1,64})$",
+        description="HOST:PORT, unix:/PATH, fd:NUMBER (inherited) or systemd:NAME (socket activation).",
+    ),
+]
 Grant = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_-]*/(\*|[a-z][a-z0-9_-]*))$")]
+
+
+class Listener(Strict):
+    """A further place where agents connect, for clients that cannot be told of a proxy."""
+
+    at: ListenAt
+    kind: Literal["proxy", "base_url", "transparent"] = Field(
+        default="proxy", description="What the first bytes of a connection are; see docs/listeners.md."
+    )
+    agent: Name | None = Field(
+        default=None, description="Whatever arrives here is this agent's, and no token is asked for."
+    )
+    uids: tuple[int, ...] = Field(
+        default=(), strict=False, description="User ids that may connect to a unix socket; empty: the sidecar's own."
+    )
+    proxy_protocol: bool = Field(
+        default=False, description="A PROXY protocol (version 2) header tells the destination, in place of the kernel."
+    )
+
+    @property
+    def allowed_uids(self) -> tuple[int, ...]:
+        """User ids that may connect to a unix socket."""
+        return self.uids or (os.geteuid(),)
 
 
 class Listeners(Strict):
     """Addresses; port 0 picks a free one."""
 
-    proxy: Listen = "127.0.0.1:8080"
+    proxy: ListenAt = "127.0.0.1:8080"
     control: Listen = "127.0.0.1:8081"
+    more: tuple[Listener, ...] = ()
 
 
 class Account(Strict):
@@ -123,6 +156,10 @@ class Settings(Strict):
     unmatched: Literal["refuse", "pass"] = Field(
         default="refuse", description="Hosts without a profile: refused, or passed through unread."
     )
+    passthrough_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="HOST or HOST:PORT, exact, whose TLS is passed through unread; metered and receipted.",
+    )
     egress: Egress = Egress()
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
@@ -137,6 +174,22 @@ def home() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "briefcased"
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "briefcased"
+
+
+def activated_sockets() -> dict[str, tuple[int, ...]]:
+    """File descriptors that a service manager has opened for us, by name (sd_listen_fds(3)); empty where it has not."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    try:
+        count = int(os.environ.get("LISTEN_FDS", ""))
+    except ValueError:
+        return {}
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    found: dict[str, tuple[int, ...]] = {}
+    for index in range(count):
+        name = names[index] if index < len(names) and names[index] else "unknown"
+        found[name] = (*found.get(name, ()), FIRST_ACTIVATED + index)
+    return found
 
 
 def environment() -> dict[str, str]:

@@ -1,12 +1,15 @@
 """The one canonical form of a request (P8): strict grammars, no repair, no guess. Pure."""
 
-from proxy.canonical.head import HeadLimits, canonical_head
-from proxy.canonical.host import parse_authority, parse_host
+from proxy.canonical.head import ABSOLUTE, HeadLimits, Place, canonical_head
+from proxy.canonical.host import is_local, parse_authority, parse_host
 from proxy.canonical.query import query_pairs, set_query, without_query
 
 __all__ = [
+    "ABSOLUTE",
     "HeadLimits",
+    "Place",
     "canonical_head",
+    "is_local",
     "parse_authority",
     "parse_host",
     "query_pairs",

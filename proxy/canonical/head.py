@@ -56,14 +56,32 @@ class HeadLimits:
     max_uri_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is known of a head's destination beside the head. At most one is set; none: it is in absolute form.
+
+    Attributes:
+        connect: the authority of the CONNECT, or of a redirected TLS connection.
+        base: scheme and authority that a base URL stands for; `Host` then names our own listener.
+        port: that a redirected plain connection had dialled; `Host` names the destination.
+    """
+
+    connect: Authority | None = None
+    base: tuple[str, Authority] | None = None
+    port: int | None = None
+
+
+ABSOLUTE: Final = Place()
+
+
 def canonical_head(
-    raw: RawHead, *, connect: Authority | None, sni: str | None, limits: HeadLimits, encoded_slash: bool
+    raw: RawHead, *, place: Place, sni: str | None, limits: HeadLimits, encoded_slash: bool
 ) -> RequestHead | Denial:
-    """Judge `raw`, which came through a tunnel to `connect`, or in absolute form when that is None.
+    """Judge `raw`.
 
     Args:
         raw: the head as the lane parsed it.
-        connect: the authority of the CONNECT.
+        place: what the connection says of the destination.
         sni: the server name of the ClientHello, when it had one.
         limits: ceilings.
         encoded_slash: whether `%2F` is data for this host.
@@ -74,7 +92,7 @@ def canonical_head(
     headers = _headers(raw)
     if isinstance(headers, Denial):
         return headers
-    located = _locate(raw, headers, connect, sni)
+    located = _locate(raw, headers, place, sni)
     if isinstance(located, Denial):
         return located
     scheme, authority, target = located
@@ -150,25 +168,23 @@ def _values(headers: list[tuple[str, str]], name: str) -> list[str]:
 
 
 def _locate(
-    raw: RawHead, headers: list[tuple[str, str]], connect: Authority | None, sni: str | None
+    raw: RawHead, headers: list[tuple[str, str]], place: Place, sni: str | None
 ) -> tuple[str, Authority, str] | Denial:
     """Scheme, authority and origin-form target; CONNECT, TLS server name and Host must agree."""
     try:
         target = raw.target.decode("ascii")
     except UnicodeDecodeError:
         return _malformed("The target is not ASCII.")
-    hosts = [value.encode("latin-1") for value in _values(headers, "host")]
-    http2 = raw.http_version == "HTTP/2.0"
-    if http2:
-        hosts.insert(0, raw.authority)
-        if raw.scheme != b"https":
-            return _malformed("The scheme is not https.")
-    elif len(hosts) > 1 or (not hosts and raw.http_version != "HTTP/1.0"):
-        return _malformed("There must be exactly one Host.")
+    hosts = _hosts(raw, headers)
+    if isinstance(hosts, Denial):
+        return hosts
+    if place.base is not None or place.port is not None:
+        return _origin_form(target, hosts, place)
+    connect = place.connect
     scheme, authority = "https", connect
     if not target.startswith("/"):
         absolute = _absolute(target)
-        if absolute is None or http2:
+        if absolute is None or raw.http_version == "HTTP/2.0":
             return _malformed("The target is neither a path nor a URL of this proxy's.")
         scheme, named, target = absolute
         authority = connect or named
@@ -182,6 +198,28 @@ def _locate(
     if sni is not None and sni.lower().removesuffix(".") != authority.host:
         return _mismatch()
     return scheme, authority, target
+
+
+def _hosts(raw: RawHead, headers: list[tuple[str, str]]) -> list[bytes] | Denial:
+    """What the head itself calls its destination: `:authority` and `Host`."""
+    hosts = [value.encode("latin-1") for value in _values(headers, "host")]
+    if raw.http_version == "HTTP/2.0":
+        return [raw.authority, *hosts] if raw.scheme == b"https" else _malformed("The scheme is not https.")
+    if len(hosts) > 1 or (not hosts and raw.http_version != "HTTP/1.0"):
+        return _malformed("There must be exactly one Host.")
+    return hosts
+
+
+def _origin_form(target: str, hosts: list[bytes], place: Place) -> tuple[str, Authority, str] | Denial:
+    """A head on a plain connection that is not a proxy's: a path, and a destination that something else names."""
+    if not target.startswith("/"):
+        return _malformed("This listener takes a path, not a URL.")
+    if place.base is not None:
+        return *place.base, target
+    named = parse_authority(hosts[0], 80) if hosts else None
+    if named is None:
+        return _malformed("Host does not name the destination.")
+    return ("http", named, target) if named.port == place.port else _mismatch()
 
 
 def _absolute(target: str) -> tuple[str, Authority, str] | None:

@@ -45,6 +45,16 @@ def parse_host(text: bytes) -> str | None:
     return name.decode("ascii")
 
 
+def is_local(host: str) -> bool:
+    """Whether a canonical host means this machine whatever a resolver says (RFC 6761, section 6.3)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @lru_cache(maxsize=4096)
 def parse_authority(text: bytes, default_port: int | None) -> Authority | None:
     """`host[:port]`, or None when it is malformed, or has no port and there is no default."""

@@ -6,8 +6,9 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.canonical import parse_authority, parse_host
+from proxy.canonical import parse_host
 from proxy.catalog.checks import overlaps
+from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.modes import mode_mistakes
 from proxy.documents import read_document
@@ -83,23 +84,15 @@ def _absolute(settings: Settings, base: Path) -> Settings:
 
 def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
     """Everything that the schema cannot say about a configuration."""
-    yield from _listeners(settings)
+    yield from listener_mistakes(settings)
     yield from _providers(settings, profiles)
     yield from _overlaps(settings, profiles)
     yield from _agents(settings)
+    yield from unread_mistakes(settings, profiles)
     yield from _egress(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
     yield from mode_mistakes(settings, profiles)
-
-
-def _listeners(settings: Settings) -> Iterator[Mistake]:
-    for name in ("proxy", "control"):
-        address: str = getattr(settings.listeners, name)
-        if not address.endswith(":0") and parse_authority(address.encode(), None) is None:
-            yield ("listeners", name), "an address is HOST:PORT, an IPv6 host in brackets"
-    if settings.listeners.proxy == settings.listeners.control and not settings.listeners.proxy.endswith(":0"):
-        yield ("listeners", "control"), "the control listener must have its own address"
 
 
 def _providers(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:

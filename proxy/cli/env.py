@@ -10,11 +10,13 @@ import orjson
 import typer
 
 from proxy.catalog.configuration import load_configuration
+from proxy.catalog.listening import SPECIAL
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.stand_ins import agent_named
 from proxy.cli.state import read_state
 from proxy.cli.up import BUNDLE, STAND_IN_KEY
 from proxy.cli.variables import proxy_variables, stand_in_variables
+from proxy.errors import BriefcaseError
 from proxy.settings import environment, home
 
 TOKEN = "BRIEFCASED_AGENT_TOKEN"  # noqa: S105  # a variable's name
@@ -31,6 +33,8 @@ def env(
 
     configuration = load_configuration(config)
     state = read_state(home())
+    if state.proxy.startswith(SPECIAL):
+        raise BriefcaseError(f"no variable can point clients at {state.proxy}: listen on HOST:PORT")
     token = environment().get(TOKEN, "TOKEN")
     key = persistent_key(home() / STAND_IN_KEY)
     generation = build_generation(1, configuration, (agent_named(agent, configuration),), stand_in_key=key)

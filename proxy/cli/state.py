@@ -20,7 +20,10 @@ PASSPHRASE_FILE: Final = "BRIEFCASED_PASSPHRASE_FILE"  # noqa: S105  # a variabl
 
 @dataclass(frozen=True, slots=True)
 class SidecarState:
-    """One snapshot. `reloads` counts attempts; `error` says why the last one changed nothing."""
+    """One snapshot. `reloads` counts attempts; `error` says why the last one changed nothing.
+
+    `proxy` and `more` are listeners' endpoints: HOST:PORT, unix:/PATH, fd:N or systemd:NAME.
+    """
 
     pid: int
     proxy: str
@@ -28,6 +31,7 @@ class SidecarState:
     generation: int
     reloads: int
     error: str | None
+    more: tuple[str, ...] = ()
 
 
 def write_state(home: Path, state: SidecarState) -> None:

@@ -71,7 +71,7 @@ async def _up(path: Path, configuration: Configuration) -> None:
     async with running(parts) as sidecar, asyncio.TaskGroup() as group:
         _write_bundle(sidecar)
         _announce(sidecar, None)
-        _log.info("agents connect to %s:%d; trust bundle %s", *sidecar.proxy, state / BUNDLE)
+        _log.info("agents connect to %s; trust bundle %s", ", ".join(sidecar.endpoints), state / BUNDLE)
         _log.info("control listener on %s:%d", *sidecar.control)
         watch = group.create_task(sidecar.watch_agents())
         reload = group.create_task(_reload_on(changed, path, sidecar, registry))
@@ -121,7 +121,8 @@ def _announce(sidecar: Sidecar, error: str | None) -> None:
         home(),
         SidecarState(
             pid=os.getpid(),
-            proxy=f"{sidecar.proxy[0]}:{sidecar.proxy[1]}",
+            proxy=sidecar.endpoints[0],
+            more=sidecar.endpoints[1:],
             control=f"{sidecar.control[0]}:{sidecar.control[1]}",
             generation=sidecar.generation,
             reloads=sidecar.reloads,

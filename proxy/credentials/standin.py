@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 import re
 import string
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import ahocorasick_rs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from proxy.model import AccountId, RequestHead
+    from proxy.model import AccountId, Headers, RequestHead
 
 ALPHABETS: Final = {
     "base62": string.ascii_letters + string.digits,
@@ -25,6 +26,8 @@ ALPHABETS: Final = {
     "digits": string.digits,
     "base64url": string.ascii_letters + string.digits + "-_",
 }
+IDENTIFYING_BITS: Final = 96
+"""A stand-in that is harder to guess than this may say which agent sends it (NIST SP 800-63B, section 5.1.2.2: 64)."""
 RANDOM: Final = re.compile(r"\{(base62|hex|digits|base64url):(\d{1,3})\}")
 
 
@@ -43,17 +46,20 @@ class Shape(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """One stand-in: for `agent`, in place of the secret `slot` of `account`."""
+    """One stand-in: for `agent`, in place of the secret `slot` of `account`.
+
+    `random_bits` says how hard it is to guess; 0 where that is not known.
+    """
 
     value: str
     agent: str
     account: AccountId
     slot: str
+    random_bits: int = 0
 
 
 def make(shape: Shape, *, key: bytes, purpose: str) -> str:
     """The stand-in for `purpose`: the same key and purpose give the same value, so it survives restarts."""
-    template = shape.template or f"{shape.prefix}{{{shape.alphabet}:{max(shape.length - len(shape.prefix), 12)}}}"
     count = 0
 
     def fill(found: re.Match[str]) -> str:
@@ -64,7 +70,17 @@ def make(shape: Shape, *, key: bytes, purpose: str) -> str:
         stream = hashlib.shake_256(seed).digest(length * 2)
         return "".join(alphabet[int.from_bytes(stream[2 * i : 2 * i + 2]) % len(alphabet)] for i in range(length))
 
-    return RANDOM.sub(fill, template)
+    return RANDOM.sub(fill, _template(shape))
+
+
+def random_bits(shape: Shape) -> int:
+    """How many bits of a stand-in of this shape cannot be known beforehand, rounded down."""
+    parts = RANDOM.findall(_template(shape))
+    return int(sum(int(length) * math.log2(len(ALPHABETS[alphabet])) for alphabet, length in parts))
+
+
+def _template(shape: Shape) -> str:
+    return shape.template or f"{shape.prefix}{{{shape.alphabet}:{max(shape.length - len(shape.prefix), 12)}}}"
 
 
 class StandIns:
@@ -85,19 +101,32 @@ class StandIns:
         """The value that `agent` holds for this slot."""
         return self._by_place.get((agent, account, slot))
 
+    def identity(self, headers: Iterable[tuple[bytes, bytes]], target: bytes) -> str | None:
+        """The agent whose stand-ins a head carries, where each is too hard to guess; None for none or two agents.
+
+        The head is as it was received, before anything was believed; decoded forms are looked for as `find` does.
+        """
+        fields = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
+        found = self._in(fields, target.decode("latin-1"))
+        agents = {stand_in.agent for stand_in in found}
+        hard = all(stand_in.random_bits >= IDENTIFYING_BITS for stand_in in found)
+        return agents.pop() if len(agents) == 1 and hard else None
+
     def find(self, head: RequestHead) -> tuple[StandIn, ...]:
         """Those that stand in the path, the query or a header; a body is never searched.
 
         Text in a body may quote a stand-in (a chat history does); only a place where a credential can stand counts.
         """
+        return self._in(head.headers, head.path if head.query is None else f"{head.path}?{head.query}")
+
+    def _in(self, headers: Headers, target: str) -> tuple[StandIn, ...]:
         if self._automaton is None:
             return ()
-        places = [value for _, value in head.headers]
-        places.append(head.path if head.query is None else f"{head.path}?{head.query}")
-        if "%" in places[-1]:
-            places.append(unquote(places[-1], errors="replace"))
-        if (basic := _basic(head)) is not None:
-            places.append(basic)
+        places = [value for _, value in headers]
+        places.append(target)
+        if "%" in target:
+            places.append(unquote(target, errors="replace"))
+        places += _basic(headers)
         found = self._automaton.find_matches_as_indexes("\n".join(places))
         return tuple(dict.fromkeys(self.all[index] for index, _, _ in found))
 
@@ -110,12 +139,13 @@ class StandIns:
         return text
 
 
-def _basic(head: RequestHead) -> str | None:
+def _basic(headers: Headers) -> tuple[str, ...]:
     """What HTTP Basic carries, decoded (RFC 7617)."""
-    scheme, _, encoded = (head.header("authorization") or "").partition(" ")
+    value = next((value for name, value in headers if name == "authorization"), "")
+    scheme, _, encoded = value.strip(" \t").partition(" ")
     if scheme.lower() != "basic":
-        return None
+        return ()
     try:
-        return base64.b64decode(encoded.strip(), validate=True).decode("latin-1")
+        return (base64.b64decode(encoded.strip(), validate=True).decode("latin-1"),)
     except (binascii.Error, ValueError):
-        return None
+        return ()

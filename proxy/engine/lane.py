@@ -15,6 +15,7 @@ from proxy.engine.master import SidecarMaster
 from proxy.engine.pins import check_seams, pinned
 from proxy.engine.proved import PROVED
 from proxy.engine.sockets import PrefixedReader
+from proxy.exchange import Capture
 
 if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
@@ -83,7 +84,8 @@ class MitmproxyLane:
 
     def _stack(self, context: Context, tunnel: Tunnel) -> Layer:
         if tunnel.authority is None:
-            return plain_stack(context, max_head_bytes=self._limits.max_header_bytes)
+            absolute = tunnel.capture is Capture.ABSOLUTE
+            return plain_stack(context, max_head_bytes=self._limits.max_header_bytes, absolute=absolute)
         context.server.address = (tunnel.authority.host, tunnel.authority.port)
         context.server.tls = True
         return tls_stack(context, max_head_bytes=self._limits.max_header_bytes)

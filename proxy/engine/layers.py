@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MAX_RESETS: Final = 200
 """Streams an agent may reset on one HTTP/2 connection before it is closed (CVE-2023-44487)."""
 MAX_IDLE_UPSTREAMS: Final = 4
+NOWHERE: Final = ("origin.invalid", 80)
+"""Where mitmproxy believes that requests in origin form go, until the head is decided (RFC 2606, section 2)."""
 
 
 class Bound(Protocol):
@@ -152,7 +154,10 @@ def tls_stack(context: Context, *, max_head_bytes: int) -> layer.Layer:
     return top
 
 
-def plain_stack(context: Context, *, max_head_bytes: int) -> layer.Layer:
-    """HTTP alone, for absolute-form requests."""
+def plain_stack(context: Context, *, max_head_bytes: int, absolute: bool) -> layer.Layer:
+    """HTTP alone: for requests in absolute form, or for those in origin form."""
     Root(context)
-    return SidecarHttpLayer(context, HTTPMode.regular, max_head_bytes=max_head_bytes)
+    if absolute:
+        return SidecarHttpLayer(context, HTTPMode.regular, max_head_bytes=max_head_bytes)
+    context.server.address, context.server.tls = NOWHERE, False  # the decided head names the destination
+    return SidecarHttpLayer(context, HTTPMode.transparent, max_head_bytes=max_head_bytes)

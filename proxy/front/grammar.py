@@ -1,4 +1,4 @@
-"""The first head of a connection (RFC 9112, sections 3.2.2 and 3.2.3), and what a ClientHello begins with. Pure."""
+"""The first head of a proxy's connection (RFC 9112, sections 3.2.2 and 3.2.3). Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from proxy.errors import Denial
 if TYPE_CHECKING:
     from proxy.model import Authority
 
-HANDSHAKE: Final = 0x16
-RECORD_HEADER_BYTES: Final = 5
-MAX_CLIENT_HELLO_BYTES: Final = 16 * 1024
 HTTPS_ONLY_PORTS_REFUSED: Final = frozenset({53, 853, 5353})
 
 
@@ -60,20 +57,6 @@ def first_head(head: bytes) -> Connect | Plain | Denial:
     if any(parse_authority(host, authority.port) != authority for host in hosts):
         return Denial("authority_mismatch", "Host differs from the CONNECT target.", by="front")
     return Connect(authority, credential)
-
-
-def hello_missing(data: bytes) -> int | None:
-    """Bytes still missing of the first TLS record; 0 when it is complete; None when this is not TLS."""
-    if data[:1] and data[0] != HANDSHAKE:
-        return None
-    if data[1:2] and data[1] != 3:  # noqa: PLR2004  # the record layer's major version, RFC 8446 section 5.1
-        return None
-    if len(data) < RECORD_HEADER_BYTES:
-        return RECORD_HEADER_BYTES - len(data)
-    length = int.from_bytes(data[3:5])
-    if not 4 <= length <= MAX_CLIENT_HELLO_BYTES:  # noqa: PLR2004  # a handshake header has four bytes
-        return None
-    return max(0, RECORD_HEADER_BYTES + length - len(data))
 
 
 def _malformed(detail: str) -> Denial:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import Refused
 from proxy.exchange import Outcome
-from proxy.front.answer import TUNNEL_OPEN, refusal
+from proxy.front.answer import TUNNEL_OPEN, alert, answer
 
 if TYPE_CHECKING:
-    from proxy.egress.dial import Dialler
-    from proxy.exchange import Unread
-    from proxy.pipeline import Pipeline
-    from proxy.settings import Limits
+    from proxy.exchange import Tunnel
+    from proxy.front.entrance import Services
 
 _log: Final = logging.getLogger("proxy.front")
 CHUNK_BYTES: Final = 64 * 1024
@@ -46,27 +44,35 @@ class _End:
 async def pass_through(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    unread: Unread,
-    pipeline: Pipeline,
-    dialler: Dialler,
-    limits: Limits,
+    tunnel: Tunnel,
+    services: Services,
+    *,
+    prefix: bytes = b"",
+    announced: bool = False,
 ) -> None:
-    """Dial the tunnel's authority and copy both ways until both ends are done or nothing moves for the idle time."""
-    started_s = time.monotonic()
+    """Dial the tunnel's authority and copy both ways until both ends are done or nothing moves for the idle time.
+
+    `prefix` was read from the agent already. With `announced` a CONNECT still waits for its answer.
+    """
+    started_s, unread = time.monotonic(), tunnel.unread
+    assert unread is not None
     agent, upstream = _End(reader, writer, Outcome.CLIENT_ABORTED), None
     outcome, error = Outcome.NOT_SENT, None
     try:
-        upstream_reader, upstream_writer, _ = await dialler.connect(unread.dial)
+        upstream_reader, upstream_writer, _ = await services.dialler.connect(unread.dial)
         upstream = _End(upstream_reader, upstream_writer, Outcome.UPSTREAM_ABORTED)
         outcome = Outcome.CLIENT_ABORTED  # what a cancellation leaves it at
-        writer.write(TUNNEL_OPEN)
-        outcome = await _carry(agent, upstream, limits.idle_timeout_s)
+        if announced:
+            writer.write(TUNNEL_OPEN)
+        outcome = await _carry(agent, upstream, services.limits.idle_timeout_s, prefix)
     except Refused as refused:
         error = refused.denial.slug
-        writer.write(refusal(refused.denial, receipt=unread.receipt))
-        await writer.drain()
+        if announced:
+            await answer(reader, writer, replace(refused.denial, extra={"receipt": unread.receipt}))
+        else:
+            await alert(reader, writer)
     finally:
-        pipeline.end_pass_through(
+        services.pipeline.end_pass_through(
             unread.receipt,
             started_s,
             outcome=outcome,
@@ -76,13 +82,13 @@ async def pass_through(
         )
 
 
-async def _carry(agent: _End, upstream: _End, idle_s: float) -> Outcome:
+async def _carry(agent: _End, upstream: _End, idle_s: float, prefix: bytes) -> Outcome:
     """Copy both ways. Both connections are closed afterwards, at once unless all that was read has left."""
     clean = False
     try:
         # One clock for both ways: a long download is not idle because its agent is silent.
         async with asyncio.timeout(idle_s) as clock, asyncio.TaskGroup() as group:
-            group.create_task(_copy(agent, upstream, clock, idle_s))
+            group.create_task(_copy(agent, upstream, clock, idle_s, prefix))
             group.create_task(_copy(upstream, agent, clock, idle_s))
         async with asyncio.timeout(idle_s):
             await _close(agent)
@@ -97,15 +103,16 @@ async def _carry(agent: _End, upstream: _End, idle_s: float) -> Outcome:
     return _outcome(agent, upstream)
 
 
-async def _copy(source: _End, target: _End, clock: asyncio.Timeout, idle_s: float) -> None:
-    """Copy until the end of `source`; every piece that is read or delivered sets `clock` anew.
+async def _copy(source: _End, target: _End, clock: asyncio.Timeout, idle_s: float, prefix: bytes = b"") -> None:
+    """Copy `prefix`, then until the end of `source`; every piece that is read or delivered sets `clock` anew.
 
     Raises:
         OSError: one of the two failed, and is marked.
     """
     at = source
     try:
-        while data := await source.reader.read(CHUNK_BYTES):
+        while data := prefix or await source.reader.read(CHUNK_BYTES):
+            prefix = b""
             _restart(clock, idle_s)
             at, target.owed = target, True
             target.writer.write(data)

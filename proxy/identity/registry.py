@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,6 +34,13 @@ class Authenticator(Protocol):
 
     def current(self, agent: Agent) -> Agent | None:
         """Who `agent` is now, with the grants of now; None when its token is revoked or has expired."""
+        ...
+
+    def named(self, name: str, token_id: str) -> Agent | None:
+        """The agent of this name, with the grants of now; None when there is none, or it is revoked.
+
+        For whoever is known without a token: `token_id` says by what, and begins with `BY_NAME`.
+        """
         ...
 
 
@@ -88,8 +95,17 @@ class StaticRegistry:
 
     def current(self, agent: Agent) -> Agent | None:
         """See `Authenticator`."""
+        if agent.by_name:
+            return self.named(agent.name, agent.token_id)
         known = self._known.get(agent.token_id)
         return None if known is None else known.agent
+
+    def named(self, name: str, token_id: str) -> Agent | None:
+        """See `Authenticator`."""
+        for known in self._known.values():
+            if known.agent.name == name:
+                return replace(known.agent, token_id=token_id)
+        return None
 
 
 class AgentRegistry:
@@ -104,6 +120,7 @@ class AgentRegistry:
         self._grants = grants
         self._throttle: Final = Throttle()
         self._known: dict[str, _Known] = {}
+        self._named: dict[str, Agent] = {}
         self._read_s = float("-inf")
 
     def regrant(self, grants: Mapping[str, tuple[str, ...]]) -> None:
@@ -112,12 +129,12 @@ class AgentRegistry:
         self._read_s = float("-inf")
 
     def agents(self) -> tuple[Agent, ...]:
-        """Every agent that is not revoked, by name."""
-        return tuple(
-            Agent(row.name, self._grants.get(row.name, row.accounts), "-")
-            for row in store.list_agents(self._database)
-            if row.revoked_at_ms is None
-        )
+        """Every agent that is not revoked, by name: those with a token, and those that the configuration names."""
+        rows = store.list_agents(self._database)
+        found = {name: Agent(name, grants, "-") for name, grants in self._grants.items()}
+        found |= {row.name: Agent(row.name, self._grants.get(row.name, row.accounts), "-") for row in rows}
+        revoked = {row.name for row in rows if row.revoked_at_ms is not None}
+        return tuple(found[name] for name in sorted(found.keys() - revoked))
 
     def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
         """See `Authenticator`. When the database cannot be read, nobody is believed (P5)."""
@@ -130,17 +147,25 @@ class AgentRegistry:
 
     def current(self, agent: Agent) -> Agent | None:
         """See `Authenticator`."""
+        if agent.by_name:
+            return self.named(agent.name, agent.token_id)
         known = self._known.get(agent.token_id) if self._refreshed(self._clock.monotonic_s()) else None
         if known is None or (known.expires_at_ms is not None and self._clock.wall_ms() >= known.expires_at_ms):
             return None
         return known.agent
 
+    def named(self, name: str, token_id: str) -> Agent | None:
+        """See `Authenticator`."""
+        known = self._named.get(name) if self._refreshed(self._clock.monotonic_s()) else None
+        return None if known is None else replace(known, token_id=token_id)
+
     def _refreshed(self, now_s: float) -> bool:
-        """Whether what we know of the tokens is at most two seconds old."""
+        """Whether what we know of the agents and their tokens is at most two seconds old."""
         if now_s - self._read_s <= FRESH_S:
             return True
         try:
             tokens = store.valid_tokens(self._database)
+            self._named = {agent.name: agent for agent in self.agents()}
         except SQLAlchemyError:
             return False
         self._known = {

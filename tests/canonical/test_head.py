@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.canonical import HeadLimits, canonical_head
+from proxy.canonical import HeadLimits, Place, canonical_head
 from proxy.errors import Denial
 from proxy.model import Authority, RawHead, RequestHead
 
@@ -32,7 +32,7 @@ def raw2(*headers, authority=b"api.example.com", scheme=b"https", target=b"/x", 
 
 
 def judged(head, *, connect=API, sni="api.example.com", limits=LIMITS, encoded_slash=False):
-    return canonical_head(head, connect=connect, sni=sni, limits=limits, encoded_slash=encoded_slash)
+    return canonical_head(head, place=Place(connect=connect), sni=sni, limits=limits, encoded_slash=encoded_slash)
 
 
 def slug(head, **around):

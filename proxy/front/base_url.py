@@ -1,0 +1,39 @@
+"""Base-URL mode: plain requests below our own address, for SDKs that take a base URL. Every head is judged alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.errors import Denial
+from proxy.exchange import Capture, Tunnel
+from proxy.front.entrance import Admission, Services, refuse
+from proxy.front.first import read_head
+from proxy.model import ANONYMOUS, Agent
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class BaseUrlEntrance:
+    """See the module."""
+
+    def __init__(self, services: Services) -> None:
+        self._services: Final = services
+
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bound: Agent | None, admitted: Admission
+    ) -> None:
+        """Hand over what begins with a head. See `Entrance`."""
+        services = self._services
+        tunnel = Tunnel(bound or ANONYMOUS, None, capture=Capture.BASE_URL, bound=bound is not None)
+        head = await read_head(reader, services.limits)
+        if head is None:
+            return
+        if isinstance(head, Denial):
+            await refuse(services, reader, writer, tunnel, head)
+            return
+        with admitted(tunnel.agent) as busy:
+            if busy is not None:
+                await refuse(services, reader, writer, tunnel, busy)
+            else:
+                await services.lane.serve(reader, writer, tunnel, head)

@@ -1,0 +1,80 @@
+"""A proxy's connections: CONNECT, or requests in absolute form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from proxy.errors import Denial
+from proxy.exchange import Capture, Tunnel
+from proxy.front.answer import TUNNEL_OPEN, answer
+from proxy.front.entrance import Admission, Services, enter_tls, refuse
+from proxy.front.first import read_head, read_hello
+from proxy.front.grammar import Connect, first_head
+from proxy.front.passthrough import pass_through
+from proxy.front.sockets import source
+from proxy.model import ANONYMOUS, Agent
+
+if TYPE_CHECKING:
+    import asyncio
+
+MAX_CHALLENGES: Final = 3
+NOT_TLS: Final = Denial("malformed_request", "Only TLS is spoken inside a tunnel.", by="front")
+
+
+class ProxyEntrance:
+    """See the module."""
+
+    def __init__(self, services: Services) -> None:
+        self._services: Final = services
+
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bound: Agent | None, admitted: Admission
+    ) -> None:
+        """Authenticate, then tunnel or hand over. See `Entrance`."""
+        services, unknown = self._services, Tunnel(ANONYMOUS, None, capture=Capture.ABSOLUTE)
+        for _ in range(MAX_CHALLENGES):
+            head = await read_head(reader, services.limits)
+            if head is None:
+                return
+            first = head if isinstance(head, Denial) else first_head(head)
+            if isinstance(first, Denial):
+                await refuse(services, reader, writer, unknown, first)
+                return
+            assert isinstance(head, bytes)
+            connect = isinstance(first, Connect)
+            asked = unknown
+            if isinstance(first, Connect):
+                asked = replace(unknown, authority=first.authority, capture=Capture.CONNECT)
+            agent = bound or services.authenticator.authenticate(first.proxy_authorization, source(writer))
+            if isinstance(agent, Agent):
+                tunnel = replace(asked, agent=agent, bound=bound is not None)
+                with admitted(agent) as busy:
+                    if busy is not None:
+                        await refuse(services, reader, writer, tunnel, busy)
+                    elif connect:
+                        await self._open(reader, writer, tunnel)
+                    else:
+                        await services.lane.serve(reader, writer, tunnel, head)
+                return
+            # A first request without credentials is how git and Java ask for the challenge: not yet an attempt.
+            if first.proxy_authorization is not None or not connect:
+                await refuse(services, reader, writer, asked, agent)
+                return
+            await answer(reader, writer, agent, keep_alive=True)
+
+    async def _open(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: Tunnel) -> None:
+        services = self._services
+        tunnel = await services.pipeline.on_connect(asked)
+        if isinstance(tunnel, Denial):
+            await answer(reader, writer, tunnel)
+            return
+        if tunnel.unread is not None:
+            await pass_through(reader, writer, tunnel, services, announced=True)
+            return
+        writer.write(TUNNEL_OPEN)
+        hello = await read_hello(reader, services.limits)
+        if hello is None:
+            await services.pipeline.refuse_connection(tunnel, NOT_TLS)
+            return
+        await enter_tls(services, reader, writer, tunnel, hello)
