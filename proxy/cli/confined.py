@@ -19,7 +19,7 @@ from proxy.cli.variables import without_proxies
 from proxy.confine.plan import Plan
 from proxy.errors import BriefcaseError
 from proxy.handover import NEEDED_AT_START
-from proxy.settings import home
+from proxy.settings import Listener, home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,8 +72,6 @@ def confinement(configuration: Configuration) -> Iterator[Confinement]:
     """A socket of its own for one run. Raises `BriefcaseError` where there are no namespaces."""
     if sys.platform != "linux":
         raise BriefcaseError("--confine needs Linux")
-    from proxy.settings import Listener
-
     with tempfile.TemporaryDirectory(prefix="briefcased-") as folder:
         socket = Path(folder) / "confined.sock"
         listener = Listener(at=f"unix:{socket}", kind="transparent", agent=AGENT, proxy_protocol=True)
