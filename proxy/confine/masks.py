@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +29,6 @@ KEPT_IN_RUN: Final = ("current-system", "booted-system", "opengl-driver", "media
 SOCKET_DIRECTORIES: Final = ("/var/run", "/tmp/.X11-unix", "/tmp/.ICE-unix")  # noqa: S108  # they are hidden
 READ_ONLY: Final = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/sys")
 """Where root's user id, without any capability, could still change the machine (core_pattern, uevent_helper)."""
-RESOLVER: Final = "/etc/resolv.conf"
 NAMESERVER: Final = "nameserver 127.0.0.1\noptions timeout:2 attempts:2\n"
 NOTHING: Final = "/dev/null"
 UNIX_TABLE: Final = "/proc/net/unix"
@@ -58,7 +58,7 @@ def cover(hidden: Iterable[str], sockets: Iterable[str], environment: Mapping[st
         _empty_run(environment)
         for path in (*SOCKET_DIRECTORIES, f"/tmp/tmux-{os.getuid()}", *hidden, *sockets):  # noqa: S108
             _hide(path)
-        _own_resolver()
+        _own_names()
     except OSError as error:
         raise ConfineError(f"{error.filename or 'a mount'} cannot be hidden: {error.strerror}") from None
 
@@ -117,13 +117,18 @@ def _hide(path: str) -> None:
         linux.mount(NOTHING, real, flags=linux.MS_BIND)
 
 
-def _own_resolver() -> None:
-    """Search domains would turn a name into another one before we see it."""
-    real = Path(os.path.realpath(RESOLVER))
+def _own_names() -> None:
+    """Search domains and a hosts file would turn a name into another one, or into an address, before we see it."""
+    _replace("/etc/resolv.conf", NAMESERVER)
+    _replace("/etc/hosts", f"127.0.0.1 localhost {socket.gethostname()}\n::1 localhost\n")
+
+
+def _replace(path: str, text: str) -> None:
+    real = Path(os.path.realpath(path))
     if real.is_relative_to(RUN):
         real.parent.mkdir(parents=True, exist_ok=True)
-        real.write_text(NAMESERVER)
+        real.write_text(text)
     elif real.exists():
-        ours = RUN / "briefcased-resolv.conf"
-        ours.write_text(NAMESERVER)
+        ours = RUN / f"briefcased-{real.name}"
+        ours.write_text(text)
         linux.mount(str(ours), str(real), flags=linux.MS_BIND)

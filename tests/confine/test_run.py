@@ -22,7 +22,7 @@ OPENAI = "sk-proj-REAL0123456789abcdefghijklmnopqr"
 STRIPE = "rk_test_REAL0123456789abcdefghijklmnopqr"
 CURL = 'curl -sS -H "Authorization: Bearer $OPENAI_API_KEY" '
 MODELS = "https://api.openai.com/v1/models"
-INSTALL_S = 300
+LIMIT_S = 120
 FETCH = f"fetch('{MODELS}', {{headers: {{authorization: 'Bearer ' + process.env.OPENAI_API_KEY}}}}).then(r => r.text()).then(console.log)"
 PYTHON = f"""
 import os, ssl, urllib.request as u
@@ -35,7 +35,7 @@ async def world(folder: Path, *command: str, **variables: str) -> dict[str, Any]
     held = {"OPENAI_API_KEY": OPENAI, "STRIPE_API_KEY": STRIPE, "BRIEFCASED_HOME": str(folder / "state")}
     environment = {**clean_environment(folder), "PYTHONPATH": str(ROOT), **held, **variables}
     start = ("unshare", "-Urnm", "--map-root-user", sys.executable, str(PROGRAMS / "world.py"), str(folder))
-    ran = await ended(await started(*start, *command, env=environment, cwd=folder))
+    ran = await ended(await started(*start, *command, env=environment, cwd=folder), limit_s=LIMIT_S)
     assert ran.code == 0, ran.err
     seen: dict[str, Any] = json.loads(ran.out)
     assert_unseen(seen["out"] + seen["err"], OPENAI, STRIPE)
@@ -85,9 +85,9 @@ async def test_p2_an_address_of_the_agents_own_choice_is_not_where_the_key_goes(
 
 
 async def test_the_state_is_hidden(tmp_path):
-    seen = await world(tmp_path, "sh", "-c", f"ls -A {tmp_path}/state; ls -d /tmp/briefcased-*/confined.sock")
-    assert seen["out"] == ""
-    assert (tmp_path / "state" / "briefcased.sqlite").exists() or list((tmp_path / "state").iterdir())
+    seen = await world(tmp_path, "sh", "-c", f"ls -A {tmp_path}/state && echo seen")
+    assert seen["out"] == "seen\n"
+    assert {path.suffix for path in (tmp_path / "state").iterdir()} >= {".db"}
 
 
 def installed() -> str | None:

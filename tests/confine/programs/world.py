@@ -40,7 +40,7 @@ def configuration(provider: Provider) -> dict:
 async def main(folder: Path, command: list[str]) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     hosts = folder / "hosts"
-    hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *NAMES)))
+    hosts.write_text("127.0.0.1 localhost\n" + "".join(f"127.0.0.1 {name}.\n" for name in NAMES))  # absolute
     subprocess.run(["mount", "--bind", str(hosts), "/etc/hosts"], check=True)
     provider = Provider(folder, NAMES, port=443)
     await provider.start()
