@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -42,52 +43,49 @@ async def world(folder: Path, *command: str, **variables: str) -> dict[str, Any]
     return seen
 
 
-@pytest.mark.parametrize(
-    "command",
-    [["sh", "-c", CURL + MODELS], ["node", "-e", FETCH], [sys.executable, "-c", PYTHON]],
-    ids=["curl", "node fetch", "python"],
-)
-async def test_p1_a_client_without_proxy_settings_gets_its_answer_with_the_key(tmp_path, command):
-    seen = await world(tmp_path, *command)
-    assert "gpt-of-the-test" in seen["out"], seen["err"]
-    assert seen["requests"] == [["api.openai.com", "/v1/models", f"Bearer {OPENAI}"]]
-    assert json.loads(seen["err"])["allowed"] == 1
+REFUSED = {
+    "another host": (CURL + "-k https://evil.example.test/v1/models", "destination_not_allowed"),
+    "an address": (CURL + "-k https://192.0.2.9/v1/models", "destination_not_allowed"),
+    "no TLS": (CURL + "http://api.openai.com/v1/models", "credential_scope"),
+    "two names": (CURL + "-k --connect-to api.openai.com:443:evil.example.test:443 " + MODELS, "authority_mismatch"),
+}
+TAKEN = {
+    "curl": ["sh", "-c", CURL + MODELS],
+    "node fetch": ["node", "-e", FETCH],
+    "python": [sys.executable, "-c", PYTHON],
+    "an address of the agent's choice": ["sh", "-c", CURL + "--resolve api.openai.com:443:192.0.2.9 " + MODELS],
+}
 
 
-async def test_no_proxy_variable_is_left_but_the_bundles_are(tmp_path):
+async def each(folder: Path, commands: dict[str, list[str]], **variables: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """One confined run of all; what each said, and what the providers and the summary say."""
+    script = "import json, subprocess, sys; print(json.dumps({name: (lambda ran: ran.stdout + ran.stderr)(subprocess.run(command, capture_output=True, text=True)) for name, command in json.loads(sys.argv[1]).items()}))"
+    seen = await world(folder, sys.executable, "-c", script, json.dumps(commands), **variables)
+    assert seen["code"] == 0, seen["err"]
+    return json.loads(seen["out"]), seen
+
+
+async def test_p1_clients_without_proxy_settings_get_their_answers_with_the_key(tmp_path):
+    """Also: no proxy variable is left, the trust bundles are, and the state is hidden."""
+    others = {"env": ["env"], "state": ["ls", "-A", f"{tmp_path}/state"]}
     held = {"HTTPS_PROXY": "http://192.0.2.1:1", "no_proxy": "*"}
-    seen = await world(tmp_path, "env", **held)
-    names = {line.partition("=")[0] for line in seen["out"].splitlines()}
+    said, seen = await each(tmp_path, {**TAKEN, **others}, **held)
+    assert {name: "gpt-of-the-test" in said[name] for name in TAKEN} == dict.fromkeys(TAKEN, True), said
+    assert seen["requests"] == [["api.openai.com", "/v1/models", f"Bearer {OPENAI}"]] * len(TAKEN)
+    assert json.loads(seen["err"])["allowed"] == len(TAKEN)
+    names = {line.partition("=")[0] for line in said["env"].splitlines()}
     assert not {name for name in names if "proxy" in name.lower()}
     assert {"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "OPENAI_API_KEY"} <= names
-
-
-@pytest.mark.parametrize(
-    ("command", "refused"),
-    [
-        (CURL + "-k https://evil.example.test/v1/models", "destination_not_allowed"),
-        (CURL + "-k https://192.0.2.9/v1/models", "destination_not_allowed"),
-        (CURL + "http://api.openai.com/v1/models", "credential_scope"),
-        (CURL + "-k --connect-to api.openai.com:443:evil.example.test:443 " + MODELS, "authority_mismatch"),
-    ],
-    ids=["another host", "an address", "no TLS", "another name in the ClientHello"],
-)
-async def test_p2_what_is_not_the_provider_gets_nothing(tmp_path, command, refused):
-    seen = await world(tmp_path, "sh", "-c", command)
-    assert seen["requests"] == []
-    assert set(json.loads(seen["err"].splitlines()[-1])["refused"]) == {refused}
-
-
-async def test_p2_an_address_of_the_agents_own_choice_is_not_where_the_key_goes(tmp_path):
-    seen = await world(tmp_path, "sh", "-c", CURL + "--resolve api.openai.com:443:192.0.2.9 " + MODELS)
-    assert "gpt-of-the-test" in seen["out"], seen["err"]
-    assert seen["requests"] == [["api.openai.com", "/v1/models", f"Bearer {OPENAI}"]]
-
-
-async def test_the_state_is_hidden(tmp_path):
-    seen = await world(tmp_path, "sh", "-c", f"ls -A {tmp_path}/state && echo seen")
-    assert seen["out"] == "seen\n"
+    assert said["state"] == ""
     assert {path.suffix for path in (tmp_path / "state").iterdir()} >= {".db"}
+
+
+@pytest.mark.slow
+async def test_p2_what_is_not_the_provider_gets_nothing(tmp_path):
+    said, seen = await each(tmp_path, {name: ["sh", "-c", line] for name, (line, _) in REFUSED.items()})
+    assert seen["requests"] == []
+    expected = Counter(slug for _, slug in REFUSED.values())
+    assert json.loads(seen["err"])["refused"] == expected, said
 
 
 def installed() -> str | None:
@@ -107,16 +105,11 @@ def installed() -> str | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("program", "said", "request_"),
-    [
-        ("openai.cjs", "gpt-of-the-test\n", ["api.openai.com", "/v1/models", f"Bearer {OPENAI}"]),
-        ("stripe.cjs", "4711\n", ["api.stripe.com", "/v1/balance", f"Bearer {STRIPE}"]),
-    ],
-)
-async def test_p1_a_stock_sdk_without_any_settings_gets_its_answer(tmp_path, program, said, request_):
+async def test_p1_stock_sdks_without_any_settings_get_their_answers(tmp_path):
     if (why := await asyncio.to_thread(installed)) is not None:
         pytest.skip(why)
-    seen = await world(tmp_path, "node", str(PROGRAMS / program), NODE_PATH=str(HERE / "node" / "node_modules"))
-    assert (seen["code"], seen["out"]) == (0, said), seen["err"]
-    assert seen["requests"] == [request_]
+    commands = {name: ["node", str(PROGRAMS / f"{name}.cjs")] for name in ("openai", "stripe")}
+    said, seen = await each(tmp_path, commands, NODE_PATH=str(HERE / "node" / "node_modules"))
+    assert said == {"openai": "gpt-of-the-test\n", "stripe": "4711\n"}
+    openai, stripe = f"Bearer {OPENAI}", f"Bearer {STRIPE}"
+    assert seen["requests"] == [["api.openai.com", "/v1/models", openai], ["api.stripe.com", "/v1/balance", stripe]]
