@@ -31,12 +31,14 @@ WORLD = """
 import os, socket, subprocess, sys, threading
 run = lambda *command: subprocess.run(command, check=True, capture_output=True, text=True)
 run("ip", "link", "set", "lo", "up")
-run("ip", "link", "add", "one", "type", "dummy")
+run("ip", "link", "add", "one", "type", "veth", "peer", "name", "two")
+run("ip", "link", "set", "two", "up")
 run("ip", "address", "add", "192.0.2.1/24", "dev", "one")
 run("ip", "-6", "address", "add", "2001:db8::1/64", "dev", "one", "nodad")
 run("ip", "link", "set", "one", "up")
 run("ip", "route", "add", "default", "via", "192.0.2.2")
-run(sys.executable, "-m", "proxy", "redirect", "--to", "8444", "--except-uid", "1")
+from proxy.cli.redirect import redirect
+redirect(to=8444, except_uid=1)
 from proxy.confine.forwarder import original_destination
 seen = []
 def listen(family, host):
