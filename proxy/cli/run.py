@@ -61,7 +61,7 @@ def run(
     operators = environment()
     configuration, named = _configuration(config, operators, allow=allow, pass_unmatched=pass_unmatched)
     if dry_run:
-        _explain(configuration, operators, named, command or [], as_json=as_json)
+        _explain(configuration, operators, named, command or [], confine=confine, as_json=as_json)
         return
     if env:
         if command or confine:
@@ -165,6 +165,7 @@ def _explain(
     named: Collection[str],
     command: list[str],
     *,
+    confine: bool,
     as_json: bool,
 ) -> None:
     """What a run would do, without values. No secret store is asked."""
@@ -185,6 +186,7 @@ def _explain(
             "replaced": replaced,
             "removed": removed,
             "unmatched": settings.unmatched,
+            "confined": confine,
         }
         sys.stdout.write(orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
@@ -195,6 +197,7 @@ def _explain(
         lines.append(f"  provider  {name:<14} {', '.join(hosts[:2])}{more}")
     lines += [f"  variable  {name:<28} {what}" for name, what in replaced.items()]
     lines += [f"  variable  {name:<28} taken away" for name in removed]
-    lines.append(f"  variables for the proxy and {len(CA_FILES)} trust bundles are set")
+    proxies = "its network reaches the sidecar only;" if confine else "variables for the proxy and"
+    lines.append(f"  {proxies} {len(CA_FILES)} trust bundles are set")
     lines.append(f"  hosts without a profile: {'passed through unread' if settings.unmatched == 'pass' else 'refused'}")
     sys.stdout.write("\n".join(lines) + "\n")

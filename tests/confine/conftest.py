@@ -79,6 +79,9 @@ class Confined:
     sidecar: Sidecar
     home: Path
 
+    before: tuple[str, ...] = ()
+    """What the start is given to."""
+
     async def start(self, *command: str, hidden: tuple[str, ...] = (), **variables: str) -> asyncio.subprocess.Process:
         environment = {**clean_environment(self.home), **variables}
         plan = Plan(list(command), environment, self.sidecar.path, [str(self.sidecar.folder), *hidden], os.getpid())
@@ -86,7 +89,7 @@ class Confined:
         pipe = asyncio.subprocess.PIPE
         try:
             return await asyncio.create_subprocess_exec(
-                *STARTER, str(descriptor), pass_fds=(descriptor,), cwd=self.home, stdin=asyncio.subprocess.DEVNULL,
+                *self.before, *STARTER, str(descriptor), pass_fds=(descriptor,), cwd=self.home, stdin=asyncio.subprocess.DEVNULL,
                 stdout=pipe, stderr=pipe, env={"PYTHONPATH": str(ROOT)},
             )  # fmt: skip
         finally:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-
 from tests.confine.conftest import ROOT
 from tests.rig.program import clean_environment, ended, started
 

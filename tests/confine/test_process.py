@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -40,7 +41,30 @@ async def test_signals_reach_the_program(confined, number):
     assert (ran.code, ran.out) == (42, "got\n"), ran.err
 
 
-MARKED = "sleep 987{}; true"
+async def test_an_ordinary_user_stays_who_it_is(confined):
+    ordinary = replace(confined, before=("unshare", "-U", "--map-user=1000", "--map-group=1000"))
+    ran = await ordinary.run("sh", "-c", "id -u; curl -sS http://api.example.test/ && grep -h ^Cap /proc/self/status")
+    assert ran.code == 0, ran.err
+    assert ran.lines[0] == "1000"
+    assert ran.lines[1].startswith("api.example.test 198.18.0.16 80Cap")
+    assert {line.split()[1] for line in ran.lines[2:]} == {"0000000000000000"}
+
+
+async def test_where_namespaces_are_forbidden_nothing_is_started(confined):
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    forbidden = replace(confined, before=("unshare", "-Ur", "sh", "-c", forbid, "sh"))
+    ran = await forbidden.run("echo", "started")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("briefcased: this system does not let you make namespaces (")
+    assert ran.err.endswith(": user.max_user_namespaces is 0\n")
+
+
+async def test_where_proc_is_partly_covered_the_old_one_stays_and_is_closed(confined):
+    cover = 'mount -t tmpfs none /proc/bus; exec "$@"'
+    covered = replace(confined, before=("unshare", "-Urm", "sh", "-c", cover, "sh"))
+    ran = await covered.run("sh", "-c", f"curl -sS http://a.test/; cat /proc/{os.getpid()}/environ")
+    assert ran.out == "a.test 198.18.0.16 80", ran.err
+    assert "Permission denied" in ran.err
 
 
 def running(text: str) -> list[int]:
