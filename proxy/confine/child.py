@@ -8,6 +8,7 @@ Source: pid_namespaces(7), capabilities(7).
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -29,8 +30,11 @@ FAILED: Final = 1
 
 def first_process(plan: Plan, sockets: list[str]) -> NoReturn:
     """Never returns: it exits with the program's exit code, 128 + N after signal N."""
+    code = FAILED
     try:
         linux.end_with_parent(signal.SIGKILL)
+        os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        os.unshare(os.CLONE_NEWNS)
         masks.cover(plan.hidden, sockets, plan.environment)
         own_user_namespace(os.CLONE_NEWNS)
         linux.keep_out()
@@ -39,10 +43,11 @@ def first_process(plan: Plan, sockets: list[str]) -> NoReturn:
         linux.filter_calls(calls.program(os.uname().machine))
         code = _run(plan)
     except ConfineError as error:
-        code = _say(str(error), FAILED)
+        _say(str(error))
     except OSError as error:
-        code = _say(f"the program cannot be confined: {error.strerror}", FAILED)
-    os._exit(code)
+        _say(f"the program cannot be confined: {error.strerror}")
+    finally:
+        os._exit(code)
 
 
 def own_user_namespace(others: int) -> None:
@@ -91,12 +96,13 @@ def _become(plan: Plan) -> NoReturn:
     try:
         os.execvpe(name, plan.command, plan.environment)  # noqa: S606
     except FileNotFoundError:
-        os._exit(_say(f"{name}: command not found", NOT_FOUND))
+        _say(f"{name}: command not found")
+        os._exit(NOT_FOUND)
     except OSError as error:
-        os._exit(_say(f"{name}: {error.strerror}", NOT_EXECUTABLE))
+        _say(f"{name}: {error.strerror}")
+        os._exit(NOT_EXECUTABLE)
 
 
-def _say(text: str, code: int) -> int:
+def _say(text: str) -> None:
     sys.stderr.write(f"briefcased: {text}\n")
     sys.stderr.flush()
-    return code

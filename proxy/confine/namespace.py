@@ -49,6 +49,7 @@ def confine(plan: Plan) -> int:
         ConfineError: it cannot be confined; nothing was started.
     """
     linux.end_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody can be waited for
     if os.getppid() != plan.parent:
         raise ConfineError("briefcased has ended")
     sockets = masks.sockets(plan.environment)
@@ -92,18 +93,14 @@ def _listener(family: socket.AddressFamily, kind: socket.SocketKind, port: int) 
 
 
 def _started(plan: Plan, sockets: list[str]) -> int:
-    """The first process of a new process namespace, with mounts of its own."""
+    """The first process of a new process namespace."""
     try:
         os.unshare(os.CLONE_NEWPID)
     except OSError as error:
         raise ConfineError(_why(error)) from None
     program = os.fork()
     if program == 0:
-        try:
-            os.unshare(os.CLONE_NEWNS)
-            os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        finally:
-            first_process(plan, sockets)
+        first_process(plan, sockets)
     return program
 
 

@@ -154,6 +154,7 @@ async def test_the_program_has_the_terminal(confined):
     await after(b"\x03", b"$ ")
     await after(b"echo code-$((100+30))-$?\n", b"code-130-130")
     await after(b"sleep 9876 & jobs\n", b"Running")
+    await after(b"python3 -c \"import fcntl; fcntl.ioctl(0, 0x5412, b'x')\"\n", b"PermissionError: [Errno 1]")
     os.write(ours, b"exit 5\n")
     assert await asyncio.wait_for(process.wait(), 20) == 5
     os.close(ours)

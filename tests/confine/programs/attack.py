@@ -88,7 +88,7 @@ for name in ("state/control.sock", "elsewhere/docker.sock", "agent.sock"):
             lambda name=name, process=process: unix(f"/proc/{process}/root{FOLDER / name}")
         )
 way("unix abstract")(lambda: unix("\0control"))
-way("state")(lambda: (FOLDER / "state" / "receipts.sqlite").read_text())
+way("state")((FOLDER / "state" / "receipts.sqlite").read_text)
 way("file ref")(lambda: (FOLDER / "secret").read_text() or "empty")
 way("environ of others")(lambda: "in-its-environment" in Path(f"/proc/{HOLDER}/environ").read_text())
 way("environ of anybody")(lambda: any(map(holds_the_secret, Path("/proc").glob("[0-9]*/environ"))))
@@ -97,7 +97,7 @@ way("open files")(
     lambda: sorted(os.listdir("/proc/self/fd"))[:3] == ["0", "1", "2"] and len(os.listdir("/proc/self/fd"))
 )
 way("ptrace init")(lambda: call(101 if os.uname().machine == "x86_64" else 117, 16, 1, 0, 0))
-way("memory of init")(lambda: open("/proc/1/mem", "rb").read(1) or "read")
+way("memory of init")(lambda: os.open("/proc/1/mem", os.O_RDONLY) and "read")
 way("files of init")(lambda: os.readlink("/proc/1/fd/0") and "read")
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
