@@ -37,8 +37,8 @@ run("ip", "address", "add", "192.0.2.1/24", "dev", "one")
 run("ip", "-6", "address", "add", "2001:db8::1/64", "dev", "one", "nodad")
 run("ip", "link", "set", "one", "up")
 run("ip", "route", "add", "default", "via", "192.0.2.2")
-from proxy.cli.redirect import redirect
-redirect(to=8444, except_uid=1)
+from proxy.confine import rules
+rules.install(rules.ruleset(tcp_port=8444, except_uid=1))
 from proxy.confine.forwarder import original_destination
 seen = []
 def listen(family, host):
@@ -106,9 +106,6 @@ async def test_a_dry_run_prints_and_needs_no_right(tmp_path):
 
 
 async def test_without_the_right_it_says_so(tmp_path):
-    command = ("unshare", "-U", "--map-user=1000", sys.executable, "-m", "proxy", "redirect", "--to", "8444")
-    done = await ran(tmp_path, *command)
-    assert (done.code, done.err) == (
-        1,
-        "briefcased: the kernel does not take nf_tables rules: Operation not permitted\n",
-    )
+    install = "from proxy.confine import rules; rules.install(rules.ruleset(tcp_port=8444))"
+    done = await ran(tmp_path, "unshare", "-U", "--map-user=1000", sys.executable, "-c", install)
+    assert done.err.endswith("ConfineError: the kernel does not take nf_tables rules: Operation not permitted\n")
