@@ -41,6 +41,18 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Send the path and headers in one plain form: no encoded slashes, dot segments, empty segments or duplicates.",
         _BAD_REQUEST,
     ),
+    "ca_not_trusted": Kind(
+        400,
+        "The agent does not trust the CA",
+        "Trust the CA bundle that the operator gave you; every library has its own variable or option for it.",
+        "tls_alert_received",
+    ),
+    "agent_tls_failed": Kind(
+        400,
+        "TLS handshake with the agent failed",
+        "Speak TLS 1.2 or later to the host named in CONNECT, and trust the operator's CA bundle.",
+        "tls_protocol_error",
+    ),
     "destination_not_allowed": Kind(
         403,
         "Destination not allowed",
@@ -84,6 +96,10 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Proxy authentication required",
         "Send the agent token in Proxy-Authorization; it is part of the proxy URL you were given.",
         _OUR_POLICY,
+    ),
+    "request_timeout": Kind(
+        408, "Request timeout", "Send the body without pauses; this call must be read whole before it is sent.",
+        _BAD_REQUEST,
     ),
     "request_too_large": Kind(413, "Request too large", "Send a smaller body, or split the call.", _BAD_REQUEST),
     "uri_too_long": Kind(414, "URI too long", "Send a shorter URL.", _BAD_REQUEST),

@@ -10,15 +10,19 @@ nowhere else, and answers the calls of a lane (see `proxy/exchange.py`).
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from proxy.caller import identify
 from proxy.canonical import ABSOLUTE, Place, canonical_head
 from proxy.catalog.base_url import relocated, resolve
+from proxy.conversation import Conversation
+from proxy.credentials.frames import FramesCredential
 from proxy.decision import Decision, Generation, decide
 from proxy.errors import Denial, Refused
 from proxy.exchange import Capture, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
-from proxy.firewall import Vocabulary, WithheldError, open_scanner, plan, scrub_headers
+from proxy.firewall import Vocabulary, WithheldError, plan, scrub_headers
 from proxy.model import ANONYMOUS
 from proxy.tally import Tally
 
@@ -186,6 +190,9 @@ class Pipeline:
                 minted = await self._broker.mint(account.id, spec, account.account.secrets)
                 presented = spec.present(minted, head, body)
                 head, body = presented.head, presented.body
+                if isinstance(spec, FramesCredential) and head.scheme == "https":
+                    own = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
+                    exchange.rewriter = spec.rewriter(minted, generation.stand_ins, own)
             await self._receipts.record_decision({**self._fields(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
@@ -216,6 +223,8 @@ class Pipeline:
             body=body,
             max_body_bytes=limits.max_body_bytes if largest is None else min(largest, limits.max_body_bytes),
             response_timeout_s=operation.limits.response_timeout_s if operation else UNMATCHED_TIMEOUT_S,
+            max_message_bytes=limits.max_message_bytes,
+            max_socket_bytes=limits.max_socket_bytes,
         )
 
     async def refuse(self, exchange: Exchange, denial: Denial) -> Denial:
@@ -250,6 +259,14 @@ class Pipeline:
         headers = planned.headers
         if exchange.base is not None:
             headers = self._relocate(exchange.base, exchange.forward.head.authority, headers)
+        if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            exchange.messages = Conversation(
+                exchange,
+                vocabulary=partial(self._broker.vocabulary, exchange.tunnel.agent.name),
+                admitted=partial(self._authenticator.current, exchange.tunnel.agent),
+                rewriter=exchange.rewriter,
+                limits=exchange.forward,
+            )
         receipt = ("briefcased-receipt", exchange.id)
         return Relay((*headers, receipt), scan=planned.filter is not None)
 
@@ -279,14 +296,6 @@ class Pipeline:
         exchange.redactions += hits
         return clean
 
-    def on_message(self, exchange: Exchange, content: bytes) -> bytes:
-        """Scrub one whole message of the provider on a WebSocket."""
-        scanner = open_scanner(self._broker.vocabulary(exchange.tunnel.agent.name))
-        clean = scanner.feed(content) + scanner.feed(b"")
-        exchange.redactions += scanner.hits
-        exchange.response_bytes += len(clean)
-        return clean
-
     # -- end -----------------------------------------------------------------------------------------------------
 
     def on_end(self, exchange: Exchange, outcome: Outcome) -> None:
@@ -305,8 +314,16 @@ class Pipeline:
         self.tally.redactions += exchange.redactions
         self.tally.request_bytes += exchange.request_bytes
         self.tally.response_bytes += exchange.response_bytes
+        socket: dict[str, int | None] = {}
+        if exchange.messages is not None:
+            socket = {
+                "close_code": exchange.close_code,
+                "messages_sent": exchange.messages_sent,
+                "messages_received": exchange.messages_received,
+            }
         self._receipts.record_outcome(
             {
+                **socket,
                 "of": exchange.id,
                 "outcome": outcome.value,
                 "error": exchange.denial.slug if exchange.denial is not None else exchange.fault,

@@ -112,8 +112,15 @@ class Limits(Strict):
     max_uri_bytes: Annotated[int, Field(ge=256, le=65_536)] = 16 * 1024
     header_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
     idle_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    held_body_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_upstreams_per_host: Annotated[int, Field(ge=1, le=4096)] = 256
     max_body_bytes: Annotated[int, Field(ge=0)] = 16 * 1024 * 1024 * 1024
+    max_message_bytes: Annotated[
+        int, Field(ge=1024, le=256 * 1024 * 1024, description="One WebSocket message, decoded.")
+    ] = 16 * 1024 * 1024
+    max_socket_bytes: Annotated[int, Field(ge=1024, description="All messages of a WebSocket, both ways.")] = (
+        16 * 1024 * 1024 * 1024
+    )
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
 
 

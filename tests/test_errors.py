@@ -13,7 +13,7 @@ from proxy.errors import KINDS, PROBLEM_BASE, ConfigError, Denial, Finding, Refu
 ROOT = Path(__file__).parents[1]
 PROXY_STATUS = {  # RFC 9209, section 2.3
     "destination_unavailable", "destination_ip_prohibited", "connection_read_timeout", "tls_certificate_error", "http_request_denied",
-    "http_request_error", "http_response_incomplete", "proxy_internal_error",
+    "http_request_error", "tls_alert_received", "tls_protocol_error", "http_response_incomplete", "proxy_internal_error",
 }  # fmt: skip
 
 

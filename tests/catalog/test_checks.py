@@ -45,6 +45,30 @@ BROKEN = {
     "relative template": (GOOD.replace('"/**"', "a"), "operations[0].path", 10),
     "same id": (GOOD + '  - {id: read, methods: [POST], path: "/a", action: read}\n', "operations[1].id", 11),
     "same calls": (GOOD + '  - {id: other, methods: [GET], path: "/**", action: write}\n', "operations[1].path", 11),
+    "frames without a socket": (
+        GOOD.replace("kind: header", "kind: frames, rules: [{pointer: /token}]").replace(
+            "action: read", "action: read, credentials: [key]"
+        ),
+        "operations[0].credentials[0]",
+        10,
+    ),
+    "frames over plain http": (
+        GOOD.replace("kind: header", "kind: frames, rules: [{pointer: /token}]")
+        .replace("action: read", "action: read, websocket: true, credentials: [key]")
+        .replace("api.example.com", "api.example.com, scheme: http, port: 80"),
+        "operations[0].credentials[0]",
+        10,
+    ),
+    "frames without a rule": (
+        GOOD.replace("kind: header", "kind: frames, rules: []"),
+        "credentials.key.rules",
+        8,
+    ),
+    "frames with a bad pointer": (
+        GOOD.replace("kind: header", "kind: frames, rules: [{pointer: token}]"),
+        "credentials.key.rules[0].pointer",
+        8,
+    ),
     "no hosts": (GOOD.replace("[{host: api.example.com}]", "[]"), "hosts", 6),
     "wrong type": (GOOD.replace("{host: api.example.com}", "{host: api.example.com, port: '443'}"), "hosts[0].port", 6),
 }
