@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all check fix bench lock schemas clean
+.PHONY: help setup demo test test-all check fix bench lock schemas manifests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -36,6 +36,9 @@ bench: setup ## measure against no proxy and plain mitmdump
 
 schemas: setup ## regenerate docs/schema from the code
 	@$(PY) scripts/generate_schemas.py
+
+manifests: setup ## regenerate deploy/kubernetes from the Helm chart
+	@$(PY) scripts/generate_manifests.py
 
 lock: setup ## resolve requirements/*.txt again, with hashes
 	@scripts/lock

@@ -199,6 +199,16 @@ def activated_sockets() -> dict[str, tuple[int, ...]]:
     return found
 
 
+def service_manager() -> tuple[str | None, int | None]:
+    """Its socket, and the microseconds within which it wants a sign of life; None each where it wants none.
+
+    Source: sd_notify(3), sd_watchdog_enabled(3).
+    """
+    ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    every = os.environ.get("WATCHDOG_USEC", "")
+    return os.environ.get("NOTIFY_SOCKET"), int(every) if ours and every.isascii() and every.isdigit() else None
+
+
 def environment() -> dict[str, str]:
     """A copy of the process environment, for `run` and the `env:` store."""
     return dict(os.environ)

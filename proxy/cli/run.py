@@ -16,6 +16,7 @@ from proxy.catalog.configuration import Configuration, load_configuration
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.cli.child import run_child
 from proxy.cli.confined import confinement
+from proxy.cli.shells import Shell, ShellOption
 from proxy.cli.variables import CA_FILES, named_in, places, without_secrets
 from proxy.cli.words import counted
 from proxy.cli.zero import zero_configuration
@@ -52,6 +53,7 @@ def run(
         bool,
         typer.Option("--confine", help="Give it a network in which nothing but the sidecar can be reached (Linux)."),
     ] = False,
+    shell: ShellOption = Shell.SH,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run or as the summary: one JSON object.")] = False,
 ) -> None:
     """Run a program that holds no secret: its calls get their credentials on the way."""
@@ -68,7 +70,7 @@ def run(
             raise typer.BadParameter("--env takes no command" if command else "--env cannot be confined")
         from proxy.cli.background import leave_running
 
-        leave_running(configuration, operators, named=named)
+        leave_running(configuration, operators, named=named, reader=shell)
         return
     if not command:
         raise typer.BadParameter("give a command after --")

@@ -19,7 +19,8 @@ from proxy.cli.state import SidecarState, local_passphrase, write_state
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.identity.registry import AgentRegistry
-from proxy.settings import environment, home
+from proxy.notify import Notifier
+from proxy.settings import environment, home, service_manager
 
 if TYPE_CHECKING:
     from proxy.app import Sidecar
@@ -63,6 +64,7 @@ async def _up(path: Path, configuration: Configuration) -> None:
         passphrase=local_passphrase(),
         resume=True,
     )
+    notifier = Notifier(*service_manager())
     stop, changed = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,10 +76,14 @@ async def _up(path: Path, configuration: Configuration) -> None:
         _log.info("agents connect to %s; trust bundle %s", ", ".join(sidecar.endpoints), state / BUNDLE)
         _log.info("control listener on %s:%d", *sidecar.control)
         watch = group.create_task(sidecar.watch_agents())
-        reload = group.create_task(_reload_on(changed, path, sidecar, registry))
+        reload = group.create_task(_reload_on(changed, path, sidecar, registry, notifier))
         bundle = group.create_task(_keep_bundle(sidecar))
+        alive = group.create_task(notifier.stay_alive())
+        notifier.ready(_in_force(sidecar))
         await stop.wait()
+        notifier.stopping()
         _log.info("draining")
+        alive.cancel()
         bundle.cancel()
         watch.cancel()
         reload.cancel()
@@ -85,10 +91,13 @@ async def _up(path: Path, configuration: Configuration) -> None:
     (state / "sidecar.json").unlink(missing_ok=True)
 
 
-async def _reload_on(changed: asyncio.Event, path: Path, sidecar: Sidecar, registry: AgentRegistry) -> None:
+async def _reload_on(
+    changed: asyncio.Event, path: Path, sidecar: Sidecar, registry: AgentRegistry, notifier: Notifier
+) -> None:
     while True:
         await changed.wait()
         changed.clear()
+        notifier.reloading()
         sidecar.reloads += 1
         try:
             configuration = load_configuration(path)
@@ -103,6 +112,11 @@ async def _reload_on(changed: asyncio.Event, path: Path, sidecar: Sidecar, regis
             registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
             _write_bundle(sidecar)
             _announce(sidecar, None)
+        notifier.ready(_in_force(sidecar))
+
+
+def _in_force(sidecar: Sidecar) -> str:
+    return f"configuration {sidecar.generation} is in force"
 
 
 async def _keep_bundle(sidecar: Sidecar) -> None:
