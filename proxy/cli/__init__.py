@@ -9,7 +9,22 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import agents, ca, check, demo, doctor, env, init, receipts, reload, run, secrets, stand_ins, up
+from proxy.cli import (
+    agents,
+    ca,
+    check,
+    demo,
+    doctor,
+    env,
+    init,
+    receipts,
+    redirect,
+    reload,
+    run,
+    secrets,
+    stand_ins,
+    up,
+)
 from proxy.cli.child import ChildError
 from proxy.cli.words import counted
 from proxy.errors import BriefcaseError, ConfigError
@@ -30,6 +45,7 @@ app.command("check")(check.check)
 app.command("reload")(reload.reload)
 app.command("env")(env.env)
 app.command("stand-ins")(stand_ins.stand_ins)
+app.command("redirect")(redirect.redirect)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(agents.app, name="agents")

@@ -55,6 +55,12 @@ def proxy_variables(url: str, bundle: Path) -> dict[str, str]:
     return {**proxies, **bypass, **dict.fromkeys(CA_FILES, str(bundle)), "NODE_USE_ENV_PROXY": "1"}
 
 
+def without_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` for a program whose connections are redirected: no proxy could be reached from there."""
+    gone = {form for name in (*PROXY, "NO_PROXY") for form in (name, name.lower())} | {"NODE_USE_ENV_PROXY"}
+    return {name: value for name, value in environment.items() if name not in gone}
+
+
 def stand_in_variables(profiles: Mapping[str, Profile], agent: str, stand_ins: StandIns) -> dict[str, str]:
     """Every usual variable of every secret that `agent` holds a stand-in for; the first account of a provider wins."""
     found: dict[str, str] = {}
