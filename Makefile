@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all check fix bench image lock schemas clean
+.PHONY: help setup demo test test-all check fix bench image lock schemas manifests clients clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -40,6 +40,12 @@ image: ## build the container image; BASE=IMAGE@DIGEST, LOCAL_BASE=1 where no im
 
 schemas: setup ## regenerate docs/schema from the code
 	@$(PY) scripts/generate_schemas.py
+
+manifests: setup ## regenerate deploy/kubernetes from the Helm chart
+	@$(PY) scripts/generate_manifests.py
+
+clients: setup ## measure every client on this machine and rewrite docs/clients.md
+	@$(PY) scripts/clients.py
 
 lock: setup ## resolve requirements/*.txt again, with hashes
 	@scripts/lock

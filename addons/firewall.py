@@ -1,4 +1,4 @@
-"""Response hooks: the head is checked, the body passes the scanner chunk by chunk, trailers and frames too."""
+"""Response hooks: the head is checked, the body passes the scanner chunk by chunk, trailers too."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from mitmproxy import http
 
 from addons.flows import apply_response, exchange_of, response_head
 from proxy.errors import Denial
-from proxy.exchange import MAX_MESSAGE_BYTES, RESPONSE_BODYLESS_KEY, Cut
+from proxy.exchange import RESPONSE_BODYLESS_KEY, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.exchange import Exchange
     from proxy.pipeline import Pipeline
-
-
-class MessageTooLargeError(Exception):
-    """A WebSocket message beyond the limit; the connection is reset."""
 
 
 class Firewall:
@@ -54,16 +50,3 @@ class Firewall:
             fields = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in flow.response.trailers.fields)
             clean = self._pipeline.on_trailers(exchange_of(flow), fields)
             flow.response.trailers = http.Headers([(n.encode("latin-1"), v.encode("latin-1")) for n, v in clean])
-
-    def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """mitmproxy's hook: scrub what the provider says, keep no history."""
-        assert flow.websocket is not None
-        message = flow.websocket.messages[-1]
-        flow.websocket.messages.clear()
-        if len(message.content) > MAX_MESSAGE_BYTES:
-            raise MessageTooLargeError
-        exchange = exchange_of(flow)
-        if message.from_client:
-            exchange.request_bytes += len(message.content)
-        else:
-            message.content = self._pipeline.on_message(exchange, message.content)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from proxy.pipeline import Pipeline
 
+GONE_KEY: Final = "briefcased.gone"
+"""Set when the agent left before the gate began."""
+
 
 class Gate:
     """Decides in `requestheaders`; `request` only matters for bodies that a rule asked to hold."""
@@ -24,6 +27,7 @@ class Gate:
         """mitmproxy's hook."""
         handler = handler_of(flow.client_conn)
         exchange = self._pipeline.begin(handler.tunnel)
+        exchange.client_gone = GONE_KEY in flow.metadata
         flow.metadata[EXCHANGE_KEY] = exchange
         flow.metadata["briefcased.http10"] = flow.request.http_version == "HTTP/1.0"
         handler.open_exchanges.add(exchange)
@@ -43,7 +47,9 @@ class Gate:
 
     def sidecar_client_gone(self, flow: HTTPFlow) -> None:
         """Our own hook: the agent left while we were deciding."""
-        exchange_of(flow).client_gone = True
+        flow.metadata[GONE_KEY] = True
+        if EXCHANGE_KEY in flow.metadata:
+            exchange_of(flow).client_gone = True
 
     @staticmethod
     def _do(flow: HTTPFlow, step: Denial | Hold | Forward) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from addons.flows import exchange_of, handler_of
 from proxy.errors import Denial
 from proxy.exchange import EXCHANGE_KEY, Outcome
+from proxy.websocket.fault import ABNORMAL
 
 if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
+    from mitmproxy.tls import TlsData
 
     from addons.flows import Handler
     from proxy.exchange import Exchange
     from proxy.pipeline import Pipeline
 
 
+_log: Final = logging.getLogger("addons.ledger")
+NOT_TRUSTED: Final = Denial("ca_not_trusted", "The agent does not trust our CA.", by="tls")
+LEFT: Final = Denial("agent_tls_failed", "The agent left within the handshake; it may not trust our CA.", by="tls")
+FAILED: Final = Denial("agent_tls_failed", "The TLS handshake with the agent failed.", by="tls")
 CUT_SHORT: Final = Denial("malformed_request", "The request ended before it was complete.", by="engine")
 
 
@@ -47,9 +54,28 @@ class Ledger:
             outcome = Outcome.CLIENT_ABORTED
         self._end(flow, outcome)
 
+    async def tls_failed_client(self, data: TlsData) -> None:
+        """mitmproxy's hook: no request will come through this tunnel, so its receipt is written here."""
+        tunnel = handler_of(data.context.client).tunnel
+        denial = _handshake_failure(data.conn.error or "")
+        host = "-" if tunnel.authority is None else tunnel.authority.host
+        _log.warning("agent %s, host %s: %s", tunnel.agent.name, host, denial.detail)
+        await self._pipeline.refuse_connection(tunnel, denial)
+
     def websocket_end(self, flow: HTTPFlow) -> None:
-        """mitmproxy's hook."""
-        self._end(flow, Outcome.COMPLETED)
+        """mitmproxy's hook; our own layer runs it once, when both sides have closed or one is lost."""
+        exchange = exchange_of(flow)
+        assert flow.websocket is not None
+        exchange.close_code = flow.websocket.close_code
+        if exchange.fault is not None:
+            outcome = Outcome.RESPONSE_ABORTED
+        elif exchange.close_code != ABNORMAL:
+            outcome = Outcome.COMPLETED
+        elif flow.websocket.closed_by_client:
+            outcome = Outcome.CLIENT_ABORTED
+        else:
+            outcome = Outcome.UPSTREAM_ABORTED
+        self._end(flow, outcome)
 
     async def connection_ended(self, handler: Handler) -> None:
         """Our own hook: what is still open on a connection that is gone was aborted with it."""
@@ -73,3 +99,10 @@ class Ledger:
         exchange = exchange_of(flow)
         self._pipeline.on_end(exchange, outcome)
         handler_of(flow.client_conn).open_exchanges.discard(exchange)
+
+
+def _handshake_failure(error: str) -> Denial:
+    """What mitmproxy's own words for the end of a handshake mean; the alerts are those of an unknown or bad CA."""
+    if error.startswith("The client does not trust"):
+        return NOT_TRUSTED
+    return LEFT if error.startswith("The client disconnected") else FAILED

@@ -60,7 +60,9 @@ class Inject:
             has_body=has_body,
         )
         exchange = Exchange("-", handler_of(flow.client_conn).tunnel, 1, 0.0)
-        exchange.forward = Forward(head, self._dial, None, MAX_BODY_BYTES, RESPONSE_TIMEOUT_S)
+        exchange.forward = Forward(
+            head, self._dial, None, MAX_BODY_BYTES, RESPONSE_TIMEOUT_S, MAX_BODY_BYTES, MAX_BODY_BYTES
+        )
         exchange.decided = True
         flow.metadata[EXCHANGE_KEY] = exchange
 

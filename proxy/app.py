@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from addons.firewall import Firewall
@@ -18,6 +19,7 @@ from addons.gate import Gate
 from addons.ledger import Ledger
 from addons.tunnel import Tunnel
 from proxy.api.control import Control
+from proxy.confine.probe.standing import require_confined, standing
 from proxy.credentials.broker import Broker
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
-NEED_A_RESTART: Final = ("listeners", "limits", "certificates", "secret_stores", "logs")
+NEED_A_RESTART: Final = ("listeners", "identity", "limits", "certificates", "secret_stores", "logs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +157,8 @@ class Sidecar:
                 raise BriefcaseError(f"a change of {name} needs a restart; the old configuration stays")
         if new.egress.connect_timeout_s != old.egress.connect_timeout_s:
             raise BriefcaseError("a change of egress.connect_timeout_s needs a restart; the old configuration stays")
+        if (new.mode, new.confinement) != (old.mode, old.confinement):
+            require_confined(new, now_ms=self._parts.clock.wall_ms())
         await self._install(configuration, self.generation + 1)
 
     async def watch_agents(self) -> None:
@@ -210,6 +214,11 @@ class Sidecar:
             "not_draining": not self.pipeline.draining,
         }
 
+    def details(self) -> dict[str, str]:
+        """What readiness does not depend on, in words. Reads a file."""
+        now_ms = self._parts.clock.wall_ms()
+        return {"confinement": str(standing(self._configuration.settings, now_ms=now_ms))}
+
     def gauges(self) -> dict[str, int]:
         """Numbers of now."""
         return {"connections": self._front.connections, "generation": self.generation}
@@ -219,6 +228,7 @@ class Sidecar:
 async def running(parts: Parts) -> AsyncIterator[Sidecar]:
     """A sidecar that listens; at the end it drains. Raises `BriefcaseError` when it cannot start."""
     settings = parts.configuration.settings
+    require_confined(settings, now_ms=parts.clock.wall_ms())
     async with contextlib.AsyncExitStack() as stack:
         database = open_database(parts.home / DATABASE)
         stack.callback(database.dispose)
@@ -250,6 +260,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
             own_listeners=lambda: sidecar.listeners(),  # noqa: PLW0108  # it does not exist yet
+            read_secret=partial(stores.get, at_least=1),  # no answer can quote what only the upstream proxy sees
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -262,6 +273,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             tally=pipeline.tally,
             checks=lambda: sidecar.checks(),  # noqa: PLW0108
             gauges=lambda: sidecar.gauges(),  # noqa: PLW0108
+            details=lambda: sidecar.details(),  # noqa: PLW0108
         )
         stack.push_async_callback(control.close)
         sidecar = Sidecar(

@@ -6,12 +6,13 @@ The simulator, the tests and the live path call the same function.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import HeadLimits, set_query
 from proxy.credentials.strip import strip_foreign
+from proxy.egress.upstream import route
 from proxy.errors import Denial
-from proxy.firewall import accept_encoding
+from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
 from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from proxy.catalog.matcher import Catalog, Match
     from proxy.credentials import CredentialSpec
     from proxy.credentials.standin import StandIns
-    from proxy.model import Agent, Authority, RequestHead
+    from proxy.model import Agent, Authority, RequestHead, UpstreamProxy
     from proxy.settings import Settings
+
+NEVER_ASKED: Final = frozenset({"accept-encoding", *COMPRESSED_MESSAGES})
+"""Written anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,12 @@ class Generation:
         """The operator's roots for `provider`, or for all; None for the default bundle."""
         entry = self.settings.providers.get(provider)
         return (entry.ca_bundle if entry is not None else None) or self.settings.egress.ca_bundle
+
+    def via(self, provider: str, authority: Authority) -> UpstreamProxy | None:
+        """The operator's proxy that `authority` is reached through; None where we connect ourselves."""
+        entry = self.settings.providers.get(provider)
+        own = entry.upstream_proxy if entry is not None else None
+        return route(own or self.settings.egress.upstream_proxy, authority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +145,13 @@ def _clean(head: RequestHead, match: Match, account: BoundAccount) -> RequestHea
     kept = tuple(
         (name, value)
         for name, value in head.headers
-        if name != "accept-encoding" and (name not in ("range", "if-range") or (operation and operation.allow_range))
+        if name not in NEVER_ASKED and (name not in ("range", "if-range") or (operation and operation.allow_range))
     )
     encoding = ("accept-encoding", accept_encoding(head.header("accept-encoding")))
+    plain = tuple((name, "identity") for name, _ in head.headers if name in COMPRESSED_MESSAGES)
     # A profile's `https` host asked for over plain HTTP leaves over TLS (http_upgrade).
     upgraded = head.scheme == "http" and match.host_rule.scheme == "https"
     authority = replace(head.authority, port=match.host_rule.port) if upgraded else head.authority
     return replace(
-        head, scheme=match.host_rule.scheme, authority=authority, query=query, headers=(*kept, *ours, encoding)
+        head, scheme=match.host_rule.scheme, authority=authority, query=query, headers=(*kept, *ours, *plain, encoding)
     )

@@ -41,6 +41,18 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Send the path and headers in one plain form: no encoded slashes, dot segments, empty segments or duplicates.",
         _BAD_REQUEST,
     ),
+    "ca_not_trusted": Kind(
+        400,
+        "The agent does not trust the CA",
+        "Trust the CA bundle that the operator gave you; every library has its own variable or option for it.",
+        "tls_alert_received",
+    ),
+    "agent_tls_failed": Kind(
+        400,
+        "TLS handshake with the agent failed",
+        "Speak TLS 1.2 or later to the host named in CONNECT, and trust the operator's CA bundle.",
+        "tls_protocol_error",
+    ),
     "destination_not_allowed": Kind(
         403,
         "Destination not allowed",
@@ -85,6 +97,10 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Send the agent token in Proxy-Authorization; it is part of the proxy URL you were given.",
         _OUR_POLICY,
     ),
+    "request_timeout": Kind(
+        408, "Request timeout", "Send the body without pauses; this call must be read whole before it is sent.",
+        _BAD_REQUEST,
+    ),
     "request_too_large": Kind(413, "Request too large", "Send a smaller body, or split the call.", _BAD_REQUEST),
     "uri_too_long": Kind(414, "URI too long", "Send a shorter URL.", _BAD_REQUEST),
     "authority_mismatch": Kind(
@@ -112,6 +128,24 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "upstream_unreachable": Kind(
         502, "Upstream unreachable", "The provider could not be reached. Retry later.", "destination_unavailable"
+    ),
+    "upstream_proxy_unavailable": Kind(
+        502,
+        "Upstream proxy unavailable",
+        "The operator's own proxy could not be used. Nothing was sent to the provider. Retry later; tell the operator.",
+        "destination_unavailable",
+    ),
+    "upstream_proxy_auth": Kind(
+        502,
+        "Upstream proxy wants other credentials",
+        "The operator's own proxy does not let the sidecar through. Your token is fine; tell the operator.",
+        "proxy_configuration_error",
+    ),
+    "upstream_proxy_refused": Kind(
+        502,
+        "Refused by the upstream proxy",
+        "The operator's own proxy does not allow this destination. Do not retry; ask the operator.",
+        "connection_refused",
     ),
     "response_withheld": Kind(
         502,

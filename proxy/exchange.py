@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from proxy.errors import Denial
-    from proxy.model import Agent, Authority, Headers, RequestHead
+    from proxy.model import Agent, Authority, Headers, RequestHead, UpstreamProxy
+    from proxy.websocket.fault import Closing
+    from proxy.websocket.frames import Message
 
 # What engine and addons leave for each other in a flow's metadata (the mitmproxy lane).
 EXCHANGE_KEY: Final = "briefcased.exchange"  # the `Exchange`
@@ -33,10 +35,6 @@ ANSWER_KEY: Final = "briefcased.answer"  # a `Denial`: to be answered now
 HOLD_KEY: Final = "briefcased.hold"  # bytes of body that may be held
 RETRIES_KEY: Final = "briefcased.retries"  # further attempts that a challenge may cause
 RETRY_KEY: Final = "briefcased.retry"  # True: attempt again now
-
-
-MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-"""The largest WebSocket message that is carried; it must be whole to be searched."""
 
 
 class Capture(StrEnum):
@@ -101,6 +99,7 @@ class Dial:
         tls: verified TLS to `authority.host`; plain only where the profile says so.
         trust: PEM bundle of roots; None is the default bundle.
         allow_private: CIDR blocks that this host may resolve to although they are private.
+        via: the operator's proxy that makes the connection; None where we make it.
     """
 
     authority: Authority
@@ -109,6 +108,7 @@ class Dial:
     account: str
     trust: Path | None = None
     allow_private: tuple[str, ...] = ()
+    via: UpstreamProxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,8 @@ class Forward:
     Attributes:
         body: the whole body to send in place of the agent's; None streams the agent's.
         max_body_bytes: cut the exchange when a streamed body grows beyond this.
+        max_message_bytes: of one WebSocket message, decoded.
+        max_socket_bytes: of all messages of a WebSocket together, both ways.
     """
 
     head: RequestHead
@@ -132,6 +134,8 @@ class Forward:
     body: bytes | None
     max_body_bytes: int
     response_timeout_s: int
+    max_message_bytes: int
+    max_socket_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,31 @@ class ChunkFilter(Protocol):
         ...
 
 
+class Rewriter(Protocol):
+    """Puts the secret into the agent's WebSocket messages."""
+
+    def rewritten(self, content: bytes) -> bytes | None:
+        """A text message as it leaves; None where it holds a stand-in that it must not."""
+        ...
+
+
+class MessageFilter(Protocol):
+    """What a lane asks about each whole message of an open WebSocket."""
+
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest message that may be collected."""
+        ...
+
+    def from_agent(self, message: Message) -> Message | Closing:
+        """What leaves to the provider, or how to close."""
+        ...
+
+    def from_provider(self, message: Message) -> Message | Closing:
+        """What leaves to the agent, or how to close."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Exchange:
     """The state of one exchange. The pipeline fills it; receipts are written from it.
@@ -172,8 +201,11 @@ class Exchange:
         allowed: the decision was yes; an outcome receipt is owed.
         deciding: the pipeline is at work on it and will write its receipt.
         ended: `on_end` ran.
+        via: the operator's proxy that the provider is reached through.
         client_gone: the agent went away while we were deciding.
         base: in base-URL mode the path's first segment, which named the destination.
+        rewriter: where the credential stands in the agent's WebSocket messages.
+        messages: how messages pass; set once a 101 has been believed.
     """
 
     id: str
@@ -186,6 +218,7 @@ class Exchange:
     action: str | None = None
     account: str | None = None
     credential: str | None = None
+    via: UpstreamProxy | None = None
     denial: Denial | None = None
     forward: Forward | None = None
     deciding: bool = False
@@ -201,3 +234,8 @@ class Exchange:
     fault: str | None = None
     client_gone: bool = False
     base: str | None = None
+    rewriter: Rewriter | None = None
+    messages: MessageFilter | None = None
+    messages_sent: int = 0
+    messages_received: int = 0
+    close_code: int | None = None

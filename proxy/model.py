@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HTTPS_PORT: Final = 443
 """Of `https` URLs (RFC 9110, section 4.2.2)."""
@@ -40,6 +43,26 @@ class Authority:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamProxy:
+    """A proxy of the operator's through which a provider is reached.
+
+    Attributes:
+        scheme: how it is spoken to: HTTP CONNECT, the same inside TLS, or SOCKS 5.
+        username: secret ref; None where it wants no credentials.
+        password: secret ref; None counts as an empty one.
+        trust: PEM bundle of roots for a proxy that is spoken to over TLS; None is the default bundle.
+        timeout_s: for its TLS handshake and its answer, together.
+    """
+
+    scheme: Literal["http", "https", "socks5"]
+    authority: Authority
+    username: str | None = None
+    password: str | None = None
+    trust: Path | None = None
+    timeout_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)

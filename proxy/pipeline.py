@@ -10,15 +10,19 @@ nowhere else, and answers the calls of a lane (see `proxy/exchange.py`).
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from proxy.caller import identify
 from proxy.canonical import ABSOLUTE, Place, canonical_head
 from proxy.catalog.base_url import relocated, resolve
+from proxy.conversation import Conversation
+from proxy.credentials.frames import FramesCredential
 from proxy.decision import Decision, Generation, decide
 from proxy.errors import Denial, Refused
 from proxy.exchange import Capture, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
-from proxy.firewall import Vocabulary, WithheldError, open_scanner, plan, scrub_headers
+from proxy.firewall import Vocabulary, WithheldError, plan, scrub_headers
 from proxy.model import ANONYMOUS
 from proxy.tally import Tally
 
@@ -85,6 +89,7 @@ class Pipeline:
     async def _pass_through(self, tunnel: Tunnel) -> Tunnel | Denial:
         exchange, authority = self.begin(tunnel), tunnel.authority
         assert authority is not None
+        exchange.via = self.generation.via("", authority)
         try:
             await self._receipts.record_decision({**self._fields(exchange), "decision": "allow", "tunnel": True})
         except Refused as refused:
@@ -92,7 +97,7 @@ class Pipeline:
         exchange.decided = exchange.allowed = True
         self.tally.decisions["allow"] += 1
         private = self.generation.allow_private.get(authority.host, ())
-        dial = Dial(authority, tls=True, agent=tunnel.agent.name, account="-", allow_private=private)
+        dial = Dial(authority, tls=True, agent=tunnel.agent.name, account="-", allow_private=private, via=exchange.via)
         return replace(tunnel, unread=Unread(dial, exchange.id))
 
     async def refuse_connection(self, tunnel: Tunnel, denial: Denial) -> Denial:
@@ -179,6 +184,7 @@ class Pipeline:
         `present` is pure and may still refuse, so it comes first: its refusal is then the decision.
         """
         head = decision.head
+        exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         try:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
@@ -186,6 +192,9 @@ class Pipeline:
                 minted = await self._broker.mint(account.id, spec, account.account.secrets)
                 presented = spec.present(minted, head, body)
                 head, body = presented.head, presented.body
+                if isinstance(spec, FramesCredential) and head.scheme == "https":
+                    own = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
+                    exchange.rewriter = spec.rewriter(minted, generation.stand_ins, own)
             await self._receipts.record_decision({**self._fields(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
@@ -208,6 +217,7 @@ class Pipeline:
             account=exchange.account or "-",
             trust=generation.trust(provider),
             allow_private=generation.allow_private.get(head.authority.host, ()),
+            via=exchange.via,
         )
         largest = operation.limits.max_body_bytes if operation else None
         return Forward(
@@ -216,6 +226,8 @@ class Pipeline:
             body=body,
             max_body_bytes=limits.max_body_bytes if largest is None else min(largest, limits.max_body_bytes),
             response_timeout_s=operation.limits.response_timeout_s if operation else UNMATCHED_TIMEOUT_S,
+            max_message_bytes=limits.max_message_bytes,
+            max_socket_bytes=limits.max_socket_bytes,
         )
 
     async def refuse(self, exchange: Exchange, denial: Denial) -> Denial:
@@ -250,6 +262,14 @@ class Pipeline:
         headers = planned.headers
         if exchange.base is not None:
             headers = self._relocate(exchange.base, exchange.forward.head.authority, headers)
+        if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            exchange.messages = Conversation(
+                exchange,
+                vocabulary=partial(self._broker.vocabulary, exchange.tunnel.agent.name),
+                admitted=partial(self._authenticator.current, exchange.tunnel.agent),
+                rewriter=exchange.rewriter,
+                limits=exchange.forward,
+            )
         receipt = ("briefcased-receipt", exchange.id)
         return Relay((*headers, receipt), scan=planned.filter is not None)
 
@@ -279,14 +299,6 @@ class Pipeline:
         exchange.redactions += hits
         return clean
 
-    def on_message(self, exchange: Exchange, content: bytes) -> bytes:
-        """Scrub one whole message of the provider on a WebSocket."""
-        scanner = open_scanner(self._broker.vocabulary(exchange.tunnel.agent.name))
-        clean = scanner.feed(content) + scanner.feed(b"")
-        exchange.redactions += scanner.hits
-        exchange.response_bytes += len(clean)
-        return clean
-
     # -- end -----------------------------------------------------------------------------------------------------
 
     def on_end(self, exchange: Exchange, outcome: Outcome) -> None:
@@ -305,8 +317,16 @@ class Pipeline:
         self.tally.redactions += exchange.redactions
         self.tally.request_bytes += exchange.request_bytes
         self.tally.response_bytes += exchange.response_bytes
+        socket: dict[str, int | None] = {}
+        if exchange.messages is not None:
+            socket = {
+                "close_code": exchange.close_code,
+                "messages_sent": exchange.messages_sent,
+                "messages_received": exchange.messages_received,
+            }
         self._receipts.record_outcome(
             {
+                **socket,
                 "of": exchange.id,
                 "outcome": outcome.value,
                 "error": exchange.denial.slug if exchange.denial is not None else exchange.fault,
@@ -354,6 +374,7 @@ class Pipeline:
             "action": exchange.action,
             "account": exchange.account,
             "credential": exchange.credential,
+            "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
         }
 
     def _receipt_path(self, head: RequestHead) -> str:

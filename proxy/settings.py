@@ -20,6 +20,7 @@ FIRST_ACTIVATED: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Listen = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}$")]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 ListenAt = Annotated[
     str,
     Field(
@@ -73,11 +74,27 @@ class Account(Strict):
     query: dict[str, str] = {}
 
 
+class UpstreamProxyEntry(Strict):
+    """A proxy of yours through which providers are reached. It resolves their names; their TLS goes through it."""
+
+    url: str = Field(description="http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, without credentials.")
+    username: str | None = Field(default=None, description="Secret ref.")
+    password: str | None = Field(default=None, description="Secret ref.")
+    no_proxy: tuple[str, ...] = Field(
+        default=(), description="Hosts, .hosts, addresses or CIDR blocks reached directly."
+    )
+    ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for an https:// proxy, PEM.")
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 15.0
+
+
 class Provider(Strict):
     """Enables the profile of this name, with at least one account."""
 
     accounts: Annotated[dict[Name, Account], Field(min_length=1)]
     ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for this provider, PEM.")
+    upstream_proxy: UpstreamProxyEntry | Literal["direct"] | None = Field(
+        default=None, description="In place of egress.upstream_proxy; direct for none."
+    )
 
 
 class PrivateTarget(Strict):
@@ -94,6 +111,7 @@ class Egress(Strict):
     ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for all providers, PEM.")
     connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     resolver: Literal["system"] = "system"
+    upstream_proxy: UpstreamProxyEntry | None = Field(default=None, description="What providers are reached through.")
 
 
 class HandOver(Strict):
@@ -110,6 +128,37 @@ class AgentEntry(Strict):
     hand_over: HandOver | None = None
 
 
+class AgentClaim(Strict):
+    """Which agent a token is: by the map, else by the pattern. Whoever neither knows is nobody."""
+
+    claim: str = Field(default="sub", min_length=1, description="Its name, or a JSON pointer to it.")
+    map: dict[str, Name] = Field(default={}, description="The claim's value to the agent's name.")
+    match: str | None = Field(default=None, description="A value with {agent} where the agent's name stands.")
+
+
+class TokenIssuer(Strict):
+    """Whose JSON Web Tokens agents may authenticate with."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=1024, description="`iss`, exactly.")]
+    audience: Annotated[str, Field(min_length=1, max_length=1024, description="`aud`, or one of them, exactly.")]
+    agent: AgentClaim
+    jwks_url: str | None = Field(default=None, description="Where its public keys are, https.")
+    jwks_file: Path | None = Field(default=None, strict=False, description="Or a file with them.")
+    ca_file: Path | None = Field(default=None, strict=False, description="Trust roots for jwks_url, PEM.")
+    bearer_file: Path | None = Field(default=None, strict=False, description="A token to send to jwks_url.")
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, strict=False)] = ("RS256", "ES256")
+    leeway_s: Annotated[int, Field(ge=0, le=300)] = 30
+    max_age_s: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Of a token, from its `iat`.")
+    keys_max_age_s: Annotated[int, Field(ge=10, le=86_400)] = 300
+    keys_stale_s: Annotated[int, Field(ge=0, le=86_400)] = 3600
+
+
+class Identity(Strict):
+    """How agents may say who they are, besides the tokens of `briefcased agents add`."""
+
+    tokens: tuple[TokenIssuer, ...] = ()
+
+
 class Limits(Strict):
     """Ceilings for everything an agent can make grow (P7)."""
 
@@ -120,8 +169,15 @@ class Limits(Strict):
     max_uri_bytes: Annotated[int, Field(ge=256, le=65_536)] = 16 * 1024
     header_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
     idle_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    held_body_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_upstreams_per_host: Annotated[int, Field(ge=1, le=4096)] = 256
     max_body_bytes: Annotated[int, Field(ge=0)] = 16 * 1024 * 1024 * 1024
+    max_message_bytes: Annotated[
+        int, Field(ge=1024, le=256 * 1024 * 1024, description="One WebSocket message, decoded.")
+    ] = 16 * 1024 * 1024
+    max_socket_bytes: Annotated[int, Field(ge=1024, description="All messages of a WebSocket, both ways.")] = (
+        16 * 1024 * 1024 * 1024
+    )
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
 
 
@@ -143,6 +199,19 @@ class Logs(Strict):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     style: Literal["text", "json"] = "text"
+
+
+class Confinement(Strict):
+    """How it is shown that agents have no way out but the sidecar: docs/confinement-check.md."""
+
+    report: Path | None = Field(
+        default=None,
+        strict=False,
+        description="What `briefcased doctor --confinement --write` wrote on the agent's side.",
+    )
+    max_age_s: Annotated[float, Field(gt=0, le=31_536_000)] = 86_400.0
+    accept: tuple[str, ...] = Field(default=(), description="Ways that are known to be open.")
+    required: bool = Field(default=True, description="Mode `ga` starts only with a report that says closed.")
 
 
 class SecretStoreSettings(Strict):
@@ -169,9 +238,11 @@ class Settings(Strict):
         description="HOST or HOST:PORT, exact, whose TLS is passed through unread; metered and receipted.",
     )
     egress: Egress = Egress()
+    identity: Identity = Identity()
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()
+    confinement: Confinement = Confinement()
     logs: Logs = Logs()
 
 
@@ -198,6 +269,16 @@ def activated_sockets() -> dict[str, tuple[int, ...]]:
         name = names[index] if index < len(names) and names[index] else "unknown"
         found[name] = (*found.get(name, ()), FIRST_ACTIVATED + index)
     return found
+
+
+def service_manager() -> tuple[str | None, int | None]:
+    """Its socket, and the microseconds within which it wants a sign of life; None each where it wants none.
+
+    Source: sd_notify(3), sd_watchdog_enabled(3).
+    """
+    ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    every = os.environ.get("WATCHDOG_USEC", "")
+    return os.environ.get("NOTIFY_SOCKET"), int(every) if ours and every.isascii() and every.isdigit() else None
 
 
 def environment() -> dict[str, str]:

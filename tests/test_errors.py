@@ -13,7 +13,8 @@ from proxy.errors import KINDS, PROBLEM_BASE, ConfigError, Denial, Finding, Refu
 ROOT = Path(__file__).parents[1]
 PROXY_STATUS = {  # RFC 9209, section 2.3
     "destination_unavailable", "destination_ip_prohibited", "connection_read_timeout", "tls_certificate_error", "http_request_denied",
-    "http_request_error", "http_response_incomplete", "proxy_internal_error",
+    "http_request_error", "tls_alert_received", "tls_protocol_error", "http_response_incomplete", "proxy_internal_error",
+    "proxy_configuration_error", "connection_refused",
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def test_every_refusal_in_the_code_stands_in_the_table():
 
 
 def test_p1_no_detail_is_made_from_what_was_received():
-    """A detail is a literal; of the two that are not, one names an action and one is looked up in a table of ours."""
+    """A detail is a literal; of the three that are not, one names an action and two are looked up in tables of ours."""
     made = {}
     for place, node in denials():
         detail = node.args[1] if len(node.args) > 1 else next(k.value for k in node.keywords if k.arg == "detail")
@@ -42,7 +43,11 @@ def test_p1_no_detail_is_made_from_what_was_received():
             made[place.partition(":")[0]] = ", ".join(values)
         elif not isinstance(detail, ast.Constant | ast.Name):
             made[place.partition(":")[0]] = ast.unparse(detail).partition("(")[0]
-    assert made == {"proxy/decision.py": "operation.action", "proxy/engine/failure.py": "_DETAIL.get"}
+    assert made == {
+        "proxy/decision.py": "operation.action",
+        "proxy/egress/handshake.py": "_DETAIL[slug]",
+        "proxy/engine/failure.py": "_DETAIL.get",
+    }
 
 
 @pytest.mark.parametrize("slug", KINDS)

@@ -19,6 +19,7 @@ REVEALS = {
     "proxy/cli/up.py",  # the operator's issuing key
     "proxy/credentials/broker.py",  # what answers are searched for
     "proxy/credentials/kind.py",  # the wire
+    "proxy/egress/handshake.py",  # the wire to an upstream proxy
     "proxy/secretstore/local.py",  # the store's passphrase
 }
 

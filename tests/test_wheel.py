@@ -29,3 +29,6 @@ def test_an_installed_wheel_finds_its_profiles_and_migrations(tmp_path):
     assert where.startswith(str(tmp_path / "site"))
     assert int(count) == len(list((ROOT / "profiles").glob("*.yaml")))
     assert ok == "ok"
+    programs = Path("proxy/cli/doctor/programs")
+    ours = {path.name for path in (ROOT / programs).iterdir() if path.is_file()}
+    assert {path.name for path in (tmp_path / "site" / programs).iterdir()} == ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, override
 
 from aiohttp import web
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.tally import Tally
 
 type Checks = Callable[[], Mapping[str, bool]]
+type Details = Callable[[], Mapping[str, str]]
 type Gauges = Callable[[], Mapping[str, int]]
 
 GAUGES: Final = {
@@ -57,8 +59,9 @@ class _Numbers(Collector):
 class Control:
     """The listener. `checks` says what readiness depends on; every one must hold."""
 
-    def __init__(self, *, tally: Tally, checks: Checks, gauges: Gauges) -> None:
+    def __init__(self, *, tally: Tally, checks: Checks, gauges: Gauges, details: Details) -> None:
         self._checks: Final = checks
+        self._details: Final = details
         self._registry: Final = CollectorRegistry()
         self._registry.register(_Numbers(tally, checks, gauges))
         app = web.Application(client_max_size=16 * 1024)
@@ -87,7 +90,8 @@ class Control:
     async def _readyz(self, _request: web.Request) -> web.Response:
         checks = dict(self._checks())
         ready = all(checks.values())
-        return web.json_response({"ready": ready, "checks": checks}, status=200 if ready else 503)
+        details = dict(await asyncio.to_thread(self._details))
+        return web.json_response({"ready": ready, "checks": checks, "details": details}, status=200 if ready else 503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         body = generate_latest(self._registry)

@@ -13,6 +13,7 @@ from proxy.canonical.path import canonical_path
 from proxy.canonical.query import WELL_FORMED
 from proxy.errors import Denial
 from proxy.model import Authority, RequestHead
+from proxy.websocket.deflate import offer_of
 
 if TYPE_CHECKING:
     from proxy.model import Headers, RawHead
@@ -117,7 +118,7 @@ def canonical_head(
         path=path[0],
         segments=path[1],
         query=query if mark else None,
-        headers=_end_to_end(headers),
+        headers=_end_to_end(headers) + _te(raw, headers),
         has_body=not raw.end_stream,
         content_length=length,
         websocket=websocket,
@@ -282,7 +283,6 @@ def _end_to_end(headers: list[tuple[str, str]]) -> Headers:
     drop = set(HOP_BY_HOP) | OVERRIDES | _FRAMING
     for value in _values(headers, "connection"):
         drop |= {token.strip().lower() for token in value.split(",")}
-    # Compression of frames would hide them from the scanner, which sees whole messages only as the engine decodes them.
     drop.add("sec-websocket-extensions")
     kept = [
         (name, value)
@@ -292,7 +292,17 @@ def _end_to_end(headers: list[tuple[str, str]]) -> Headers:
     cookies = [value for name, value in kept if name == "cookie"]
     if len(cookies) > 1:  # RFC 9113, section 8.2.3
         kept = [*(pair for pair in kept if pair[0] != "cookie"), ("cookie", "; ".join(cookies))]
+    # Of extensions only compression is carried, whose messages the engine can read.
+    offer = offer_of(_values(headers, "sec-websocket-extensions"))
+    if offer is not None and _values(headers, "upgrade"):
+        kept.append(("sec-websocket-extensions", offer))
     return tuple(kept)
+
+
+def _te(raw: RawHead, headers: list[tuple[str, str]]) -> Headers:
+    """`te: trailers`, the one member that HTTP/2 carries on, and that gRPC servers insist on (RFC 9113, 8.2.2)."""
+    members = {member.strip().lower() for value in _values(headers, "te") for member in value.split(",")}
+    return (("te", "trailers"),) if raw.http_version == "HTTP/2.0" and "trailers" in members else ()
 
 
 def _mismatch() -> Denial:

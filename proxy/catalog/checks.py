@@ -10,6 +10,7 @@ from publicsuffixlist import PublicSuffixList
 from proxy.canonical import parse_host
 from proxy.catalog.matcher import WILDCARD
 from proxy.catalog.template import name_of, parse_template
+from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.standin import RANDOM, make
@@ -110,12 +111,25 @@ def _operations(profile: Profile) -> Iterator[Mistake]:
         for at, name in enumerate(operation.credentials):
             if name not in profile.credentials:
                 yield (*place, "credentials", at), f"there is no credential named {name}"
+        yield from _frames(profile, operation, place)
         if operation.anonymous and operation.credentials:
             yield (*place, "anonymous"), "an anonymous operation has no credentials"
         for earlier in profile.operations[:index]:
             if _same_calls(profile, earlier, operation):
                 yield (*place, "path"), f"the same calls as operation {earlier.id}"
                 break
+
+
+def _frames(profile: Profile, operation: Operation, place: Place) -> Iterator[Mistake]:
+    """A secret leaves in messages only on a WebSocket over TLS."""
+    for at, name in enumerate(operation.credentials):
+        if not isinstance(profile.credentials.get(name), FramesCredential):
+            continue
+        if not operation.websocket:
+            yield (*place, "credentials", at), "kind frames needs websocket: true"
+        named = [rule for rule in profile.hosts if not operation.hosts or rule.host in operation.hosts]
+        if any(rule.scheme != "https" for rule in named):
+            yield (*place, "credentials", at), "kind frames needs https hosts"
 
 
 def _same_calls(profile: Profile, one: Operation, other: Operation) -> bool:

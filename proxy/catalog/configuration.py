@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority, parse_host
+from proxy.catalog import token_issuers
 from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.modes import mode_mistakes
+from proxy.catalog.upstream_proxies import anchored, upstream_proxy_mistakes
+from proxy.confine.probe.ways import WAYS
 from proxy.documents import read_document
 from proxy.egress.addresses import unopenable
 from proxy.errors import ConfigError, Finding
@@ -69,7 +72,10 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         return None if path is None else base / path
 
     providers = {
-        name: entry.model_copy(update={"ca_bundle": at(entry.ca_bundle)}) for name, entry in settings.providers.items()
+        name: entry.model_copy(
+            update={"ca_bundle": at(entry.ca_bundle), "upstream_proxy": anchored(entry.upstream_proxy, base)}
+        )
+        for name, entry in settings.providers.items()
     }
     agents = {
         name: entry.model_copy(
@@ -78,13 +84,20 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         for name, entry in settings.agents.items()
         if entry.hand_over is not None
     }
+    egress = settings.egress
+    proxied = anchored(egress.upstream_proxy, base)
     certificates = settings.certificates
+    confinement = settings.confinement
     return settings.model_copy(
         update={
             "agents": {**settings.agents, **agents},
             "profiles": tuple(base / folder for folder in settings.profiles),
             "providers": providers,
-            "egress": settings.egress.model_copy(update={"ca_bundle": at(settings.egress.ca_bundle)}),
+            "egress": egress.model_copy(update={"ca_bundle": at(egress.ca_bundle), "upstream_proxy": proxied}),
+            "identity": settings.identity.model_copy(
+                update={"tokens": token_issuers.anchored(settings.identity.tokens, base)}
+            ),
+            "confinement": confinement.model_copy(update={"report": at(confinement.report)}),
             "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
         }
     )
@@ -99,8 +112,13 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from _hand_overs(settings)
     yield from unread_mistakes(settings, profiles)
     yield from _egress(settings)
+    yield from upstream_proxy_mistakes(settings)
+    yield from token_issuers.token_issuer_mistakes(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
+    for index, way in enumerate(settings.confinement.accept):
+        if way not in WAYS:
+            yield ("confinement", "accept", index), f"there is no way of this name{_suggest(way, WAYS)}"
     yield from mode_mistakes(settings, profiles)
 
 

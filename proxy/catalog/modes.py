@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from proxy.catalog.upstream_proxies import entries
 from proxy.egress.addresses import Reach, classify
 from proxy.model import Mode
 
@@ -35,6 +36,10 @@ def _environment_secrets(settings: Settings, _profiles: Mapping[str, Profile]) -
                 if ref.startswith("env:"):
                     place = ("providers", provider, "accounts", account, "secrets", name)
                     yield place, "use file:, exec: or local:; secrets in the environment are refused in mode"
+    for below, proxy in entries(settings):
+        for name in ("username", "password"):
+            if (getattr(proxy, name) or "").startswith("env:"):
+                yield (*below, name), "use file:, exec: or local:; secrets in the environment are refused in mode"
 
 
 def _plain_upstreams(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
@@ -55,12 +60,21 @@ def _loopback_targets(settings: Settings, _profiles: Mapping[str, Profile]) -> I
                 yield ("egress", "allow_private", index, "addresses", at), "loopback is refused in mode"
 
 
+def _unchecked_confinement(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    if settings.confinement.required and settings.confinement.report is None:
+        yield (
+            ("confinement", "report"),
+            "name the report of a confinement check, or set confinement.required to false, in mode",
+        )
+
+
 GA_REFUSES: Final[Mapping[str, Rule]] = {
     "unmatched": _unmatched,
     "debug_logs": _debug_logs,
     "environment_secrets": _environment_secrets,
     "plain_upstreams": _plain_upstreams,
     "loopback_targets": _loopback_targets,
+    "unchecked_confinement": _unchecked_confinement,
 }
 STAGING_REFUSES: Final = frozenset({"unmatched", "plain_upstreams"})
 """What would carry data or credentials where nobody looks is refused before production too."""

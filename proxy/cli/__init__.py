@@ -9,7 +9,23 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.cli import agents, ca, check, demo, env, health, init, receipts, reload, run, secrets, stand_ins, up
+from proxy.cli import (
+    agents,
+    ca,
+    check,
+    demo,
+    doctor,
+    env,
+    health,
+    init,
+    receipts,
+    redirect,
+    reload,
+    run,
+    secrets,
+    stand_ins,
+    up,
+)
 from proxy.cli.child import ChildError
 from proxy.cli.words import counted
 from proxy.errors import BriefcaseError, ConfigError
@@ -31,7 +47,9 @@ app.command("reload")(reload.reload)
 app.command("health")(health.health)
 app.command("env")(env.env)
 app.command("stand-ins")(stand_ins.stand_ins)
+app.command("redirect")(redirect.redirect)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.add_typer(agents.app, name="agents")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(receipts.app, name="receipts")

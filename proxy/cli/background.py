@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shlex
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from proxy.cli.env import warn_of
 from proxy.cli.ephemeral import ephemeral
+from proxy.cli.shells import PID, script, unsayable
 from proxy.cli.variables import without_secrets
 from proxy.errors import BriefcaseError
 from proxy.settings import home
@@ -22,14 +23,17 @@ if TYPE_CHECKING:
     from io import BufferedWriter
 
     from proxy.catalog.configuration import Configuration
+    from proxy.cli.shells import Shell
 
 LOOK_S: Final = 2.0
 
 
-def leave_running(configuration: Configuration, operators: Mapping[str, str], *, named: Collection[str]) -> None:
+def leave_running(
+    configuration: Configuration, operators: Mapping[str, str], *, named: Collection[str], reader: Shell
+) -> None:
     """Fork: the child serves until its session's leader ends or it is told to stop; we print what it says.
 
-    `named` are the variables that the configuration's secret refs name.
+    `named` are the variables that the configuration's secret refs name; `reader` is what reads what we print.
 
     Raises:
         BriefcaseError: the sidecar could not start.
@@ -49,13 +53,9 @@ def leave_running(configuration: Configuration, operators: Mapping[str, str], *,
         said = pipe.read()
     if not said:
         raise BriefcaseError("the sidecar could not start; run a command with `briefcased run --` to see why")
-    sys.stdout.write(_script(orjson.loads(said)))
-
-
-def _script(told: dict[str, dict[str, str]]) -> str:
-    lines = [f"unset {name}" for name in told["unset"]]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in told["set"].items()]
-    return "\n".join([*lines, "# The sidecar ends with this shell, or by: kill $BRIEFCASED_PID", ""])
+    told: dict[str, dict[str, str]] = orjson.loads(said)
+    sys.stdout.write(script(reader, told["set"], unset=told["unset"]))
+    warn_of(unsayable([*told["set"], *told["unset"]]))
 
 
 async def _serve(
@@ -70,7 +70,7 @@ async def _serve(
         set_ = {name: clean[name] for name in taken if name in clean}
         told = {
             "unset": {name: "" for name in taken if name not in clean},
-            "set": {**set_, **box.proxy, "BRIEFCASED_PID": str(os.getpid())},
+            "set": {**set_, **box.proxy, PID: str(os.getpid())},
         }
         pipe.write(orjson.dumps(told))
         pipe.close()

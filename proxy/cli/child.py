@@ -20,8 +20,10 @@ NOT_EXECUTABLE: Final = 126
 SIGNALLED: Final = 128
 
 
-async def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
+async def run_child(command: Sequence[str], environment: Mapping[str, str], *, descriptors: Sequence[int] = ()) -> int:
     """Run `command` to its end; returns the exit code a shell would show (128 + N after signal N).
+
+    It inherits `descriptors`, beside the first three.
 
     Raises:
         BriefcaseError: it cannot be started.
@@ -42,7 +44,7 @@ async def run_child(command: Sequence[str], environment: Mapping[str, str]) -> i
     for number in FORWARDED:
         loop.add_signal_handler(number, forward, number)
     try:
-        process = await asyncio.create_subprocess_exec(*command, env=dict(environment))
+        process = await asyncio.create_subprocess_exec(*command, env=dict(environment), pass_fds=descriptors)
         for number in early:
             process.send_signal(number)
         code = await process.wait()

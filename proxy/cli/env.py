@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -12,37 +11,65 @@ import typer
 from proxy.catalog.configuration import load_configuration
 from proxy.catalog.listening import SPECIAL
 from proxy.cli.check import CONFIG, ConfigOption
-from proxy.cli.stand_ins import agent_named
+from proxy.cli.shells import Shell, ShellOption, off, script, unsayable
+from proxy.cli.stand_ins import agent_named, only_agent
 from proxy.cli.state import read_state
 from proxy.cli.up import BUNDLE, STAND_IN_KEY
-from proxy.cli.variables import proxy_variables, stand_in_variables
+from proxy.cli.variables import named_in, proxy_variables, stand_in_variables, without_secrets
 from proxy.errors import BriefcaseError
 from proxy.settings import environment, home
+
+if TYPE_CHECKING:
+    from proxy.catalog.configuration import Configuration
 
 TOKEN = "BRIEFCASED_AGENT_TOKEN"  # noqa: S105  # a variable's name
 
 
 def env(
-    agent: Annotated[str, typer.Option(help="The agent's name.")],
+    agent: Annotated[str | None, typer.Option(help="The agent's name; may be left out where there is one.")] = None,
     config: ConfigOption = CONFIG,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of export lines.")] = False,
+    shell: ShellOption = Shell.SH,
+    undo: Annotated[
+        bool, typer.Option("--off", help="Print what undoes it in a shell that has the variables.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines for a shell.")] = False,
 ) -> None:
     """Print the variables for a shell; the agent's token is read from BRIEFCASED_AGENT_TOKEN."""
+    if undo:
+        lines = off(shell, environment())
+        if lines is None:
+            raise BriefcaseError("nothing to undo: this shell has no variables of ours")
+        sys.stdout.write(lines)
+        return
+    configuration = load_configuration(config)
+    variables, secret = _variables(configuration, agent or only_agent())
+    if as_json:
+        sys.stdout.write(orjson.dumps(variables, option=orjson.OPT_INDENT_2).decode() + "\n")
+        return
+    sys.stdout.write(script(shell, variables, unset=secret))
+    warn_of(unsayable(secret))
+
+
+def warn_of(names: list[str]) -> None:
+    """Say which variables keep a secret, because no shell can name them."""
+    for name in names:
+        sys.stderr.write(f"briefcased: the variable {name!r} holds a secret, and no shell can unset it\n")
+
+
+def _variables(configuration: Configuration, agent: str) -> tuple[dict[str, str], list[str]]:
+    """What to set, and the variables of this shell that hold a secret and have nothing to be set to."""
     from proxy.app import persistent_key
     from proxy.generation import build_generation
 
-    configuration = load_configuration(config)
+    profiles = configuration.profiles
     state = read_state(home())
     if state.proxy.startswith(SPECIAL):
         raise BriefcaseError(f"no variable can point clients at {state.proxy}: listen on HOST:PORT")
     token = environment().get(TOKEN, "TOKEN")
     key = persistent_key(home() / STAND_IN_KEY)
     generation = build_generation(1, configuration, (agent_named(agent, configuration),), stand_in_key=key)
-    variables = {
-        **proxy_variables(f"http://agent:{token}@{state.proxy}", home() / BUNDLE),
-        **stand_in_variables(configuration.profiles, agent, generation.stand_ins),
-    }
-    if as_json:
-        sys.stdout.write(orjson.dumps(variables, option=orjson.OPT_INDENT_2).decode() + "\n")
-        return
-    sys.stdout.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    stand_ins = stand_in_variables(profiles, agent, generation.stand_ins)
+    clean, taken = without_secrets(environment(), profiles, stand_ins, named=named_in(configuration.settings))
+    cleaned = {name: clean[name] for name in taken if name in clean}
+    variables = {**cleaned, **stand_ins, **proxy_variables(f"http://agent:{token}@{state.proxy}", home() / BUNDLE)}
+    return variables, [name for name in taken if name not in variables]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,6 +15,9 @@ from proxy import logs
 from proxy.catalog.configuration import Configuration, load_configuration
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.cli.child import run_child
+from proxy.cli.confined import confinement
+from proxy.cli.inherited import inherited, through
+from proxy.cli.shells import Shell, ShellOption
 from proxy.cli.variables import CA_FILES, named_in, places, without_secrets
 from proxy.cli.words import counted
 from proxy.cli.zero import zero_configuration
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from proxy.app import Sidecar
+    from proxy.cli.confined import Confinement
 
 LABEL: Final = "run"
 MOST_REASONS: Final = 4
@@ -45,6 +50,11 @@ def run(
     env: Annotated[
         bool, typer.Option("--env", help="Start in the background and print the variables for a shell.")
     ] = False,
+    confine: Annotated[
+        bool,
+        typer.Option("--confine", help="Give it a network in which nothing but the sidecar can be reached (Linux)."),
+    ] = False,
+    shell: ShellOption = Shell.SH,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run or as the summary: one JSON object.")] = False,
 ) -> None:
     """Run a program that holds no secret: its calls get their credentials on the way."""
@@ -53,19 +63,25 @@ def run(
         _hand_over()
     operators = environment()
     configuration, named = _configuration(config, operators, allow=allow, pass_unmatched=pass_unmatched)
+    proxy = inherited(operators if config is None else {})
+    if config is None:
+        configuration, named = through(configuration, proxy.entry), named | proxy.secrets.keys()
     if dry_run:
-        _explain(configuration, operators, named, command or [], as_json=as_json)
+        _explain(configuration, operators, named, command or [], confine=confine, as_json=as_json)
         return
+    operators |= proxy.secrets
     if env:
-        if command:
-            raise typer.BadParameter("--env takes no command")
+        if command or confine:
+            raise typer.BadParameter("--env takes no command" if command else "--env cannot be confined")
         from proxy.cli.background import leave_running
 
-        leave_running(configuration, operators, named=named)
+        leave_running(configuration, operators, named=named, reader=shell)
         return
     if not command:
         raise typer.BadParameter("give a command after --")
-    raise typer.Exit(asyncio.run(_run(configuration, operators, named, command, as_json=as_json)))
+    with confinement(configuration) if confine else nullcontext() as confined:
+        running = _run(configuration, operators, named, command, confined=confined, as_json=as_json)
+        raise typer.Exit(asyncio.run(running))
 
 
 def _hand_over() -> None:
@@ -107,13 +123,18 @@ async def _run(
     named: Collection[str],
     command: list[str],
     *,
+    confined: Confinement | None,
     as_json: bool,
 ) -> int:
     from proxy.cli.ephemeral import ephemeral
 
+    if confined is not None:
+        configuration = confined.configuration
     async with ephemeral(configuration, home=home(), label=LABEL, environment=operators) as box:
         clean, _ = without_secrets(operators, configuration.profiles, box.stand_ins, named=named, scrub=box.scrub)
         try:
+            if confined is not None:
+                return await confined.run(command, {**clean, **box.proxy})
             return await run_child(command, {**clean, **box.proxy})
         finally:
             await box.sidecar.drain()
@@ -151,6 +172,7 @@ def _explain(
     named: Collection[str],
     command: list[str],
     *,
+    confine: bool,
     as_json: bool,
 ) -> None:
     """What a run would do, without values. No secret store is asked."""
@@ -171,6 +193,8 @@ def _explain(
             "replaced": replaced,
             "removed": removed,
             "unmatched": settings.unmatched,
+            "upstream_proxy": settings.egress.upstream_proxy and settings.egress.upstream_proxy.url,
+            "confined": confine,
         }
         sys.stdout.write(orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
@@ -181,6 +205,9 @@ def _explain(
         lines.append(f"  provider  {name:<14} {', '.join(hosts[:2])}{more}")
     lines += [f"  variable  {name:<28} {what}" for name, what in replaced.items()]
     lines += [f"  variable  {name:<28} taken away" for name in removed]
-    lines.append(f"  variables for the proxy and {len(CA_FILES)} trust bundles are set")
+    if settings.egress.upstream_proxy is not None:
+        lines.append(f"  providers are reached through {settings.egress.upstream_proxy.url}")
+    proxies = "its network reaches the sidecar only;" if confine else "variables for the proxy and"
+    lines.append(f"  {proxies} {len(CA_FILES)} trust bundles are set")
     lines.append(f"  hosts without a profile: {'passed through unread' if settings.unmatched == 'pass' else 'refused'}")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -40,6 +40,25 @@ def stand_ins(
     sys.stdout.writelines(f"{row['account']:<24} {row['secret']:<12} {row['stand_in']}\n" for row in rows)
 
 
+def only_agent() -> str:
+    """The name of the one agent there is. Raises `BriefcaseError` when there is none, or more than one."""
+    from proxy.db.engine import DATABASE, open_database
+    from proxy.identity.store import list_agents
+
+    database = open_database(home() / DATABASE)
+    try:
+        names = [row.name for row in list_agents(database) if row.revoked_at_ms is None]
+    finally:
+        database.dispose()
+    if len(names) != 1:
+        raise BriefcaseError(f"say which agent with --agent: there {_are(names)}")
+    return names[0]
+
+
+def _are(names: list[str]) -> str:
+    return f"are {', '.join(names)}" if names else "is none; add one: briefcased agents add NAME"
+
+
 def agent_named(name: str, configuration: Configuration) -> Agent:
     """The agent of this name. Raises `BriefcaseError` when there is none."""
     from proxy.db.engine import DATABASE, open_database

@@ -17,15 +17,19 @@ from proxy.catalog.configuration import load_configuration
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.hand_over import HandOvers
 from proxy.cli.state import SidecarState, local_passphrase, write_state
+from proxy.cli.workloads import workload_authenticator
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.identity.registry import AgentRegistry
-from proxy.settings import environment, home
+from proxy.notify import Notifier
+from proxy.settings import environment, home, service_manager
 
 if TYPE_CHECKING:
     from proxy.app import Sidecar
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
+    from proxy.identity.workload import WorkloadAuthenticator
+    from proxy.secretstore import SecretStores
 
 _log: Final = logging.getLogger("proxy.up")
 BUNDLE: Final = "ca-bundle.pem"
@@ -53,12 +57,15 @@ async def _up(path: Path, configuration: Configuration) -> None:
     planned = hand_overs.plan(configuration)  # registers agents, so it comes before they are read
     grants = {name: entry.accounts for name, entry in configuration.settings.agents.items()}
     registry = AgentRegistry(database, clock=clock, grants=grants)
+    workloads = workload_authenticator(
+        configuration.settings, registry, database, stores=_stores(configuration, state, clock), clock=clock
+    )
     parts = Parts(
         home=state,
         label="up",
         configuration=configuration,
         agents=registry.agents,
-        authenticator=registry,
+        authenticator=workloads,
         authority=authority,
         stand_in_key=persistent_key(state / STAND_IN_KEY),
         environment=variables,
@@ -66,6 +73,7 @@ async def _up(path: Path, configuration: Configuration) -> None:
         passphrase=local_passphrase(),
         resume=True,
     )
+    notifier = Notifier(*service_manager())
     stop, changed = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,29 +86,42 @@ async def _up(path: Path, configuration: Configuration) -> None:
         _log.info("agents connect to %s; trust bundle %s", ", ".join(sidecar.endpoints), state / BUNDLE)
         _log.info("control listener on %s:%d", *sidecar.control)
         watch = group.create_task(sidecar.watch_agents())
-        reload = group.create_task(_reload_on(changed, path, sidecar, registry, hand_overs))
+        keys = group.create_task(workloads.watch())
+        reload = group.create_task(_reload_on(changed, path, sidecar, (registry, workloads), hand_overs, notifier))
         bundle = group.create_task(_keep_bundle(sidecar, hand_overs))
+        alive = group.create_task(notifier.stay_alive())
+        notifier.ready(_in_force(sidecar))
         await stop.wait()
+        notifier.stopping()
         _log.info("draining")
+        alive.cancel()
         bundle.cancel()
         watch.cancel()
+        keys.cancel()
         reload.cancel()
     database.dispose()
     (state / "sidecar.json").unlink(missing_ok=True)
 
 
 async def _reload_on(
-    changed: asyncio.Event, path: Path, sidecar: Sidecar, registry: AgentRegistry, hand_overs: HandOvers
+    changed: asyncio.Event,
+    path: Path,
+    sidecar: Sidecar,
+    registries: tuple[AgentRegistry | WorkloadAuthenticator, ...],
+    hand_overs: HandOvers,
+    notifier: Notifier,
 ) -> None:
     while True:
         await changed.wait()
         changed.clear()
+        notifier.reloading()
         sidecar.reloads += 1
         try:
             configuration = load_configuration(path)
             planned = hand_overs.plan(configuration)
             await sidecar.reload(configuration)
-            registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
+            for registry in registries:
+                registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
             hand_overs.carry_out(planned, configuration, sidecar)
         except ConfigError as error:
             _log.error("the old configuration stays:\n%s", error)  # the text is the whole message
@@ -111,6 +132,11 @@ async def _reload_on(
         else:
             _write_bundle(sidecar)
             _announce(sidecar, None)
+        notifier.ready(_in_force(sidecar))
+
+
+def _in_force(sidecar: Sidecar) -> str:
+    return f"configuration {sidecar.generation} is in force"
 
 
 async def _keep_bundle(sidecar: Sidecar, hand_overs: HandOvers) -> None:
@@ -146,18 +172,9 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
     Raises:
         BriefcaseError: it cannot be read or used.
     """
-    from proxy.app import secret_stores
-
     own = configuration.settings.certificates
     if own.issuer_certificate is not None and own.issuer_key is not None:
-        stores = secret_stores(
-            configuration.settings.secret_stores,
-            home=state,
-            environment=environment(),
-            clock=clock,
-            passphrase=local_passphrase(),
-        )
-        key = await stores.get(own.issuer_key)
+        key = await _stores(configuration, state, clock).get(own.issuer_key)
         try:
             chain = own.issuer_certificate.read_bytes()
         except OSError as error:
@@ -166,3 +183,15 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
     directory = ca_directory(state)
     passphrase = ca_passphrase(directory, environment=environment())
     return CertificateAuthority.load_or_create(directory, patterns=(), passphrase=passphrase, clock=clock)
+
+
+def _stores(configuration: Configuration, state: Path, clock: Clock) -> SecretStores:
+    from proxy.app import secret_stores
+
+    return secret_stores(
+        configuration.settings.secret_stores,
+        home=state,
+        environment=environment(),
+        clock=clock,
+        passphrase=local_passphrase(),
+    )

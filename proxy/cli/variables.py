@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.catalog.upstream_proxies import entries
 from proxy.firewall import Needle, Vocabulary
 from proxy.firewall.scanner import scrub as scrub_with
 from proxy.model import AccountId
@@ -54,6 +55,12 @@ def proxy_variables(url: str, bundle: Path) -> dict[str, str]:
     return {**proxies, **bypass, **dict.fromkeys(CA_FILES, str(bundle)), "NODE_USE_ENV_PROXY": "1"}
 
 
+def without_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` for a program whose connections are redirected: no proxy could be reached from there."""
+    gone = {form for name in (*PROXY, "NO_PROXY") for form in (name, name.lower())} | {"NODE_USE_ENV_PROXY"}
+    return {name: value for name, value in environment.items() if name not in gone}
+
+
 def stand_in_variables(profiles: Mapping[str, Profile], agent: str, stand_ins: StandIns) -> dict[str, str]:
     """Every usual variable of every secret that `agent` holds a stand-in for; the first account of a provider wins."""
     found: dict[str, str] = {}
@@ -72,9 +79,9 @@ def named_in(settings: Settings) -> frozenset[str]:
         for account in entry.accounts.values()
         for ref in account.secrets.values()
     ]
-    return frozenset(
-        ref.removeprefix(ENV_REF) for ref in (*refs, settings.certificates.issuer_key or "") if ref.startswith(ENV_REF)
-    )
+    proxies = [ref for _, proxy in entries(settings) for ref in (proxy.username, proxy.password)]
+    every = (*refs, *proxies, settings.certificates.issuer_key)
+    return frozenset(ref.removeprefix(ENV_REF) for ref in every if ref is not None and ref.startswith(ENV_REF))
 
 
 def places(settings: Settings, profiles: Mapping[str, Profile]) -> dict[str, tuple[AccountId, str]]:

@@ -7,6 +7,7 @@ from pydantic import Field
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
@@ -19,6 +20,7 @@ CredentialSpec = Annotated[
     | PathCredential
     | CookieCredential
     | BodyFieldCredential
+    | FramesCredential
     | SeveralCredentials,
     Field(discriminator="kind"),
 ]

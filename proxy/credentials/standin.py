@@ -95,6 +95,7 @@ class StandIns:
             if self.all
             else None
         )
+        self._values: Final = frozenset(s.value for s in self.all)
         self._by_place: Final = {(s.agent, s.account, s.slot): s.value for s in self.all}
 
     def lookup(self, agent: str, account: AccountId, slot: str) -> str | None:
@@ -111,6 +112,14 @@ class StandIns:
         agents = {stand_in.agent for stand_in in found}
         hard = all(stand_in.random_bits >= IDENTIFYING_BITS for stand_in in found)
         return agents.pop() if len(agents) == 1 and hard else None
+
+    def within(self, text: str) -> bool:
+        """Whether a stand-in stands anywhere in `text`."""
+        return self._automaton is not None and bool(self._automaton.find_matches_as_indexes(text))
+
+    def knows(self, value: str) -> bool:
+        """Whether `value` is a stand-in, of any agent."""
+        return value in self._values
 
     def find(self, head: RequestHead) -> tuple[StandIn, ...]:
         """Those that stand in the path, the query or a header; a body is never searched.

@@ -43,16 +43,20 @@ class PauseAgent(commands.Command):
         self.paused: Final = paused
 
 
-class WatchResponse(commands.Command):
-    """Start (or, with None, stop) the clock for the response head of `stream`."""
+class WatchHalfClosed(commands.Command):
+    """The agent has shut its sending side and still waits: find out when it is gone altogether."""
+
+
+class WatchStream(commands.Command):
+    """Start (or, with None, stop) the clock of `stream`: for the body that is held, then for the response head."""
 
     def __init__(self, stream: object, timeout_s: float | None) -> None:
         self.stream: Final = stream
         self.timeout_s: Final = timeout_s
 
 
-class ResponseTooLate(events.Event):
-    """The clock for the response head of `stream` has run out."""
+class StreamTooLate(events.Event):
+    """The clock of `stream` has run out."""
 
     def __init__(self, stream: object) -> None:
         self.stream: Final = stream

@@ -14,6 +14,9 @@ _DETAIL: Final = {
     "upstream_unreachable": "No connection to the provider could be made.",
     "upstream_timeout": "The provider did not answer in time.",
     "upstream_tls_untrusted": "The provider's certificate could not be verified.",
+    "upstream_proxy_unavailable": "The operator's upstream proxy could not be used.",
+    "upstream_proxy_auth": "The operator's upstream proxy does not accept the sidecar's credentials.",
+    "upstream_proxy_refused": "The operator's upstream proxy does not allow this destination.",
     "overloaded": "Too many connections to this provider are open.",
 }
 _TRANSPORT: Final = ("server closed connection", "connection closed", "closed by", "peer closed", "stream reset",

@@ -22,12 +22,12 @@ from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.utils import asyncio_utils
 
 from proxy.engine.backlog import backlog_bytes
-from proxy.engine.commands import AbortClient, PauseAgent, ResponseTooLate, WatchResponse
+from proxy.engine.commands import AbortClient, PauseAgent, StreamTooLate, WatchHalfClosed, WatchStream
 from proxy.engine.failure import PREFIX
 from proxy.engine.http1 import SidecarHttp1Server
 from proxy.engine.layers import dial_of
 from proxy.engine.master import HookFailedError
-from proxy.engine.sockets import has_left
+from proxy.engine.sockets import has_left, is_over, keep_alive
 from proxy.errors import Refused
 
 if TYPE_CHECKING:
@@ -189,7 +189,17 @@ class SidecarHandler(server.LiveConnectionHandler):
         self._head_timer = None
         self.abort()
 
-    def _watch_response(self, command: WatchResponse) -> None:
+    def _start_clock(self, command: WatchStream | WatchHalfClosed | commands.RequestWakeup) -> None:
+        match command:
+            case WatchStream():
+                self._watch_stream(command)
+            case WatchHalfClosed():
+                keep_alive(self._writer.get_extra_info("socket"))
+                self._look_for_agent()
+            case commands.RequestWakeup():
+                self.wakeup_timer.add(asyncio_utils.create_task(self.wakeup(command), name="wakeup", keep_ref=False))
+
+    def _watch_stream(self, command: WatchStream) -> None:
         if (old := self._watches.pop(command.stream, None)) is not None:
             old.cancel()
         if command.timeout_s is not None:
@@ -198,7 +208,18 @@ class SidecarHandler(server.LiveConnectionHandler):
 
     def _too_late(self, stream: object) -> None:
         self._watches.pop(stream, None)
-        self.dispatch(ResponseTooLate(stream))
+        self.dispatch(StreamTooLate(stream))
+
+    def _look_for_agent(self) -> None:
+        """Nobody reads from an agent that has shut its sending side: look whether it is still there."""
+        if self._ended:
+            return
+        if self._writer.transport.is_closing() or is_over(self._writer.get_extra_info("socket")):
+            self.client.state = ConnectionState.CLOSED
+            self.dispatch(events.ConnectionClosed(self.client))
+            self.abort()
+        else:
+            asyncio.get_running_loop().call_later(LOOK_S, self._look_for_agent)
 
     # -- events and commands -------------------------------------------------------------------------------------
 
@@ -270,10 +291,8 @@ class SidecarHandler(server.LiveConnectionHandler):
                 self.open_connection(command), name="server connection", keep_ref=False, client=self.client.peername
             )
             self.transports.setdefault(command.connection, server.ConnectionIO(handler=task))
-        elif isinstance(command, WatchResponse):
-            self._watch_response(command)
-        elif isinstance(command, commands.RequestWakeup):
-            self.wakeup_timer.add(asyncio_utils.create_task(self.wakeup(command), name="wakeup", keep_ref=False))
+        elif isinstance(command, WatchStream | WatchHalfClosed | commands.RequestWakeup):
+            self._start_clock(command)
         elif isinstance(command, PauseAgent):
             (self._paused_by.add if command.paused else self._paused_by.discard)(command.stream)
         elif isinstance(command, AbortClient):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import h11
 from mitmproxy import http
+from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
@@ -19,7 +21,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server, make_body_reader
 
 from proxy.canonical.wire import END_OF_HEAD, HEAD
-from proxy.engine.commands import AbortClient
+from proxy.engine.commands import AbortClient, WatchHalfClosed
 from proxy.engine.heads import read_request, read_response
 from proxy.errors import Denial
 
@@ -32,6 +34,8 @@ MAX_BETWEEN_BYTES: Final = 16 * 1024
 """What chunk sizes, chunk extensions and trailers may take before a piece of body must follow."""
 MAX_PIPELINED_BYTES: Final = 64 * 1024
 MAX_RESPONSE_HEAD_BYTES: Final = 64 * 1024
+MAX_INTERIM_ANSWERS: Final = 32
+"""How many 1xx a provider may send before its answer; they end here."""
 
 
 class Received(Protocol):
@@ -86,6 +90,9 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
     """
 
     max_head_bytes: int
+    half_closed = False
+    closes = False
+    """The agent asked that the connection ends after this request, or speaks HTTP/1.0 (RFC 9112, section 9.3)."""
 
     def read_headers(self, event: events.ConnectionEvent) -> Steps[None]:
         """mitmproxy's state; what was received is judged before it is parsed."""
@@ -107,6 +114,7 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
             assert lines is not None
             request = read_request([bytes(line) for line in lines])
             size = http1.expected_http_body_size(request)
+            self.closes = http1.connection_close(request.http_version, request.headers)
         except ValueError:
             yield from self._refuse("malformed_request", "The request head is not valid HTTP/1.1.")
             return
@@ -131,7 +139,28 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
         """As mitmproxy, but its HTML error pages are never sent: a stream that errs here is closed."""
         if isinstance(event, ResponseProtocolError):
             event = ResponseProtocolError(event.stream_id, "closed", ErrorCode.KILL)
+        elif isinstance(event, ResponseHeaders) and self.closes and event.response.status_code >= HTTPStatus.OK:
+            event.response.headers["connection"] = "close"
         yield from super().send(event)
+
+    def wait(self, event: events.Event) -> Steps[None]:
+        """As mitmproxy, but an agent that has only shut its sending side still gets its answer (RFC 9112, 9.6).
+
+        Inside TLS a close is one: half of a TLS connection cannot be told from a client that is gone.
+        """
+        still_there = self.conn.state is ConnectionState.CAN_WRITE and not self.conn.tls
+        if isinstance(event, events.ConnectionClosed) and still_there and self.request_done:
+            self.half_closed = True
+            yield WatchHalfClosed()
+            return
+        yield from super().wait(event)
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Steps[None]:
+        """As mitmproxy, and nothing more can come from an agent that has shut its sending side."""
+        yield from super().mark_done(request=request, response=response)
+        if self.half_closed and self.state == self.read_headers:
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
 
     def _handle_event(self, event: events.Event) -> Steps[None]:
         if isinstance(event, events.DataReceived):
@@ -155,24 +184,47 @@ class SidecarHttp1Server(BoundedHttp1, Http1Server):
 class SidecarHttp1Client(BoundedHttp1, Http1Client):
     """HTTP/1 client side whose response heads are bounded."""
 
+    _interim = 0
+
+    def send(self, event: HttpEvent) -> Steps[None]:
+        """As mitmproxy, without what only HTTP/2 carries on."""
+        if isinstance(event, RequestHeaders):
+            event.request.headers.pop("te", None)
+        return super().send(event)
+
     def read_headers(self, event: events.ConnectionEvent) -> Steps[None]:
         """mitmproxy's state; a head that does not end or is malformed is an answer that cannot be checked."""
         if not isinstance(event, events.DataReceived) or not self.request or self.stream_id is None:
             yield from super().read_headers(event)
             return
-        lines = self.buf.maybe_extract_lines()
-        if lines is None:
-            if len(self.buf) > MAX_RESPONSE_HEAD_BYTES:
-                yield from self._broken("Cannot parse HTTP response: the head is too large")
-            return
         try:
-            response = read_response([bytes(line) for line in lines])
-            size = http1.expected_http_body_size(self.request, response)
+            response = self._final_head()
+            size = None if response is None else http1.expected_http_body_size(self.request, response)
         except (ValueError, IndexError):
             yield from self._broken("Cannot parse HTTP response")
             return
+        if response is None:
+            if len(self.buf) > MAX_RESPONSE_HEAD_BYTES:
+                yield from self._broken("Cannot parse HTTP response: the head is too large")
+            return
+        self._interim = 0
         self.response = response
         yield ReceiveHttp(ResponseHeaders(self.stream_id, response, size == 0))
         self.body_reader = make_body_reader(size)
         self.state = self.read_body
         yield from self.state(event)
+
+    def _final_head(self) -> http.Response | None:
+        """The head of the answer itself, once it is whole. Interim ones are dropped; 101 is none (RFC 9110, 15.2).
+
+        Raises ValueError: malformed, or too many interim answers.
+        """
+        while (lines := self.buf.maybe_extract_lines()) is not None:
+            response = read_response([bytes(line) for line in lines])
+            status = response.status_code
+            if not HTTPStatus.CONTINUE <= status < HTTPStatus.OK or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return response
+            self._interim += 1
+            if self._interim > MAX_INTERIM_ANSWERS:
+                raise ValueError
+        return None

@@ -15,11 +15,11 @@ from mitmproxy.proxy.layers.http import (
     HTTPMode,
     RegisterHttpConnection,
 )
-from mitmproxy.proxy.layers.http._events import RequestProtocolError
 from mitmproxy.proxy.layers.http._http2 import Http2Client
 
-from proxy.engine.commands import KeyedConnection, ResponseTooLate
+from proxy.engine.commands import KeyedConnection, StreamTooLate
 from proxy.engine.http1 import SidecarHttp1Client, SidecarHttp1Server
+from proxy.engine.http2 import SidecarHttp2Server
 from proxy.engine.stream import SidecarStream
 
 if TYPE_CHECKING:
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 
     from mitmproxy.connection import Connection
     from mitmproxy.proxy.context import Context
+    from mitmproxy.proxy.layers.http._base import HttpConnection
 
     from proxy.exchange import Dial
 
     type Steps[T] = Generator[commands.Command, object, T]
 
-MAX_RESETS: Final = 200
-"""Streams an agent may reset on one HTTP/2 connection before it is closed (CVE-2023-44487)."""
 MAX_IDLE_UPSTREAMS: Final = 4
 NOWHERE: Final = ("origin.invalid", 80)
 """Where mitmproxy believes that requests in origin form go, until the head is decided (RFC 2606, section 2)."""
@@ -63,31 +62,23 @@ class SidecarHttpLayer(HttpLayer):
     def __init__(self, context: Context, mode: HTTPMode, *, max_head_bytes: int) -> None:
         super().__init__(context, mode)
         self._max_head_bytes: Final = max_head_bytes
-        self._resets = 0
 
     # The following two hand mitmproxy's generator on as it is: a generator of our own would cost at every command.
 
     def _handle_event(self, event: events.Event) -> Steps[None]:
-        if isinstance(event, ResponseTooLate):
+        if isinstance(event, StreamTooLate):
             return self.event_to_child(cast("SidecarStream", event.stream), event)
-        if isinstance(event, events.Start) and self.context.client.alpn != b"h2":
-            server = SidecarHttp1Server(self.context.fork())
-            server.max_head_bytes = self._max_head_bytes
-            self.connections[self.context.client] = server
+        if isinstance(event, events.Start):
+            self.connections[self.context.client] = self._agent_side()
         following: Steps[None] = super()._handle_event(event)
         return following
 
-    def event_to_child(self, child: layer.Layer, event: events.Event) -> Steps[None]:
-        """As mitmproxy, and count the streams that the agent resets."""
-        if isinstance(event, RequestProtocolError):
-            return self._count_reset(child, event)
-        return super().event_to_child(child, event)
-
-    def _count_reset(self, child: layer.Layer, event: events.Event) -> Steps[None]:
-        yield from super().event_to_child(child, event)
-        self._resets += 1
-        if self._resets == MAX_RESETS and self.context.client.alpn == b"h2":
-            yield commands.CloseConnection(self.context.client)
+    def _agent_side(self) -> HttpConnection:
+        if self.context.client.alpn == b"h2":
+            return SidecarHttp2Server(self.context.fork())
+        server = SidecarHttp1Server(self.context.fork())
+        server.max_head_bytes = self._max_head_bytes
+        return server
 
     def make_stream(self, stream_id: int) -> Steps[None]:
         """Our stream instead of mitmproxy's."""

@@ -16,8 +16,7 @@ from mitmproxy.net.http.http1 import read
 from mitmproxy.proxy import server
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers import tls as tls_layers
-from mitmproxy.proxy.layers import websocket
-from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.layers.http import _http1, _http2
 
 from proxy.errors import BriefcaseError
 
@@ -66,12 +65,18 @@ SEAMS: Final[Mapping[str, object]] = {
     "HttpStream.make_server_connection": http_layers.HttpStream.make_server_connection,
     "HttpLayer._handle_event": http_layers.HttpLayer._handle_event,  # noqa: SLF001
     "HttpLayer.event_to_child": http_layers.HttpLayer.event_to_child,
+    "Http2Connection.handle_h2_event": _http2.Http2Connection.handle_h2_event,
+    "Http2Connection.protocol_error": _http2.Http2Connection.protocol_error,
+    "Http2Server.handle_h2_event": _http2.Http2Server.handle_h2_event,
     "HttpLayer.get_connection": http_layers.HttpLayer.get_connection,
     "HttpLayer.make_stream": http_layers.HttpLayer.make_stream,
     "Http1Server.read_headers": _http1.Http1Server.read_headers,
     "Http1Server.send": _http1.Http1Server.send,
     "Http1Connection.read_body": _http1.Http1Connection.read_body,
     "Http1Connection.mark_done": _http1.Http1Connection.mark_done,
+    "Http1Connection.wait": _http1.Http1Connection.wait,
+    "Http1Server.mark_done": _http1.Http1Server.mark_done,
+    "Http1Client.send": _http1.Http1Client.send,
     "Http1Client.read_headers": _http1.Http1Client.read_headers,
     "HttpClient._handle_event": http_layers.HttpClient._handle_event,  # noqa: SLF001
     "Request.__init__": http.Request.__init__,
@@ -80,9 +85,6 @@ SEAMS: Final[Mapping[str, object]] = {
     "_read_response_line": read._read_response_line,  # noqa: SLF001
     "_read_headers": read._read_headers,  # noqa: SLF001
     "HttpStream.passthrough": http_layers.HttpStream.passthrough,
-    "WebsocketConnection.send2": websocket.WebsocketConnection.send2,
-    "WebsocketLayer.start": websocket.WebsocketLayer.start,
-    "WebsocketLayer.relay_messages": websocket.WebsocketLayer.relay_messages,
     "ClientTLSLayer.receive_handshake_data": tls_layers.ClientTLSLayer.receive_handshake_data,
     "TLSLayer.start_tls": tls_layers.TLSLayer.start_tls,
     "TLSLayer.receive_handshake_data": tls_layers.TLSLayer.receive_handshake_data,
@@ -123,6 +125,7 @@ class Pinned:
     http2_ping_keepalive: int
     header_timeout_s: float
     idle_timeout_s: float
+    held_body_timeout_s: float
     max_upstreams_per_host: int
 
 
@@ -140,6 +143,7 @@ def pinned(options: Options, limits: Limits) -> Pinned:
         http2_ping_keepalive=int(getattr(options, "http2_ping_keepalive", 58)),
         header_timeout_s=limits.header_timeout_s,
         idle_timeout_s=limits.idle_timeout_s,
+        held_body_timeout_s=limits.held_body_timeout_s,
         max_upstreams_per_host=limits.max_upstreams_per_host,
     )
 

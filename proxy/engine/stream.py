@@ -46,9 +46,9 @@ from proxy.engine.commands import (
     AbortClient,
     KeyedConnection,
     PauseAgent,
-    ResponseTooLate,
     SidecarClientGoneHook,
-    WatchResponse,
+    StreamTooLate,
+    WatchStream,
 )
 from proxy.engine.failure import denial_for
 from proxy.engine.websocket import UpgradedStream
@@ -73,6 +73,8 @@ MAX_HELD_BYTES: Final = 256 * 1024
 """What an agent may push while its request is being decided or dialled, before we stop reading."""
 LINGER_S: Final = 2.0
 """How long an early answer may be read before the connection closes under a client that still uploads."""
+UNCLEAR: Final = frozenset({"malformed_request", "ambiguous_request"})
+"""After these nobody knows where the next request of an HTTP/1 connection begins."""
 NO_DECISION: Final = Denial("policy_unavailable", "This request has no decision.", by="engine")
 
 
@@ -107,7 +109,7 @@ class SidecarStream(UpgradedStream):
     def _handle_event(self, event: events.Event) -> Steps[None]:
         if isinstance(event, events.Wakeup):  # the end of the linger after an early answer
             return self._end_linger()
-        if isinstance(event, ResponseTooLate):
+        if isinstance(event, StreamTooLate):
             return self._too_late()
         if isinstance(event, RequestTrailers):  # nobody decided on them (B-10)
             return self._nothing()
@@ -120,7 +122,9 @@ class SidecarStream(UpgradedStream):
         yield from ()
 
     def _too_late(self) -> Steps[None]:
-        if self.server_state == self.state_wait_for_response_headers and not self.answered:
+        if self.client_state == self.state_consume_request_body and not self.answered:
+            yield from self._answer(Denial("request_timeout", "The body did not come in time.", by="engine"))
+        elif self.server_state == self.state_wait_for_response_headers and not self.answered:
             yield from self._drop_upstream()
             yield from self._answer(denial_for("timeout"))
 
@@ -133,6 +137,8 @@ class SidecarStream(UpgradedStream):
         """As mitmproxy, remembering whether a body follows."""
         self.bodyless = event.end_stream
         yield from super().state_wait_for_request_headers(event)
+        if self.client_state == self.state_consume_request_body and not self.bodyless:
+            yield WatchStream(self, self.context.options.held_body_timeout_s)
 
     def handle_connect(self) -> Steps[None]:
         """A CONNECT inside a connection that the front already handed over is refused."""
@@ -197,7 +203,7 @@ class SidecarStream(UpgradedStream):
             assert exchange is not None
             assert exchange.forward is not None
             # From the end of the request: an upload may be long.
-            yield WatchResponse(self, exchange.forward.response_timeout_s)
+            yield WatchStream(self, exchange.forward.response_timeout_s)
 
     def state_consume_request_body(self, event: HttpEvent) -> Steps[None]:
         """As mitmproxy, but what is held has a ceiling."""
@@ -206,6 +212,8 @@ class SidecarStream(UpgradedStream):
             if len(self.request_body_buf) + len(event.data) > limit:
                 yield from self._too_large()
                 return
+        elif isinstance(event, RequestEndOfMessage) and not self.bodyless:
+            yield WatchStream(self, None)
         yield from super().state_consume_request_body(event)
 
     def _too_large(self) -> Steps[None]:
@@ -218,10 +226,16 @@ class SidecarStream(UpgradedStream):
         if exchange is None or not exchange.decided or exchange.forward is None or not self._is_as_decided(exchange):
             yield from self._answer(NO_DECISION)
             return False
+        if exchange.client_gone:
+            yield from self._give_up()
+            return False
         dial = exchange.forward.dial
         command = KeyedConnection((dial.authority.host, dial.authority.port), dial.tls, None, "tcp")
         command.dial = dial
         reply = yield command
+        if exchange.client_gone:
+            yield from self._give_up()
+            return False
         assert isinstance(reply, tuple)
         connection, error = reply
         if error:
@@ -236,8 +250,16 @@ class SidecarStream(UpgradedStream):
         ):
             self.flow.request.headers["transfer-encoding"] = "chunked"
         if not self.flow.request.stream:
-            yield WatchResponse(self, exchange.forward.response_timeout_s)
+            yield WatchStream(self, exchange.forward.response_timeout_s)
         return True
+
+    def _give_up(self) -> Steps[None]:
+        """The agent went away while we decided or dialled: nothing is sent for it."""
+        self.flow.error = mflow.Error("agent gone")
+        yield HttpErrorHook(self.flow)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
+        yield DropStream(self.stream_id)
 
     def _is_as_decided(self, exchange: Exchange) -> bool:
         assert exchange.forward is not None
@@ -255,7 +277,7 @@ class SidecarStream(UpgradedStream):
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> Steps[None]:
         """As mitmproxy, but never buffered, and a challenge may be answered here."""
-        yield WatchResponse(self, None)
+        yield WatchStream(self, None)
         if self._may_ask_again(event.response):
             self.challenge, self.server_state = event.response, self.state_challenge
             return
@@ -316,7 +338,7 @@ class SidecarStream(UpgradedStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Steps[None]:
         """An upstream that fails before its answer began gives our problem document; afterwards the agent is cut."""
-        yield WatchResponse(self, None)
+        yield WatchStream(self, None)
         upstream_failed = isinstance(event, ResponseProtocolError)
         if self.alias is not None:
             if not upstream_failed and self.server_state not in (self.state_done, self.state_errored):
@@ -342,10 +364,12 @@ class SidecarStream(UpgradedStream):
         if self.answered:
             yield from self._cut()
             return
-        yield WatchResponse(self, None)
+        yield WatchStream(self, None)
         answer = render(denial, receipt=None if exchange is None else exchange.id)
         reason = HTTPStatus(answer.status).phrase.encode()
         headers = http.Headers(answer.headers)
+        if denial.slug in UNCLEAR and not self.flow.request.is_http2:
+            headers["connection"] = "close"
         self.flow.response = http.Response(b"HTTP/1.1", answer.status, reason, headers, answer.body, None, 0, 0)
         self.flow.error = mflow.Error(denial.slug)
         yield HttpErrorHook(self.flow)
@@ -384,7 +408,7 @@ class SidecarStream(UpgradedStream):
             yield SendHttp(RequestProtocolError(stream_id, "cut", ErrorCode.CANCEL), server)
 
     def _cut(self) -> Steps[None]:
-        yield WatchResponse(self, None)
+        yield WatchStream(self, None)
         yield from self._drop_upstream()
         exchange = self.exchange
         self.flow.error = mflow.Error(exchange.fault if exchange is not None and exchange.fault else "upstream aborted")

@@ -6,13 +6,16 @@ Pure code. How it finds things, what it costs and what it cannot see: `docs/scru
 from __future__ import annotations
 
 from proxy.firewall.codings import accept_encoding
+from proxy.firewall.envelopes import COMPRESSED_MESSAGES
 from proxy.firewall.headers import scrub_headers
+from proxy.firewall.packed import packed, unpacked
 from proxy.firewall.plan import Planned, plan
-from proxy.firewall.scanner import Scanner, open_scanner
+from proxy.firewall.scanner import Scanner, open_scanner, scrub
 from proxy.firewall.vocabulary import Needle, Vocabulary
 from proxy.firewall.withheld import WithheldError
 
 __all__ = [
+    "COMPRESSED_MESSAGES",
     "Needle",
     "Planned",
     "Scanner",
@@ -20,6 +23,9 @@ __all__ = [
     "WithheldError",
     "accept_encoding",
     "open_scanner",
+    "packed",
     "plan",
+    "scrub",
     "scrub_headers",
+    "unpacked",
 ]

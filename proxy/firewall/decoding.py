@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 from proxy.firewall.withheld import WithheldError
 
 if TYPE_CHECKING:
+    from proxy.exchange import ChunkFilter
     from proxy.firewall.decoders import Decoder
-    from proxy.firewall.scanner import Scanner
 
 
 class DecodingFilter:
     """A `ChunkFilter` over an encoded body: what comes out is plain. After a fault it gives out nothing more."""
 
-    def __init__(self, decoder: Decoder, scanner: Scanner) -> None:
+    def __init__(self, decoder: Decoder, scanner: ChunkFilter) -> None:
         self._decoder: Final = decoder
         self._scanner: Final = scanner
         self._fault: str | None = None

@@ -87,6 +87,7 @@ URL_KEPT: Final = (
     ALPHANUMERIC + "-._~/",  # a path: Python's quote()
     ALPHANUMERIC + "-_.!~*'()",  # ECMAScript encodeURIComponent
     ALPHANUMERIC + "-_.!~*'();,/?:@&=+$#",  # ECMAScript encodeURI
+    "".join(c for c in PRINTABLE if c not in "%\x7f"),  # gRPC's `grpc-message`
 )
 FORM_KEPT: Final = (ALPHANUMERIC + "*-._", ALPHANUMERIC + "-._~")  # WHATWG, and Python's quote_plus()
 JSON_KEPT: Final = (

@@ -10,6 +10,7 @@ from proxy.errors import Denial
 from proxy.firewall.codings import codings_of
 from proxy.firewall.decoders import CODECS, Decoder
 from proxy.firewall.decoding import DecodingFilter
+from proxy.firewall.envelopes import EnvelopeFilter, is_enveloped, message_coding
 from proxy.firewall.headers import are_well_formed, scrub_headers, values_of
 from proxy.firewall.scanner import Scanner
 from proxy.firewall.upgrade import upgrade_fault
@@ -58,7 +59,7 @@ def plan(head: ResponseHead, request: RequestHead, vocabulary: Vocabulary) -> De
     # The stand-in may be longer or shorter than what it replaces.
     unsized = tuple((name, value) for name, value in headers if name != "content-length")
     clean, hits = scrub_headers(_decoded(unsized) if codings else unsized, vocabulary)
-    return Planned(clean, _filter(codings, vocabulary), hits)
+    return Planned(clean, _filter(head, codings, vocabulary), hits)
 
 
 def _withheld(detail: str) -> Denial:
@@ -113,6 +114,10 @@ def _decoded(headers: Headers) -> Headers:
     return tuple((n, f"W/{v}" if n == "etag" and not v.startswith("W/") else v) for n, v in kept)
 
 
-def _filter(codings: tuple[str, ...], vocabulary: Vocabulary) -> ChunkFilter:
-    scanner = Scanner(vocabulary)
+def _filter(head: ResponseHead, codings: tuple[str, ...], vocabulary: Vocabulary) -> ChunkFilter:
+    scanner: ChunkFilter
+    if is_enveloped(head.headers):
+        scanner = EnvelopeFilter(vocabulary, message_coding(head.headers))
+    else:
+        scanner = Scanner(vocabulary)
     return DecodingFilter(Decoder(CODECS[codings[0]]()), scanner) if codings else scanner

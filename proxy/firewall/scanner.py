@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from proxy.firewall.variants import FILLER
 from proxy.firewall.withheld import WithheldError
 
 if TYPE_CHECKING:
     from proxy.exchange import ChunkFilter
     from proxy.firewall.vocabulary import Match, Vocabulary
+
+MIN_CUT_BYTES: Final = 8
+"""A shorter beginning of a value tells nothing; vendors' prefixes are public."""
 
 
 class Cluster(NamedTuple):
@@ -80,13 +84,31 @@ class Scanner:
         for variant, start, end in joined:
             if start >= hold:
                 break
-            if variant is not None:
-                out += (buffer[at:start], self._vocabulary.replacement(variant))
-                self._hits += 1
+            out += (buffer[at:start], self._instead(variant, end - max(start, at)))
+            self._hits += variant is not None
             at = end
         out.append(buffer[at:hold])
         self._tail, self._covered = buffer[hold:], max(0, at - hold)
         return b"".join(out)
+
+    def _instead(self, variant: int | None, length: int) -> bytes:  # noqa: ARG002
+        """What leaves for `length` bytes of a cluster; nothing for those by which it grew."""
+        return b"" if variant is None else self._vocabulary.replacement(variant)
+
+
+class FittedScanner(Scanner):
+    """A scanner whose output is as long as its input, for texts that tell their length beforehand."""
+
+    def _instead(self, variant: int | None, length: int) -> bytes:
+        return super()._instead(variant, length)[:length].ljust(length, FILLER)
+
+    def end(self) -> bytes:
+        """The rest of a part of a longer text. What may be a cut occurrence is blotted out, not given."""
+        rest = self.feed(b"")
+        if len(rest) < MIN_CUT_BYTES:
+            return rest
+        self._hits += 1
+        return FILLER * len(rest)
 
 
 class PassThrough:

@@ -7,6 +7,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, Final
 
 from proxy.firewall.headers import values_of
+from proxy.websocket.deflate import agreed
 
 if TYPE_CHECKING:
     from proxy.model import Headers, RequestHead
@@ -23,7 +24,7 @@ def accept_value(key: str) -> str:
 def upgrade_fault(headers: Headers, request: RequestHead) -> str | None:
     """Why the upstream's 101 must not be believed; None when it may be.
 
-    Extensions are refused because we offer none: a compressed message could not be scanned.
+    The only extension is permessage-deflate, where it was offered: what we cannot decode could not be scanned.
 
     Source: RFC 6455, section 4.1, steps 2 to 6 of the client's checks.
     """
@@ -36,7 +37,9 @@ def upgrade_fault(headers: Headers, request: RequestHead) -> str | None:
         return "The provider's upgrade is incomplete."
     if values_of(headers, "sec-websocket-accept") != [accept_value(key)]:
         return "The provider's answer does not belong to this request."
-    if values_of(headers, "sec-websocket-extensions"):
+    try:
+        agreed(request.header("sec-websocket-extensions"), values_of(headers, "sec-websocket-extensions"))
+    except ValueError:
         return "The provider negotiated an extension that was not offered."
     return _protocol_fault(headers, request)
 

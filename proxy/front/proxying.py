@@ -46,6 +46,8 @@ class ProxyEntrance:
             asked = unknown
             if isinstance(first, Connect):
                 asked = replace(unknown, authority=first.authority, capture=Capture.CONNECT)
+            if bound is None:
+                await services.authenticator.prepare(first.proxy_authorization)
             agent = bound or services.authenticator.authenticate(first.proxy_authorization, source(writer))
             if isinstance(agent, Agent):
                 tunnel = replace(asked, agent=agent, bound=bound is not None)

@@ -28,6 +28,10 @@ FRESH_S: Final = 2.0
 class Authenticator(Protocol):
     """Says who is calling."""
 
+    async def prepare(self, proxy_authorization: str | None) -> None:
+        """Obtain what `authenticate` needs to judge this header; it does not wait itself."""
+        ...
+
     def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
         """The agent, or `proxy_auth_required` or `proxy_auth_throttled`. `source` is the peer's address."""
         ...
@@ -86,6 +90,9 @@ class StaticRegistry:
         self._throttle: Final = Throttle()
         self._clock: Final = clock
 
+    async def prepare(self, proxy_authorization: str | None) -> None:
+        """Everything is known already."""
+
     def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
         """See `Authenticator`."""
         clock = self._clock
@@ -135,6 +142,9 @@ class AgentRegistry:
         found |= {row.name: Agent(row.name, self._grants.get(row.name, row.accounts), "-") for row in rows}
         revoked = {row.name for row in rows if row.revoked_at_ms is not None}
         return tuple(found[name] for name in sorted(found.keys() - revoked))
+
+    async def prepare(self, proxy_authorization: str | None) -> None:
+        """Everything is known already."""
 
     def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
         """See `Authenticator`. When the database cannot be read, nobody is believed (P5)."""

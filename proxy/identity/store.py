@@ -80,6 +80,13 @@ def list_agents(database: Engine) -> list[AgentRow]:
     return [AgentRow(r.name, tuple(orjson.loads(r.accounts)), r.created_at_ms, r.revoked_at_ms) for r in rows]
 
 
+def revoked_agents(database: Engine) -> frozenset[str]:
+    """The names of agents that are revoked."""
+    query = select(agents.c.name).where(agents.c.revoked_at_ms.is_not(None))
+    with database.connect() as connection:
+        return frozenset(connection.execute(query).scalars())
+
+
 def valid_tokens(database: Engine) -> list[TokenRow]:
     """Every token that is not revoked, of agents that are not; the caller looks at the expiry."""
     query = (

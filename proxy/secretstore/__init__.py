@@ -43,8 +43,8 @@ class SecretStores:
 
     by_scheme: Mapping[str, SecretStore]
 
-    async def get(self, ref: str) -> Secret:
-        """The secret that `ref` names, as it is now.
+    async def get(self, ref: str, *, at_least: int = MIN_SECRET_BYTES) -> Secret:
+        """The secret that `ref` names, as it is now, of `at_least` so many bytes.
 
         Raises:
             SecretUnavailableError: it is missing, unreadable, or too short to be looked for in answers.
@@ -54,6 +54,6 @@ class SecretStores:
         if store is None:
             raise SecretUnavailableError(scheme, "no such store")
         secret = await store.get(place)
-        if len(secret) < MIN_SECRET_BYTES:
-            raise SecretUnavailableError(scheme, f"shorter than {MIN_SECRET_BYTES} bytes")
+        if len(secret) < at_least:
+            raise SecretUnavailableError(scheme, f"shorter than {at_least} bytes")
         return secret

@@ -45,6 +45,30 @@ BROKEN = {
     "relative template": (GOOD.replace('"/**"', "a"), "operations[0].path", 10),
     "same id": (GOOD + '  - {id: read, methods: [POST], path: "/a", action: read}\n', "operations[1].id", 11),
     "same calls": (GOOD + '  - {id: other, methods: [GET], path: "/**", action: write}\n', "operations[1].path", 11),
+    "frames without a socket": (
+        GOOD.replace("kind: header", "kind: frames, rules: [{pointer: /token}]").replace(
+            "action: read", "action: read, credentials: [key]"
+        ),
+        "operations[0].credentials[0]",
+        10,
+    ),
+    "frames over plain http": (
+        GOOD.replace("kind: header", "kind: frames, rules: [{pointer: /token}]")
+        .replace("action: read", "action: read, websocket: true, credentials: [key]")
+        .replace("api.example.com", "api.example.com, scheme: http, port: 80"),
+        "operations[0].credentials[0]",
+        10,
+    ),
+    "frames without a rule": (
+        GOOD.replace("kind: header", "kind: frames, rules: []"),
+        "credentials.key.rules",
+        8,
+    ),
+    "frames with a bad pointer": (
+        GOOD.replace("kind: header", "kind: frames, rules: [{pointer: token}]"),
+        "credentials.key.rules[0].pointer",
+        8,
+    ),
     "no hosts": (GOOD.replace("[{host: api.example.com}]", "[]"), "hosts", 6),
     "wrong type": (GOOD.replace("{host: api.example.com}", "{host: api.example.com, port: '443'}"), "hosts[0].port", 6),
 }
@@ -130,7 +154,87 @@ RELAXED = {
     "environment_secrets": {"providers": {"github": {"accounts": {"a": {"secrets": {"token": "env:X"}}}}}},
     "plain_upstreams": {"providers": {"plain": {"accounts": {"a": {"secrets": {"key": "file:/x"}}}}}},
     "loopback_targets": {"egress": {"allow_private": [{"host": "a.test", "addresses": ["127.0.0.1"]}]}},
+    "unchecked_confinement": {"confinement": {}},
 }
+
+
+PROXIED = """\
+version: 1
+mode: ga
+egress:
+  upstream_proxy:
+    url: http://ada:hunter22@corp.test:1
+    username: env:CORP_USER
+    ca_bundle: roots.pem
+    no_proxy: [example.com, "not a host"]
+providers:
+  github:
+    upstream_proxy: {url: "socks5://corp.test:1", password: hunter22hunter22}
+    accounts: {one: {secrets: {token: file:/x}}}
+  openai:
+    upstream_proxy: never
+    accounts: {one: {secrets: {api_key: file:/x}}}
+"""
+
+
+def test_p1_an_upstream_proxy_that_cannot_be_is_told_with_its_line_and_without_its_values(tmp_path):
+    file = tmp_path / "briefcased.yaml"
+    file.write_text(PROXIED)
+    with pytest.raises(ConfigError) as found:
+        load_configuration(file)
+    assert {f.line for f in found.value.findings} == {14}
+    assert all(f.path.startswith("providers.openai.upstream_proxy") for f in found.value.findings)
+    file.write_text(PROXIED.replace("upstream_proxy: never", "upstream_proxy: direct"))
+    with pytest.raises(ConfigError) as found:
+        load_configuration(file)
+    assert {(f.line, f.path) for f in found.value.findings} == {
+        (5, "egress.upstream_proxy.url"),
+        (6, "egress.upstream_proxy.username"),  # env: in ga
+        (7, "egress.upstream_proxy.ca_bundle"),
+        (8, "egress.upstream_proxy.no_proxy[1]"),
+        (11, "providers.github.upstream_proxy.password"),
+    }
+    assert "hunter22" not in str(found.value)
+    good = PROXIED.replace("ada:hunter22@", "").replace("env:CORP_USER", "file:/u").replace("http://", "https://")
+    good = good.replace(', "not a host"', "").replace(", password: hunter22hunter22", "").replace(": never", ": direct")
+    (tmp_path / "roots.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    file.write_text(good)
+    assert load_configuration(file).settings.egress.upstream_proxy.ca_bundle == tmp_path / "roots.pem"
+
+
+ISSUERS = """\
+version: 1
+identity:
+  tokens:
+    - {issuer: a, audience: b, jwks_url: "http://a.test/jwks", agent: {map: {x: nobody}}}
+    - {issuer: a, audience: b, jwks_file: gone.json, ca_file: gone.pem, agent: {match: "no-place"}}
+    - {issuer: c, audience: b, agent: {}}
+agents:
+  coder: {}
+"""
+
+
+def test_an_issuer_that_cannot_be_is_told_with_its_line(tmp_path):
+    file = tmp_path / "briefcased.yaml"
+    file.write_text(ISSUERS)
+    with pytest.raises(ConfigError) as found:
+        load_configuration(file)
+    assert {(f.line, f.path) for f in found.value.findings} == {
+        (4, "identity.tokens[0].jwks_url"),
+        (4, "identity.tokens[0].agent.map.x"),
+        (5, "identity.tokens[1].issuer"),
+        (5, "identity.tokens[1].jwks_file"),
+        (5, "identity.tokens[1].ca_file"),
+        (5, "identity.tokens[1].agent.match"),
+        (6, "identity.tokens[2].issuer"),
+        (6, "identity.tokens[2].agent"),
+    }
+    file.write_text(
+        "version: 1\nagents: {coder: {}}\nidentity:\n  tokens:\n"
+        "    - {issuer: a, audience: b, jwks_file: keys.json, agent: {map: {x: coder}}}\n"
+    )
+    (tmp_path / "keys.json").write_text("{}")
+    assert load_configuration(file).settings.identity.tokens[0].jwks_file == tmp_path / "keys.json"
 
 
 def test_the_table_of_modes_is_whole():
@@ -148,8 +252,9 @@ def test_p5_what_ga_refuses_the_other_modes_allow(name):
         GOOD.replace("name: sample", "name: plain").replace("api.example.com", "api.example.com, scheme: http"),
     )
     profiles = {**load_profiles([shipped()]), "plain": plain.validated(Profile)}
+    strict = {"version": 1, "confinement": {"report": "/x"}}
     for mode, refused in (("reference", False), ("staging", name in STAGING_REFUSES), ("ga", True)):
-        settings = Settings.model_validate_json(orjson.dumps({"version": 1, "mode": mode, **RELAXED[name]}))
+        settings = Settings.model_validate_json(orjson.dumps({**strict, "mode": mode, **RELAXED[name]}))
         assert bool(list(mistakes(settings, profiles))) == refused, mode
 
 

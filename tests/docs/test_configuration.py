@@ -77,7 +77,7 @@ def test_the_walk_over_the_settings_sees_nested_keys():
 
 def test_every_limit_of_a_range_is_in_its_row():
     rows = {row[0].strip("`"): row[2] for row in pages.table(pages.text("configuration.md"), "key")}
-    for above in ("egress", "limits", "secret_stores"):
+    for above in ("egress", "limits", "secret_stores", "confinement"):
         for name, field in Settings.model_fields[above].annotation.model_fields.items():
             for bound in (getattr(item, "le", None) for item in field.metadata):
                 assert bound is None or f"{bound:,}" in rows[f"{above}.{name}"], name

@@ -13,8 +13,9 @@ from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.schema import Profile
 from proxy.credentials import CredentialSpec
 from proxy.credentials.kind import Credential
+from proxy.credentials.standin import StandIn, StandIns
 from proxy.documents import Document
-from proxy.model import Authority, RequestHead
+from proxy.model import AccountId, Authority, RequestHead
 from proxy.secret import Secret
 from proxy.secretstore import STORES
 from proxy.settings import Settings
@@ -25,6 +26,7 @@ KINDS = {
     for kind in typing.get_args(typing.get_args(CredentialSpec)[0])
 }
 VALUE = "s3cr3t-value-0123456789"
+STAND_INS = StandIns([StandIn("STAND-IN", "tester", AccountId("widgets", "main"), "key")])
 YAML = [(path, block) for path in pages.pages() for block in pages.blocks(path.read_text("utf-8"), "yaml")]
 
 
@@ -73,6 +75,10 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
             assert headers == {"cookie": f"widgets_login={VALUE}"}
         case "body_field":
             assert sent.body == b'{"auth":{"key":"' + VALUE.encode() + b'"},"q":"x"}'
+        case "frames":
+            rewriter = spec.rewriter(credential, STAND_INS, "STAND-IN")
+            login = b'{"op": 2, "d": {"token": "STAND-IN", "seq": 7}}'
+            assert (headers, rewriter.rewritten(login)) == ({}, login.replace(b"STAND-IN", VALUE.encode()))
         case "several":
             assert headers == {"x-api-key": VALUE, "x-application-key": VALUE}
         case _:

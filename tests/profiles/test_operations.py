@@ -95,6 +95,14 @@ DELEGATION = [
     ("gitlab", "POST", "https://gitlab.com/api/v4/personal_access_tokens/self/rotate"),
     ("gitlab", "POST", "https://gitlab.com/api/v4/applications"),
     ("gitlab", "POST", "https://gitlab.com/api/v4/runners"),
+    ("discord", "GET", "https://discord.com/api/v10/channels/1/webhooks"),
+    ("discord", "GET", "https://discord.com/api/v10/guilds/1/webhooks"),
+    ("discord", "POST", "https://discord.com/api/v10/channels/1/invites"),
+    ("discord", "PUT", "https://discord.com/api/v10/guilds/1/members/2/roles/3"),
+    ("discord", "PUT", "https://discord.com/api/v10/channels/1/permissions/2"),
+    ("discord", "PATCH", "https://discord.com/api/v10/guilds/1"),
+    ("discord", "PUT", "https://discord.com/api/v10/applications/1/commands"),
+    ("discord", "POST", "https://discord.com/api/v10/webhooks/1/token"),
     ("slack", "POST", "https://slack.com/api/files.sharedPublicURL"),
     ("slack", "POST", "https://slack.com/api/conversations.inviteShared"),
     ("slack", "POST", "https://slack.com/api/oauth.v2.access"),
@@ -167,6 +175,8 @@ EVERYDAY = [
     ("gitlab", "GET", "https://gitlab.com/a/b/c.git/info/refs?service=git-receive-pack", "git.push_refs1"),
     ("gitlab", "GET", "https://gitlab.com/api/v4/projects/1/repository/files/a%2Fb.txt/raw?ref=main", "repository.get"),
     ("slack", "POST", "https://slack.com/api/conversations.history", "conversations.history"),
+    ("discord", "PUT", "https://discord.com/api/v10/channels/1/messages/2/reactions/%F0%9F%91%8D/@me", "reactions.change"),
+    ("discord", "POST", "https://discord.com/api/v10/channels/1/messages", "messages.create"),
     ("notion", "POST", "https://api.notion.com/v1/data_sources/d/query", "data_sources.query"),
     ("notion", "PATCH", "https://api.notion.com/v1/blocks/b/children", "blocks.change"),
     ("linear", "POST", "https://mcp.linear.app/mcp", "mcp.call"),
@@ -182,6 +192,8 @@ SOCKETS = [
     ("openai", "https://api.openai.com/v1/responses", "responses.connect"),
     ("gemini", "https://generativelanguage.googleapis.com/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent?key=k", "live.connect"),
     ("slack", "https://wss-primary.slack.com/link/?ticket=t&app_id=a", "apps.connections.socket"),
+    ("discord", "https://gateway.discord.gg/?v=10&encoding=json&compress=zlib-stream", "gateway.connect"),
+    ("discord", "https://gateway-us-east1-b.discord.gg/?v=10&encoding=json", "gateway.connect"),
 ]  # fmt: skip
 REFUSED = [
     ("github", "GET", "https://github.com/acme/w/info/refs"),  # the old protocol, without a service
@@ -190,12 +202,15 @@ REFUSED = [
     ("slack", "POST", "https://slack.com/api/chat.postmessage"),
     ("slack", "POST", "https://slack.com/api/admin.users.invite"),
     ("telegram", "POST", "https://api.telegram.org/bot1:a/setwebhook"),
+    ("discord", "GET", "https://discord.com/api/users/@me"),
+    ("discord", "GET", "https://gateway.discord.gg/?v=10&encoding=json"),
 ]
 # Signed addresses lead here; a credential would be one host too far.
 NEVER_A_CREDENTIAL = {
     "github": {"codeload.github.com", "objects.githubusercontent.com", "release-assets.githubusercontent.com"},
     "huggingface": {"us.aws.cdn.hf.co", "us.gcp.cdn.hf.co", "cdn-lfs.hf.co", "cas-bridge.xethub.hf.co"},
     "notion": {"prod-files-secure.s3.us-west-2.amazonaws.com"},
+    "discord": {"cdn.discordapp.com"},
     "slack": {"wss-primary.slack.com", "wss-backup.slack.com"},
 }
 MODEL_CALLS = [

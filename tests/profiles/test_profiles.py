@@ -13,6 +13,7 @@ from proxy.catalog.schema import Profile
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
@@ -21,7 +22,7 @@ from proxy.documents import Strict
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
-    "anthropic", "datadog", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
+    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
     "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
@@ -31,7 +32,13 @@ PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 def leaves(
     profile: Profile,
 ) -> list[
-    HeaderCredential | BasicCredential | QueryCredential | CookieCredential | PathCredential | BodyFieldCredential
+    HeaderCredential
+    | BasicCredential
+    | QueryCredential
+    | CookieCredential
+    | PathCredential
+    | BodyFieldCredential
+    | FramesCredential
 ]:
     """The profile's credentials with `several` unfolded."""
     found = []
@@ -115,7 +122,7 @@ def test_what_the_agent_may_have_sent_in_a_credentials_place_is_stripped(profile
                 assert spec.parameter in profile.strip_query, spec
             case CookieCredential():
                 assert "cookie" in headers, spec
-            case PathCredential() | BodyFieldCredential():
+            case PathCredential() | BodyFieldCredential() | FramesCredential():
                 pass
 
 

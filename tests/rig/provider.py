@@ -88,7 +88,7 @@ class Provider:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
         first.sni_callback = choose
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=first, limit=2**20)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=first, limit=2**20)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

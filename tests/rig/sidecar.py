@@ -26,10 +26,11 @@ from proxy.settings import Settings
 from tests.rig.provider import Provider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from proxy.app import Sidecar
+    from proxy.identity.registry import Authenticator
 
 KEY = "sk-example-REAL-0123456789abcdefghij"
 OTHER_KEY = "sk-other-REAL-zyxwvutsrqponmlkjihg"
@@ -207,8 +208,12 @@ async def running_rig(
     hosts: tuple[str, ...] = HOSTS,
     provider: Provider | None = None,
     resolve: Mapping[str, tuple[str, ...]] | None = None,
+    before: Callable[[Authenticator, Settings], Authenticator] | None = None,
 ) -> AsyncIterator[Rig]:
-    """Everything runs in this process and loop; sockets, TLS, database and files are real."""
+    """Everything runs in this process and loop; sockets, TLS, database and files are real.
+
+    `before` puts another authenticator before the one that knows the agents' tokens.
+    """
     given = provider is not None
     provider = provider or Provider(folder, hosts)
     if not given:
@@ -239,12 +244,13 @@ async def running_rig(
     issued = {name: (new_token(), grants) for name, grants in (agents or {"tester": ("*",)}).items()}
     known = {digest: Agent(name, grants, token_id) for name, ((token_id, _, digest), grants) in issued.items()}
     authority = CertificateAuthority.ephemeral(patterns=(), clock=clock)
+    registry = StaticRegistry(known, clock)
     parts = Parts(
         home=folder / "home",
         label="test",
         configuration=Configuration(parsed, loaded),
         agents=lambda: tuple(known.values()),
-        authenticator=StaticRegistry(known, clock),
+        authenticator=before(registry, parsed) if before is not None else registry,
         authority=authority,
         stand_in_key=b"k" * 32,
         environment={"EXAMPLE_API_KEY": KEY, "OTHER_TOKEN": OTHER_KEY, **(environment or {})},

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ssl
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
 
 from certs.authority import CertificateAuthority
+from proxy.cli.sample_tls import server_context
 from proxy.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -64,22 +63,14 @@ class SampleProvider:
     async def start(self, folder: Path) -> Path:
         """Listen on a free port of loopback; returns the PEM file of the provider's own root."""
         authority = CertificateAuthority.ephemeral(patterns=[HOST], clock=SystemClock())
-        leaf = authority.leaf(HOST)
-        chain, key, root = folder / "provider.pem", folder / "provider.key", folder / "provider-root.pem"
-        pem = serialization.Encoding.PEM
-        chain.write_bytes(b"".join(cert.public_bytes(pem) for cert in (leaf.cert, *leaf.chain)))
-        plain = serialization.PrivateFormat.PKCS8
-        key.touch(mode=0o600)
-        key.write_bytes(leaf.key.private_bytes(pem, plain, serialization.NoEncryption()))
+        root = folder / "provider-root.pem"
         root.write_bytes(authority.bundle_pem())
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(chain, key)
         app = web.Application()
         app.router.add_post("/v1/echo", self._echo)
         app.router.add_get("/v1/stream", self._stream)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=server_context(authority, HOST, folder))
         await site.start()
         self.port = self._runner.addresses[0][1]
         return root

@@ -1,0 +1,156 @@
+"""One GET over verified TLS, for what the sidecar itself has to know: small answers, bounded in size and time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import h11
+
+from proxy.canonical import parse_authority
+from proxy.egress.dial import NAMED_BY_THE_OPERATOR, READ_LIMIT_BYTES
+from proxy.egress.trust import TrustedContexts
+from proxy.errors import BriefcaseError, Refused
+from proxy.exchange import Dial
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from proxy.egress.dial import Dialler
+    from proxy.model import Authority, UpstreamProxy
+
+SCHEME: Final = "https://"
+HTTPS_PORT: Final = 443
+MAX_HEAD_BYTES: Final = 16 * 1024
+
+
+class HttpFailedError(BriefcaseError):
+    """No answer. The text is ours; it repeats nothing that was received."""
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An https URL; `target` is path and query."""
+
+    authority: Authority
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; names of headers are lower-case, the last of a name counts."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def parse_https(text: str) -> Url:
+    """`https://host[:port][/path][?query]`.
+
+    Raises:
+        ValueError: anything else; credentials and fragments too.
+    """
+    if not text.startswith(SCHEME) or not text.isascii() or not text.isprintable() or set(text) & set(' "<>\\^`{|}#@'):
+        raise ValueError("a URL is https://HOST[:PORT]/PATH")
+    place, slash, path = text.removeprefix(SCHEME).partition("/")
+    authority = parse_authority(place.encode("ascii"), HTTPS_PORT)
+    if authority is None:
+        raise ValueError("a URL is https://HOST[:PORT]/PATH")
+    return Url(authority, f"/{path}" if slash else "/")
+
+
+class HttpClient:
+    """GETs at places that the operator's settings name, so private and loopback addresses are allowed."""
+
+    def __init__(self, *, dialler: Dialler, timeout_s: float) -> None:
+        self._dialler: Final = dialler
+        self._timeout_s: Final = timeout_s
+        self._trust: Final = TrustedContexts()
+
+    async def get(
+        self,
+        url: Url,
+        *,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        trust: Path | None = None,
+        via: UpstreamProxy | None = None,
+    ) -> Answer:
+        """The answer, whatever its status; redirects are not followed, and its content is at most `max_bytes`.
+
+        Raises:
+            HttpFailedError: refused address, no connection, no trust, bad HTTP, too long or too late.
+        """
+        dial = Dial(url.authority, True, "-", "-", trust, NAMED_BY_THE_OPERATOR, via)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                _, writer, _ = await self._dialler.connect(dial)
+                try:
+                    return await self._ask(writer, url, headers, max_bytes, self._trust.context(trust))
+                finally:
+                    writer.transport.abort()
+        except Refused as refused:
+            raise HttpFailedError(f"{url.authority}: {refused.denial.detail}") from None
+        except TimeoutError:
+            raise HttpFailedError(f"{url.authority}: no answer within {self._timeout_s:g} s") from None
+        except OSError:  # SSLError is one
+            raise HttpFailedError(f"{url.authority}: the connection failed, or is not trusted") from None
+        except h11.RemoteProtocolError:
+            raise HttpFailedError(f"{url.authority}: the answer is not valid HTTP") from None
+
+    async def _ask(
+        self,
+        writer: asyncio.StreamWriter,
+        url: Url,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        context: ssl.SSLContext,
+    ) -> Answer:
+        reader, transport = await _over_tls(writer, context, url.authority.host)
+        host = str(url.authority)
+        fields = {"host": host, "accept-encoding": "identity", "connection": "close", **headers}
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        head = http.send(h11.Request(method="GET", target=url.target, headers=list(fields.items())))
+        transport.write((head or b"") + (http.send(h11.EndOfMessage()) or b""))
+        try:
+            return await _answer(http, reader, max_bytes, host)
+        finally:
+            transport.abort()
+
+
+async def _over_tls(
+    writer: asyncio.StreamWriter, context: ssl.SSLContext, host: str
+) -> tuple[asyncio.StreamReader, asyncio.WriteTransport]:
+    """TLS on a connection that carried something else before. The reader is new: nothing that came in plain is read."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=READ_LIMIT_BYTES)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport = await loop.start_tls(writer.transport, protocol, context, server_hostname=host)
+    if transport is None:
+        raise OSError("the connection was closed")
+    protocol.connection_made(transport)
+    return reader, transport
+
+
+async def _answer(http: h11.Connection, reader: asyncio.StreamReader, max_bytes: int, host: str) -> Answer:
+    response: h11.Response | None = None
+    body = bytearray()
+    while True:
+        event = http.next_event()
+        if event is h11.NEED_DATA:
+            http.receive_data(await reader.read(READ_LIMIT_BYTES))
+        elif isinstance(event, h11.Response):
+            response = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > max_bytes:
+                raise HttpFailedError(f"{host}: the answer is longer than {max_bytes} bytes")
+        elif isinstance(event, h11.EndOfMessage) and response is not None:
+            fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+            return Answer(response.status_code, fields, bytes(body))
+        elif not isinstance(event, h11.InformationalResponse):
+            raise HttpFailedError(f"{host}: the connection ended early")
