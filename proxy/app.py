@@ -98,6 +98,7 @@ class Sidecar:
         proxy: host and port of the first listener; `("", 0)` where it is not TCP.
         endpoints: of the first listener, then of each of `listeners.more`, as the configuration writes them, with the
             ports that were picked.
+        dns: where the stub resolver answers; None where there is none.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Sidecar:
         self.receipts: Final = receipts
         self.proxy: tuple[str, int] = ("", 0)
         self.endpoints: tuple[str, ...] = ()
+        self.dns: tuple[str, int] | None = None
         self.control: tuple[str, int] = ("", 0)
         self.reloads = 0
         self._parts: Final = parts
@@ -142,6 +144,8 @@ class Sidecar:
         first = await self._front.start(Listener(at=listeners.proxy))
         self.proxy = first.address or self.proxy
         others = [await self._front.start(listener) for listener in listeners.more]
+        if listeners.dns is not None:
+            self.dns = (await self._front.resolve(listeners.dns)).address
         self.endpoints = tuple(one.endpoint for one in (first, *others))
 
     async def reload(self, configuration: Configuration) -> None:

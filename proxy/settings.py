@@ -59,6 +59,9 @@ class Listeners(Strict):
 
     proxy: ListenAt = "127.0.0.1:8080"
     control: Listen = "127.0.0.1:8081"
+    dns: Listen | None = Field(
+        default=None, description="Where redirected clients ask for names: a stub that gives every name an own address."
+    )
     more: tuple[Listener, ...] = ()
 
 

@@ -26,6 +26,8 @@ def listener_mistakes(settings: Settings) -> Iterator[Mistake]:
     """Of `listeners`."""
     listeners = settings.listeners
     named: dict[Place, str] = {("listeners", "proxy"): listeners.proxy, ("listeners", "control"): listeners.control}
+    if listeners.dns is not None:
+        named["listeners", "dns"] = listeners.dns
     named |= {("listeners", "more", index, "at"): one.at for index, one in enumerate(listeners.more)}
     taken: set[str] = set()
     for place, at in named.items():

@@ -1,7 +1,4 @@
-"""Carries redirected connections to the sidecar's unix socket, each with a PROXY header that says where it was going.
-
-Source: linux/netfilter_ipv4.h (SO_ORIGINAL_DST), linux/netfilter_ipv6/ip6_tables.h (IP6T_SO_ORIGINAL_DST).
-"""
+"""Carries redirected connections to the sidecar, each with a PROXY header that says where it was going."""
 
 from __future__ import annotations
 
@@ -9,16 +6,14 @@ import asyncio
 import contextlib
 import socket
 import struct
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import proxy_protocol
+from proxy.confine.redirected import dialled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ORIGINAL_DESTINATION: Final = 80
-IPPROTO_IPV6: Final = 41
 MOST_CONNECTIONS: Final = 1024
 CHUNK_BYTES: Final = 256 * 1024
 CONNECT_S: Final = 5.0
@@ -55,22 +50,11 @@ class Forwarder:
             self._open -= 1
 
     def _header(self, writer: asyncio.StreamWriter) -> bytes | None:
-        destination = original_destination(writer.get_extra_info("socket"))
-        if destination is None or destination == writer.get_extra_info("sockname")[:2]:
+        destination = dialled(writer.get_extra_info("socket"))
+        if destination is None:
             return None
         source = writer.get_extra_info("peername")[:2]
         return proxy_protocol.encode(source, destination, self._name_of(destination[0]))
-
-
-def original_destination(connection: socket.socket) -> tuple[str, int] | None:
-    """Address and port that the client had dialled; None when the kernel knows of no redirection."""
-    six = connection.family == socket.AF_INET6
-    try:
-        data = connection.getsockopt(IPPROTO_IPV6 if six else socket.SOL_IP, ORIGINAL_DESTINATION, 28 if six else 16)
-    except OSError:
-        return None
-    (port,) = struct.unpack("!H", data[2:4])
-    return str(ip_address(data[8:24] if six else data[4:8])), port
 
 
 async def _carry(

@@ -14,6 +14,7 @@ from proxy.errors import Denial
 from proxy.exchange import Capture, Tunnel
 from proxy.front.answer import answer
 from proxy.front.base_url import BaseUrlEntrance
+from proxy.front.names import StubResolver
 from proxy.front.proxying import ProxyEntrance
 from proxy.front.sockets import BACKLOG, Listening, open_sockets, peer_uid
 from proxy.front.transparent import TransparentEntrance
@@ -40,6 +41,7 @@ class Front:
 
     def __init__(self, services: Services) -> None:
         self.services: Final = services
+        self._resolver: Final = StubResolver()
         self._servers: Final[list[tuple[asyncio.Server, Listening]]] = []
         self._open = 0
         self._per_agent: Final[Counter[str]] = Counter()
@@ -59,6 +61,14 @@ class Front:
             self._servers.append((server, one))
         return opened[0]
 
+    async def resolve(self, at: str) -> Listening:
+        """Answer the names that redirected clients ask for, at HOST:PORT. Raises `BriefcaseError` when it is taken."""
+        (opened, *others) = open_sockets(at, uids=(), activated={})
+        for other in others:
+            other.close()
+        await self._resolver.start(opened)
+        return opened
+
     def _entrance(self, listener: Listener) -> Entrance:
         match listener.kind:
             case "proxy":
@@ -66,7 +76,8 @@ class Front:
             case "base_url":
                 return BaseUrlEntrance(self.services)
             case "transparent":
-                return TransparentEntrance(self.services, proxy_protocol=listener.proxy_protocol)
+                name_of = self._resolver.names.name_of
+                return TransparentEntrance(self.services, proxy_protocol=listener.proxy_protocol, name_of=name_of)
 
     @property
     def listening(self) -> bool:
@@ -93,6 +104,7 @@ class Front:
     async def close(self) -> None:
         """Close the listeners and end what is not with a lane yet."""
         self.stop_accepting()
+        await self._resolver.close()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:

@@ -1,4 +1,4 @@
-"""Listening sockets, wherever they come from; who is at the other end of a connection, and where it wanted to go."""
+"""Listening sockets, wherever they come from; who is at the other end of a connection."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 BACKLOG: Final = 1024
-SO_ORIGINAL_DST: Final = 80
-"""For IPv4 and IPv6 alike (linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h)."""
-_MAPPED: Final = "::ffff:"
 _INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -157,22 +154,3 @@ def source(writer: asyncio.StreamWriter) -> str:
     """Where a connection comes from, as failed attempts are counted: the address, or the user of a unix socket."""
     peer = writer.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else f"uid {peer_uid(writer)}"
-
-
-def dialled(writer: asyncio.StreamWriter) -> tuple[str, int] | None:
-    """Address and port that a redirected connection had dialled; None when it came here by itself (netfilter(8))."""
-    raw = cast("socket.socket", writer.get_extra_info("socket"))
-    if raw.family not in _INTERNET:
-        return None
-    host, port, *_ = raw.getsockname()
-    four = raw.family == socket.AF_INET or host.startswith(_MAPPED)
-    try:
-        if four:
-            found = raw.getsockopt(socket.IPPROTO_IP, SO_ORIGINAL_DST, 16)
-            there = (socket.inet_ntoa(found[4:8]), int.from_bytes(found[2:4]))
-        else:
-            found = raw.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28)
-            there = (socket.inet_ntop(socket.AF_INET6, found[8:24]), int.from_bytes(found[2:4]))
-    except OSError:
-        return None
-    return None if there == (host.removeprefix(_MAPPED) if four else host, port) else there

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import proxy_protocol
+from proxy.confine.redirected import dialled
 from proxy.errors import Denial
 from proxy.exchange import Capture, Tunnel
 from proxy.front.answer import alert
@@ -18,8 +19,10 @@ from proxy.front.entrance import Admission, Services, enter_tls, refuse
 from proxy.front.first import read_head, read_hello
 from proxy.front.hello import HANDSHAKE, server_name
 from proxy.front.passthrough import pass_through
-from proxy.front.sockets import dialled
 from proxy.model import ANONYMOUS, Agent, Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 METHOD_LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 NO_DESTINATION: Final = Denial("malformed_request", "The connection was not redirected here.", by="front")
@@ -33,11 +36,13 @@ class TransparentEntrance:
 
     Args:
         proxy_protocol: a forwarder says where each connection wanted to go, else the kernel does.
+        name_of: the name that the stub resolver has given an address out for.
     """
 
-    def __init__(self, services: Services, *, proxy_protocol: bool) -> None:
+    def __init__(self, services: Services, *, proxy_protocol: bool, name_of: Callable[[str], str | None]) -> None:
         self._services: Final = services
         self._proxy_protocol: Final = proxy_protocol
+        self._name_of: Final = name_of
 
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bound: Agent | None, admitted: Admission
@@ -68,8 +73,8 @@ class TransparentEntrance:
     ) -> tuple[int, str | None] | None:
         """Port, and the host that was asked for where that is known; None when the connection came here by itself."""
         if not self._proxy_protocol:
-            found = dialled(writer)
-            return None if found is None else (found[1], None)
+            found = dialled(writer.get_extra_info("socket"))
+            return None if found is None else (found[1], self._name_of(found[0]))
         async with asyncio.timeout(self._services.limits.header_timeout_s):
             try:
                 prefix = await reader.readexactly(proxy_protocol.PREFIX_BYTES)

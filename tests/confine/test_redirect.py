@@ -39,13 +39,13 @@ run("ip", "link", "set", "one", "up")
 run("ip", "route", "add", "default", "via", "192.0.2.2")
 from proxy.confine import rules
 rules.install(rules.ruleset(tcp_port=8444, except_uid=1))
-from proxy.confine.forwarder import original_destination
+from proxy.confine.redirected import dialled
 seen = []
 def listen(family, host):
     with socket.create_server((host, 8444), family=family) as server:
         while True:
             connection, _ = server.accept()
-            seen.append(original_destination(connection))
+            seen.append(dialled(connection))
             connection.close()
 for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
     threading.Thread(target=listen, args=(family, host), daemon=True).start()

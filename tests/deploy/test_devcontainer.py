@@ -9,7 +9,6 @@ import yaml
 
 from proxy.catalog.configuration import load_configuration
 from tests.deploy.manifests import ROOT
-from tests.deploy.test_kubernetes import later
 
 FOLDER = ROOT / "deploy" / "devcontainer"
 
@@ -26,7 +25,7 @@ def config():
 
 def test_the_configuration_is_good(config, tmp_path):
     path = tmp_path / "briefcased.yaml"
-    path.write_text(yaml.safe_dump(later(config)))
+    path.write_text(yaml.safe_dump(config))
     assert load_configuration(path).settings.mode == "ga"
 
 

@@ -11,7 +11,6 @@ import yaml
 from jsonschema import Draft7Validator
 
 from proxy.catalog.configuration import load_configuration
-from proxy.settings import AgentEntry, Listeners, Settings
 from tests.deploy.manifests import CHART, KUBERNETES, ROOT, Manifests
 from tests.docs import pages
 
@@ -204,21 +203,8 @@ def test_the_values_schema_takes_the_values_and_refuses_others():
         assert list(judge.iter_errors(bad)), bad
 
 
-def later(config):
-    """`config` without the keys that the settings of this tree do not know yet; any other unknown key stays."""
-    if "hand_over" not in AgentEntry.model_fields:
-        for agent in config["agents"].values():
-            agent.pop("hand_over", None)
-    if "more" not in Listeners.model_fields:
-        config["listeners"].pop("more", None)
-    if "identity" not in Settings.model_fields:
-        config.pop("identity", None)
-    return config
-
-
 def test_the_configuration_is_good(manifests, tmp_path):
     path = manifests.configuration(tmp_path)
-    path.write_text(yaml.safe_dump(later(yaml.safe_load(path.read_text("utf-8")))))
     settings = load_configuration(path).settings
     assert settings.mode == "ga"
     assert settings.limits.drain_s + 10 <= manifests.pod["terminationGracePeriodSeconds"]

@@ -16,7 +16,6 @@ import yaml
 from proxy.settings import AgentEntry
 from tests.cli.conftest import ROOT
 from tests.deploy.manifests import KUBERNETES, Manifests
-from tests.deploy.test_kubernetes import later
 from tests.rig.program import assert_unseen, ended, started
 
 SECRET = "ghp_" + "k8sSecretThatIsMountedAsAFile000000000"
@@ -43,7 +42,7 @@ class Pod:
     def mount_configuration(self):
         folder = self.below(self.manifests.mounts("briefcased")["briefcased-config"])
         path = self.manifests.configuration(folder)
-        config = later(yaml.safe_load(path.read_text()))
+        config = yaml.safe_load(path.read_text())
         config["listeners"] |= {"proxy": "127.0.0.1:0", "control": "127.0.0.1:0"}
         path.write_text(self.placed(yaml.safe_dump(config)))
 

@@ -32,6 +32,13 @@
 {{- if $values.transparent.enabled -}}
 {{- $at := printf "127.0.0.1:%d" (int $values.transparent.port) -}}
 {{- $_ := set $listeners "more" (list (dict "at" $at "kind" "transparent" "agent" $values.identity.name)) -}}
+{{- $_ := set $listeners "dns" (printf "127.0.0.1:%d" (int $values.transparent.dnsPort)) -}}
+{{- end -}}
+{{- if and $values.transparent.enabled $values.transparent.check -}}
+{{- $report := dict "report" "/run/briefcased-confinement/report.json" "max_age_s" 31536000.0 "accept" $values.transparent.accept -}}
+{{- $_ := set $config "confinement" $report -}}
+{{- else -}}
+{{- $_ := set $config "confinement" (dict "required" false) -}}
 {{- end -}}
 {{- if $values.identity.serviceAccountToken.enabled -}}
 {{- $_ := set $config "identity" (dict "tokens" $values.identity.serviceAccountToken.tokens) -}}

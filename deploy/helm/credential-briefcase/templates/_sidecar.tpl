@@ -30,7 +30,7 @@ checksum/config: {{ print (include "credential-briefcase.config" .) (toYaml .Val
 - name: redirect
   image: {{ include "credential-briefcase.image" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
-  command: [briefcased, redirect, --to, {{ .Values.transparent.port | quote }}, --except-uid, {{ .Values.sidecar.uid | quote }}]
+  command: [briefcased, redirect, --to, {{ .Values.transparent.port | quote }}, --except-uid, {{ .Values.sidecar.uid | quote }}, --dns-port, {{ .Values.transparent.dnsPort | quote }}]
   securityContext:
     allowPrivilegeEscalation: false
     capabilities: {drop: [ALL], add: [NET_ADMIN]}
@@ -43,6 +43,22 @@ checksum/config: {{ print (include "credential-briefcase.config" .) (toYaml .Val
   resources:
     requests: {cpu: 10m, memory: 64Mi}
     limits: {memory: 128Mi}
+{{- if .Values.transparent.check }}
+- name: confinement  # as the agent will be, before it and the sidecar run
+  image: {{ include "credential-briefcase.image" . | quote }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  command: [briefcased, doctor, --confinement, --from-here, --write, /run/briefcased-confinement/report.json]
+  env:
+    - {name: BRIEFCASED_HOME, value: /var/lib/briefcased}
+  securityContext:
+    {{- include "credential-briefcase.agentSecurityContext" . | nindent 4 }}
+  resources:
+    requests: {cpu: 10m, memory: 64Mi}
+    limits: {memory: 256Mi}
+  volumeMounts:
+    - {name: briefcased-confinement, mountPath: /run/briefcased-confinement}
+    - {name: briefcased-tmp, mountPath: /tmp}
+{{- end }}
 {{- end }}
 - name: briefcased
   image: {{ include "credential-briefcase.image" . | quote }}
@@ -84,6 +100,9 @@ checksum/config: {{ print (include "credential-briefcase.config" .) (toYaml .Val
     - {name: briefcased-config, mountPath: /etc/briefcased, readOnly: true}
     - {name: briefcased-state, mountPath: /var/lib/briefcased}
     - {name: briefcased-tmp, mountPath: /tmp}
+    {{- if and .Values.transparent.enabled .Values.transparent.check }}
+    - {name: briefcased-confinement, mountPath: /run/briefcased-confinement, readOnly: true}
+    {{- end }}
     {{- if include "credential-briefcase.secretSources" . }}
     - {name: briefcased-secrets, mountPath: /run/secrets/briefcased, readOnly: true}
     {{- end }}
@@ -110,6 +129,10 @@ checksum/config: {{ print (include "credential-briefcase.config" .) (toYaml .Val
   {{- end }}
 - name: briefcased-tmp
   emptyDir: {medium: Memory, sizeLimit: 16Mi}
+{{- if and .Values.transparent.enabled .Values.transparent.check }}
+- name: briefcased-confinement
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+{{- end }}
 {{- with include "credential-briefcase.secretSources" . }}
 - name: briefcased-secrets
   projected:
