@@ -1,0 +1,46 @@
+"""P7: the ceilings of every listener, tried by one agent against the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from proxy.canonical import proxy_protocol
+from tests.rig import running_rig
+
+AGENTS = {"tester": {"accounts": ["*"]}, "second": {"accounts": ["*"]}}
+GRANTS = {"tester": ("*",), "second": ("*",)}
+FEW = {"max_connections": 6, "max_connections_per_agent": 2, "header_timeout_s": 5}
+
+
+@contextlib.asynccontextmanager
+async def listening(folder, listener, *, dns=None, **settings):
+    listeners = {"proxy": "127.0.0.1:0", "control": "127.0.0.1:0", "more": [listener], "dns": dns}
+    async with running_rig(
+        folder, settings={"listeners": listeners, "agents": AGENTS, **settings}, agents=GRANTS
+    ) as rig:
+        yield rig
+
+
+@pytest.mark.parametrize("kind", ["base_url", "transparent", "proxy"])
+async def test_p7_silent_connections_of_one_agent_keep_no_other_out(tmp_path, kind):
+    at = {"at": f"unix:{tmp_path}/l.sock", "kind": kind, "agent": "tester"}
+    header = b""
+    if kind == "transparent":
+        at["proxy_protocol"] = True
+        header = proxy_protocol.encode(("127.0.0.1", 1), ("198.18.0.7", 443), None)
+    async with listening(tmp_path, at, limits=FEW) as rig:
+        writers = []
+        for _ in range(10):
+            _, writer = await asyncio.open_unix_connection(f"{tmp_path}/l.sock")
+            writer.write(header)
+            writers.append(writer)
+        await asyncio.sleep(0.2)
+        answer = await rig.call(
+            "GET", "/x", agent="second", headers={"authorization": f"Bearer {rig.stand_in(agent='second')}"}
+        )
+        assert answer.status == 200
+        for writer in writers:
+            writer.close()
