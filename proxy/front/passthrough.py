@@ -60,7 +60,8 @@ async def pass_through(
 ) -> None:
     """Dial the tunnel's authority and copy both ways until both ends are done or nothing moves for the idle time.
 
-    It ends with the agent's token too: whether that holds is asked for every piece. `prefix` was read from the agent already. With `announced` a CONNECT still waits for its answer.
+    It ends with the agent's token too: whether that holds is asked for every piece. `prefix` was read from the agent
+    already. With `announced` a CONNECT still waits for its answer.
     """
     started_s, unread = time.monotonic(), tunnel.unread
     assert unread is not None
