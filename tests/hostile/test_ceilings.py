@@ -9,10 +9,12 @@ import pytest
 
 from proxy.canonical import proxy_protocol
 from tests.rig import running_rig
+from tests.rig.raw import read_answer
 
 AGENTS = {"tester": {"accounts": ["*"]}, "second": {"accounts": ["*"]}}
 GRANTS = {"tester": ("*",), "second": ("*",)}
 FEW = {"max_connections": 6, "max_connections_per_agent": 2, "header_timeout_s": 5}
+ASKED = "GET /example/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n"
 
 
 @contextlib.asynccontextmanager
@@ -43,4 +45,19 @@ async def test_p7_silent_connections_of_one_agent_keep_no_other_out(tmp_path, ki
         )
         assert answer.status == 200
         for writer in writers:
+            writer.close()
+
+
+async def test_p7_connections_of_one_agent_keep_no_other_off_a_listener_of_all(tmp_path):
+    listener = {"at": "127.0.0.1:0", "kind": "base_url"}
+    async with listening(tmp_path, listener, limits={**FEW, "max_connections": 100}) as rig:
+        host, _, port = rig.sidecar.endpoints[1].rpartition(":")
+        statuses, kept = [], []
+        for agent in ("tester", "tester", "tester", "second"):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(ASKED.format(rig.stand_in(agent=agent)).encode())
+            statuses.append((await read_answer(reader)).status)
+            kept.append(writer)
+        assert statuses == [200, 200, 503, 200]
+        for writer in kept:
             writer.close()
