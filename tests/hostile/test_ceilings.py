@@ -8,6 +8,7 @@ import contextlib
 import pytest
 
 from proxy.canonical import proxy_protocol
+from proxy.front.names import MOST_STREAMS
 from tests.rig import running_rig
 from tests.rig.raw import read_answer
 
@@ -15,6 +16,7 @@ AGENTS = {"tester": {"accounts": ["*"]}, "second": {"accounts": ["*"]}}
 GRANTS = {"tester": ("*",), "second": ("*",)}
 FEW = {"max_connections": 6, "max_connections_per_agent": 2, "header_timeout_s": 5}
 ASKED = "GET /example/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n"
+QUERY = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01"
 
 
 @contextlib.asynccontextmanager
@@ -61,3 +63,19 @@ async def test_p7_connections_of_one_agent_keep_no_other_off_a_listener_of_all(t
         assert statuses == [200, 200, 503, 200]
         for writer in kept:
             writer.close()
+
+
+async def test_p7_the_stub_resolver_holds_few_connections(tmp_path):
+    listener = {"at": "127.0.0.1:0", "kind": "base_url", "agent": "tester"}
+    async with listening(tmp_path, listener, dns="127.0.0.1:0") as rig:
+        opened = [await asyncio.open_connection(*rig.sidecar.dns) for _ in range(MOST_STREAMS + 50)]
+        ends = [asyncio.ensure_future(reader.read(1)) for reader, _ in opened]
+        ended, _ = await asyncio.wait(ends, timeout=1)
+        assert len(ended) == 50
+        for _, writer in opened:
+            writer.close()
+        await asyncio.wait(ends)
+        reader, writer = await asyncio.open_connection(*rig.sidecar.dns)  # all are free again
+        writer.write(len(QUERY).to_bytes(2) + QUERY)
+        assert (await asyncio.wait_for(reader.readexactly(4), 5))[2:] == QUERY[:2]
+        writer.close()
