@@ -24,9 +24,6 @@ from proxy.settings import Listener, home
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from proxy.settings import Settings
-
-FILE_REF: Final = "file:"
 SOCKET: Final = "confined.sock"
 MOST_PATH_BYTES: Final = 107
 """unix(7): 108 with the zero at its end."""
@@ -43,10 +40,12 @@ class Confinement:
 
     Attributes:
         configuration: that of the run, with the listener at `socket`.
+        files: that hold secrets; the program would otherwise read there what we keep from it.
         socket: where the forwarder reaches the sidecar.
     """
 
     configuration: Configuration
+    files: frozenset[str]
     socket: Path
 
     async def run(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -58,7 +57,7 @@ class Confinement:
             command=list(command),
             environment=without_proxies(environment),
             sidecar=str(self.socket),
-            hidden=[str(home()), str(self.socket.parent), *_secret_files(self.configuration.settings)],
+            hidden=[str(home()), str(self.socket.parent), *sorted(self.files)],
             parent=os.getpid(),
         )
         kept = {name: os.environ[name] for name in NEEDED_AT_START if name in os.environ}
@@ -71,8 +70,12 @@ class Confinement:
 
 
 @contextlib.contextmanager
-def confinement(configuration: Configuration) -> Iterator[Confinement]:
-    """A socket of its own for one run. Raises `BriefcaseError` where there are no namespaces."""
+def confinement(configuration: Configuration, files: frozenset[str]) -> Iterator[Confinement]:
+    """A socket of its own for one run, from which `files` are hidden.
+
+    Raises:
+        BriefcaseError: there are no namespaces.
+    """
     if sys.platform != "linux":
         raise BriefcaseError("--confine needs Linux")
     with tempfile.TemporaryDirectory(prefix="run-", dir=_place()) as folder:
@@ -81,7 +84,7 @@ def confinement(configuration: Configuration) -> Iterator[Confinement]:
         settings = configuration.settings
         listeners = settings.listeners.model_copy(update={"more": (*settings.listeners.more, listener)})
         changed = settings.model_copy(update={"listeners": listeners})
-        yield Confinement(Configuration(changed, configuration.profiles), socket)
+        yield Confinement(Configuration(changed, configuration.profiles), files, socket)
 
 
 def _place() -> str | None:
@@ -94,14 +97,3 @@ def _place() -> str | None:
         return None
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     return str(place)
-
-
-def _secret_files(settings: Settings) -> list[str]:
-    """What `file:` refs name: the program would otherwise read there what we keep from it."""
-    accounts = [account for provider in settings.providers.values() for account in provider.accounts.values()]
-    refs = [ref for account in accounts for ref in account.secrets.values()]
-    return [
-        ref.removeprefix(FILE_REF)
-        for ref in (*refs, settings.certificates.issuer_key or "")
-        if ref.startswith(FILE_REF)
-    ]

@@ -1,0 +1,37 @@
+"""What a confined program can do to whoever runs it, with the real command."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.confine.conftest import REASON, ROOT
+from tests.rig.program import clean_environment, ended, started
+
+pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no user namespaces: {REASON}")
+RUN = f"{sys.executable} -m proxy run"
+SECRETS = ("openai-key", "github-key", "proxy-user", "proxy-password")
+CONFIGURATION = """\
+version: 1
+providers:
+  openai: {{accounts: {{main: {{secrets: {{api_key: "file:{0}/openai-key"}}}}}}}}
+  github: {{accounts: {{main: {{secrets: {{token: "file:{0}/github-key"}}}}}}}}
+egress:
+  upstream_proxy: {{url: "http://127.0.0.1:3", username: "file:{0}/proxy-user", password: "file:{0}/proxy-password"}}
+"""
+
+
+async def shell(folder, line):
+    environment = clean_environment(folder) | {"PYTHONPATH": str(ROOT), "BRIEFCASED_HOME": f"{folder}/state"}
+    return await ended(await started("sh", "-c", line, env=environment, cwd=folder, session=True))
+
+
+async def test_p1_no_file_with_a_secret_can_be_read(tmp_path):
+    """Neither the upstream proxy's, nor that of a provider that this run leaves out."""
+    for name in SECRETS:
+        (tmp_path / name).write_text(f"REAL-{name}")
+    (tmp_path / "c.yaml").write_text(CONFIGURATION.format(tmp_path))
+    ran = await shell(tmp_path, f"{RUN} --config c.yaml --allow openai --confine -- cat {' '.join(SECRETS)} /etc/hosts")
+    assert "localhost" in ran.out, ran.err
+    assert "REAL" not in ran.out + ran.err
