@@ -35,3 +35,10 @@ async def test_p1_no_file_with_a_secret_can_be_read(tmp_path):
     ran = await shell(tmp_path, f"{RUN} --config c.yaml --allow openai --confine -- cat {' '.join(SECRETS)} /etc/hosts")
     assert "localhost" in ran.out, ran.err
     assert "REAL" not in ran.out + ran.err
+
+
+async def test_a_signal_to_its_group_ends_the_program_alone(tmp_path):
+    held = "OPENAI_API_KEY=sk-proj-REAL0123456789abcdefghijklmnopqr"
+    ran = await shell(tmp_path, f"{held} {RUN} --confine -- sh -c 'kill -9 0'; echo it gave $?")
+    assert ran.out == "it gave 137\n", ran.err
+    assert "receipts in chain" in ran.err
