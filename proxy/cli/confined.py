@@ -22,7 +22,7 @@ from proxy.handover import NEEDED_AT_START
 from proxy.settings import Listener, home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 SOCKET: Final = "confined.sock"
 MOST_PATH_BYTES: Final = 107
@@ -57,7 +57,8 @@ class Confinement:
             command=list(command),
             environment=without_proxies(environment),
             sidecar=str(self.socket),
-            hidden=[str(home()), str(self.socket.parent), *sorted(self.files)],
+            # Links are followed before what they stand in is emptied.
+            hidden=[*sorted(self.files), *_of_secrets_only(self.files), str(home()), str(self.socket.parent)],
             parent=os.getpid(),
         )
         kept = {name: os.environ[name] for name in NEEDED_AT_START if name in os.environ}
@@ -97,3 +98,16 @@ def _place() -> str | None:
         return None
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     return str(place)
+
+
+def _of_secrets_only(files: Collection[str]) -> list[str]:
+    """Directories in which nothing but `files` stands: one that is replaced comes into sight, but not within these.
+
+    Names with two dots are Kubernetes' own: what a mounted secret's files are links to.
+    """
+    found = []
+    for folder in sorted({Path(file).parent for file in files}):
+        with contextlib.suppress(OSError):
+            if all(str(entry) in files or entry.name.startswith("..") for entry in folder.iterdir()):
+                found.append(str(folder))
+    return found

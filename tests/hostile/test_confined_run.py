@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import pytest
@@ -42,3 +43,24 @@ async def test_a_signal_to_its_group_ends_the_program_alone(tmp_path):
     ran = await shell(tmp_path, f"{held} {RUN} --confine -- sh -c 'kill -9 0'; echo it gave $?")
     assert ran.out == "it gave 137\n", ran.err
     assert "receipts in chain" in ran.err
+
+
+async def test_p1_a_secret_that_is_replaced_meanwhile_stays_out_of_sight(tmp_path):
+    """The kernel takes away what covers a file when that is replaced from outside: rename(2)."""
+    keys, agent = tmp_path / "keys", tmp_path / "agent"
+    keys.mkdir()
+    agent.mkdir()
+    for name in SECRETS:
+        (keys / name).write_text(f"REAL-{name}")
+    (agent / "c.yaml").write_text(CONFIGURATION.format(keys))
+    program = f"touch started; until test -e replaced; do sleep 0.05; done; cat {keys}/openai-key; ls -A {keys}"
+    running = asyncio.ensure_future(shell(agent, f'{RUN} --config c.yaml --confine -- sh -c "{program}"'))
+    async with asyncio.timeout(30):
+        while not (agent / "started").exists():  # another process says so
+            await asyncio.sleep(0.05)
+    (keys / "new").write_text("REAL-new")
+    (keys / "new").rename(keys / "openai-key")
+    (agent / "replaced").touch()
+    ran = await running
+    assert "receipts in chain" in ran.err
+    assert ran.out == "", ran.err
