@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.identity.registry import Authenticator
-    from proxy.model import Agent, Authority, Headers, RawHead, RequestHead, ResponseHead
+    from proxy.model import Authority, Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
 
 UNMATCHED_TIMEOUT_S: Final = 600
@@ -106,10 +106,6 @@ class Pipeline:
         answered = await self.refuse(exchange, denial)
         return replace(answered, extra={**answered.extra, "receipt": exchange.id})
 
-    def caller(self, tunnel: Tunnel, raw: RawHead) -> Agent | None:
-        """Whose request a head is, with the grants of now; None when nobody can be believed."""
-        return identify(self._authenticator, self.generation.stand_ins, tunnel, raw)
-
     def begin(self, tunnel: Tunnel) -> Exchange:
         """A new exchange on `tunnel`."""
         return Exchange(self._receipts.new_id(), tunnel, self.generation.number, self._clock.monotonic_s())
@@ -130,7 +126,7 @@ class Pipeline:
         exchange.generation = generation.number
         if self.draining:
             return await self.refuse(exchange, _draining())
-        agent = self.caller(exchange.tunnel, raw)
+        agent = identify(self._authenticator, generation.stand_ins, exchange.tunnel, raw)
         if agent is None:
             exchange.tunnel = replace(exchange.tunnel, agent=ANONYMOUS)
             return await self.refuse(exchange, _not_now())

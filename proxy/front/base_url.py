@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from proxy.caller import identify
 from proxy.errors import Denial
 from proxy.exchange import Capture, Tunnel
 from proxy.front.entrance import Admission, Services, refuse
@@ -36,7 +37,9 @@ class BaseUrlEntrance:
             return
         # The connection counts as that of its first head, or one agent's many would keep all others out.
         raw = raw_head(head)
-        asking = tunnel.agent if raw is None else services.pipeline.caller(tunnel, raw) or tunnel.agent
+        stand_ins = services.pipeline.generation.stand_ins
+        found = None if raw is None else identify(services.authenticator, stand_ins, tunnel, raw)
+        asking = found or tunnel.agent
         with admitted(asking) as busy:
             if busy is not None:
                 await refuse(services, reader, writer, replace(tunnel, agent=asking), busy)
