@@ -96,8 +96,9 @@ async def test_b17_pipelined_requests_are_answered_in_order_or_not_at_all(rig):
     good = f"GET /a HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\n\r\n"
     bad = f"GET //b HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\n\r\n"
     writer.write((good + bad + good).encode())
-    answers = [(await read_answer(reader)).status for _ in range(3)]
-    assert answers == [200, 400, 200]
+    answers = [(await read_answer(reader)).status for _ in range(2)]
+    assert answers == [200, 400]
+    assert await reader.read() == b""  # where a head is wrong, nobody knows what the bytes behind it are
     writer.close()
 
 
