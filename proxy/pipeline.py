@@ -24,6 +24,7 @@ from proxy.errors import Denial, Refused
 from proxy.exchange import Capture, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, plan, scrub_headers
 from proxy.model import ANONYMOUS
+from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Pipeline:
         assert authority is not None
         exchange.via = self.generation.via("", authority)
         try:
-            await self._receipts.record_decision({**self._fields(exchange), "decision": "allow", "tunnel": True})
+            await self._receipts.record_decision({**self._entry(exchange), "decision": "allow", "tunnel": True})
         except Refused as refused:
             return refused.denial
         exchange.decided = exchange.allowed = True
@@ -195,7 +196,7 @@ class Pipeline:
                 if isinstance(spec, FramesCredential) and head.scheme == "https":
                     own = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
                     exchange.rewriter = spec.rewriter(minted, generation.stand_ins, own)
-            await self._receipts.record_decision({**self._fields(exchange), "decision": "allow"})
+            await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
@@ -238,7 +239,7 @@ class Pipeline:
         self.tally.decisions[denial.slug] += 1
         if denial.slug == "receipt_unavailable":  # what could not be written is not tried twice under one id
             return denial
-        fields = {**self._fields(exchange), "decision": "deny", "slug": denial.slug, "denied_by": denial.by}
+        fields = {**self._entry(exchange), "decision": "deny", "slug": denial.slug, "denied_by": denial.by}
         try:
             await self._receipts.record_decision(fields)
         except Refused as refused:
@@ -317,27 +318,7 @@ class Pipeline:
         self.tally.redactions += exchange.redactions
         self.tally.request_bytes += exchange.request_bytes
         self.tally.response_bytes += exchange.response_bytes
-        socket: dict[str, int | None] = {}
-        if exchange.messages is not None:
-            socket = {
-                "close_code": exchange.close_code,
-                "messages_sent": exchange.messages_sent,
-                "messages_received": exchange.messages_received,
-            }
-        self._receipts.record_outcome(
-            {
-                **socket,
-                "of": exchange.id,
-                "outcome": outcome.value,
-                "error": exchange.denial.slug if exchange.denial is not None else exchange.fault,
-                "status": exchange.status,
-                "address": exchange.dialled_address,
-                "request_bytes": exchange.request_bytes,
-                "response_bytes": exchange.response_bytes,
-                "redactions": exchange.redactions,
-                "duration_ms": int((self._clock.monotonic_s() - exchange.started_s) * 1000),
-            }
-        )
+        self._receipts.record_outcome(outcome_entry(exchange, outcome, now_s=self._clock.monotonic_s()))
 
     def end_pass_through(
         self, receipt: str, started_s: float, *, outcome: Outcome, sent: int, received: int, error: str | None
@@ -354,28 +335,10 @@ class Pipeline:
             }
         )
 
-    def _fields(self, exchange: Exchange) -> dict[str, str | int | bool | None]:
-        """What a decision receipt says: ids, names and numbers; never a query, a body or a credential."""
-        head, tunnel = exchange.head, exchange.tunnel
-        authority = head.authority if head is not None else tunnel.authority
-        return {
-            "id": exchange.id,
-            "capture": tunnel.capture.value,
-            "agent": tunnel.agent.name,
-            "token_id": tunnel.agent.token_id,
-            "generation": exchange.generation,
-            "method": head.method if head is not None else None,
-            "scheme": head.scheme if head is not None else None,
-            "host": authority.host if authority is not None else None,
-            "port": authority.port if authority is not None else None,
-            "path": self._receipt_path(head) if head is not None else None,
-            "profile": exchange.profile,
-            "operation": exchange.operation,
-            "action": exchange.action,
-            "account": exchange.account,
-            "credential": exchange.credential,
-            "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
-        }
+    def _entry(self, exchange: Exchange) -> dict[str, str | int | bool | None]:
+        """What its decision receipt says, but for the decision."""
+        path = self._receipt_path(exchange.head) if exchange.head is not None else None
+        return decision_entry(exchange, path=path)
 
     def _receipt_path(self, head: RequestHead) -> str:
         path = self.generation.catalog.receipt_path(head)

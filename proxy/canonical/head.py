@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from proxy.canonical.fields import members_of, values_of
 from proxy.canonical.host import parse_authority
 from proxy.canonical.path import canonical_path
 from proxy.canonical.query import WELL_FORMED
+from proxy.canonical.upgrade import asks_for_websocket, offers_h2c
 from proxy.errors import Denial
 from proxy.model import Authority, RequestHead
 from proxy.websocket.deflate import offer_of
@@ -45,7 +45,6 @@ _NAMES: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:\n[!#$%&'*+.^_`|~0-9
 _BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
-_WEBSOCKET_KEY_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def canonical_head(
     framed = _framing(raw, headers)
     if isinstance(framed, Denial):
         return framed
-    websocket = _websocket(raw, headers)
+    websocket = _websocket(raw, headers, place)
     if isinstance(websocket, Denial):
         return websocket
     before, mark, query = target.partition("?")
@@ -118,7 +117,7 @@ def canonical_head(
         path=path[0],
         segments=path[1],
         query=query if mark else None,
-        headers=_end_to_end(headers) + _te(raw, headers),
+        headers=_end_to_end(headers, websocket=websocket) + _te(raw, headers),
         has_body=not raw.end_stream,
         content_length=length,
         websocket=websocket,
@@ -164,10 +163,6 @@ def _headers(raw: RawHead) -> list[tuple[str, str]] | Denial:
     return headers
 
 
-def _values(headers: list[tuple[str, str]], name: str) -> list[str]:
-    return [value for key, value in headers if key == name]
-
-
 def _locate(
     raw: RawHead, headers: list[tuple[str, str]], place: Place, sni: str | None
 ) -> tuple[str, Authority, str] | Denial:
@@ -203,7 +198,7 @@ def _locate(
 
 def _hosts(raw: RawHead, headers: list[tuple[str, str]]) -> list[bytes] | Denial:
     """What the head itself calls its destination: `:authority` and `Host`."""
-    hosts = [value.encode("latin-1") for value in _values(headers, "host")]
+    hosts = [value.encode("latin-1") for value in values_of(headers, "host")]
     if raw.http_version == "HTTP/2.0":
         return [raw.authority, *hosts] if raw.scheme == b"https" else _malformed("The scheme is not https.")
     if len(hosts) > 1 or (not hosts and raw.http_version != "HTTP/1.0"):
@@ -235,7 +230,7 @@ def _absolute(target: str) -> tuple[str, Authority, str] | None:
 
 def _framing(raw: RawHead, headers: list[tuple[str, str]]) -> int | Denial | None:
     """The body's length when it is told (RFC 9112, section 6.3)."""
-    lengths, codings = _values(headers, "content-length"), _values(headers, "transfer-encoding")
+    lengths, codings = values_of(headers, "content-length"), values_of(headers, "transfer-encoding")
     if codings:
         if lengths:
             return Denial(
@@ -254,36 +249,18 @@ def _framing(raw: RawHead, headers: list[tuple[str, str]]) -> int | Denial | Non
     return length
 
 
-def _websocket(raw: RawHead, headers: list[tuple[str, str]]) -> bool | Denial:
-    """Whether this is a WebSocket handshake (RFC 6455, section 4.1); every other upgrade is refused."""
-    upgrades = _values(headers, "upgrade")
-    if not upgrades:
+def _websocket(raw: RawHead, headers: list[tuple[str, str]], place: Place) -> bool | Denial:
+    """Whether this is a WebSocket handshake. An offer of h2c is ignored outside TLS; every other upgrade is refused."""
+    if not values_of(headers, "upgrade"):
         return False
-    connection = {token.strip().lower() for value in _values(headers, "connection") for token in value.split(",")}
-    well_formed = (
-        len(upgrades) == 1
-        and upgrades[0].lower() == "websocket"
-        and "upgrade" in connection
-        and (raw.method, raw.http_version, raw.end_stream) == (b"GET", "HTTP/1.1", True)
-        and _values(headers, "sec-websocket-version") == ["13"]
-        and _is_websocket_key(_values(headers, "sec-websocket-key"))
-    )
-    return well_formed or _malformed("The only upgrade is a well-formed one to websocket.")
-
-
-def _is_websocket_key(values: list[str]) -> bool:
-    try:
-        return len(values) == 1 and len(base64.b64decode(values[0], validate=True)) == _WEBSOCKET_KEY_BYTES
-    except (binascii.Error, ValueError):
+    if place.connect is None and offers_h2c(raw, headers):
         return False
+    return asks_for_websocket(raw, headers) or _malformed("The only upgrade is a well-formed one to websocket.")
 
 
-def _end_to_end(headers: list[tuple[str, str]]) -> Headers:
+def _end_to_end(headers: list[tuple[str, str]], *, websocket: bool) -> Headers:
     """Without hop-by-hop headers, those that Connection names, overrides and our own; cookies as one line."""
-    drop = set(HOP_BY_HOP) | OVERRIDES | _FRAMING
-    for value in _values(headers, "connection"):
-        drop |= {token.strip().lower() for token in value.split(",")}
-    drop.add("sec-websocket-extensions")
+    drop = HOP_BY_HOP | OVERRIDES | _FRAMING | members_of(headers, "connection") | {"sec-websocket-extensions"}
     kept = [
         (name, value)
         for name, value in headers
@@ -293,16 +270,16 @@ def _end_to_end(headers: list[tuple[str, str]]) -> Headers:
     if len(cookies) > 1:  # RFC 9113, section 8.2.3
         kept = [*(pair for pair in kept if pair[0] != "cookie"), ("cookie", "; ".join(cookies))]
     # Of extensions only compression is carried, whose messages the engine can read.
-    offer = offer_of(_values(headers, "sec-websocket-extensions"))
-    if offer is not None and _values(headers, "upgrade"):
+    offer = offer_of(values_of(headers, "sec-websocket-extensions"))
+    if websocket and offer is not None:
         kept.append(("sec-websocket-extensions", offer))
     return tuple(kept)
 
 
 def _te(raw: RawHead, headers: list[tuple[str, str]]) -> Headers:
     """`te: trailers`, the one member that HTTP/2 carries on, and that gRPC servers insist on (RFC 9113, 8.2.2)."""
-    members = {member.strip().lower() for value in _values(headers, "te") for member in value.split(",")}
-    return (("te", "trailers"),) if raw.http_version == "HTTP/2.0" and "trailers" in members else ()
+    carried = raw.http_version == "HTTP/2.0" and "trailers" in members_of(headers, "te")
+    return (("te", "trailers"),) if carried else ()
 
 
 def _mismatch() -> Denial:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,8 +13,9 @@ import orjson
 
 from proxy.catalog.configuration import Configuration
 from proxy.cli.child import run_child
-from proxy.cli.ephemeral import AGENT
+from proxy.cli.socket_folder import socket_folder
 from proxy.cli.variables import without_proxies
+from proxy.cli.zero import AGENT
 from proxy.confine.plan import Plan
 from proxy.errors import BriefcaseError
 from proxy.handover import NEEDED_AT_START
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
 SOCKET: Final = "confined.sock"
-MOST_PATH_BYTES: Final = 107
-"""unix(7): 108 with the zero at its end."""
 START: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from proxy.confine.__main__ import main; sys.exit(main())"
@@ -79,25 +77,14 @@ def confinement(configuration: Configuration, files: frozenset[str]) -> Iterator
     """
     if sys.platform != "linux":
         raise BriefcaseError("--confine needs Linux")
-    with tempfile.TemporaryDirectory(prefix="run-", dir=_place()) as folder:
-        socket = Path(folder) / SOCKET
+    # Below the state directory, which no confined program sees: none finds the socket of another run.
+    with socket_folder(home(), SOCKET) as folder:
+        socket = folder / SOCKET
         listener = Listener(at=f"unix:{socket}", kind="transparent", agent=AGENT, proxy_protocol=True)
         settings = configuration.settings
         listeners = settings.listeners.model_copy(update={"more": (*settings.listeners.more, listener)})
         changed = settings.model_copy(update={"listeners": listeners})
         yield Confinement(Configuration(changed, configuration.profiles), files, socket)
-
-
-def _place() -> str | None:
-    """Below the state directory, which no confined program sees, so that none finds the socket of another run.
-
-    The system's temporary directory where the path would not fit into a socket's address.
-    """
-    place = home()
-    if len(os.fsencode(place / "run-12345678" / SOCKET)) > MOST_PATH_BYTES:
-        return None
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return str(place)
 
 
 def _of_secrets_only(files: Collection[str]) -> list[str]:

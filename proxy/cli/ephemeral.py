@@ -8,13 +8,14 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from certs.authority import CertificateAuthority
 from certs.bundle import merged_bundle, write_bundle
 from proxy.app import Parts, running
 from proxy.cli.state import local_passphrase
 from proxy.cli.variables import places, proxy_variables
+from proxy.cli.zero import AGENT
 from proxy.clock import SystemClock
 from proxy.identity.registry import StaticRegistry
 from proxy.identity.tokens import new_token
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from proxy.app import Sidecar
     from proxy.catalog.configuration import Configuration
     from proxy.credentials.standin import StandIns
-
-AGENT: Final = "run"
 
 
 @dataclass(frozen=True, slots=True)

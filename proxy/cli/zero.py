@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from proxy.catalog.schema import Profile
 
 ACCOUNT: Final = "default"
+AGENT: Final = "run"
+"""The one agent of a sidecar that lives as long as a command."""
 
 
 def zero_configuration(

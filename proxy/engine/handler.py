@@ -1,4 +1,7 @@
-"""One agent connection in the mitmproxy lane: reads, runs the layers, hooks inline, dials, fails closed.
+"""One agent connection in the mitmproxy lane: runs the layers and the hooks, writes, fails closed.
+
+Its deadlines are in `clocks`, its dials in `dialling`, when it reads in `backpressure`, whether its agent is there in
+`presence`.
 
 mitmproxy's own handler starts a task, takes a lock and turns the loop once for every hook. Here a hook that does not
 wait runs inline; events that arise meanwhile queue behind it, so the layers never re-enter.
@@ -13,27 +16,24 @@ import inspect
 import logging
 import socket
 import struct
-import time
 from typing import TYPE_CHECKING, Final, cast
 
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events, server
-from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.utils import asyncio_utils
 
-from proxy.engine.backlog import backlog_bytes
+from proxy.engine.backpressure import Backpressure, drained
+from proxy.engine.clocks import Clocks
 from proxy.engine.commands import AbortClient, PauseAgent, StreamTooLate, WatchHalfClosed, WatchStream
-from proxy.engine.failure import PREFIX
-from proxy.engine.http1 import SidecarHttp1Server
-from proxy.engine.layers import dial_of
+from proxy.engine.dialling import DiallingHandler
+from proxy.engine.layers import head_has_begun
 from proxy.engine.master import HookFailedError
-from proxy.engine.sockets import has_left, is_over, keep_alive
-from proxy.errors import Refused
+from proxy.engine.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mitmproxy.connection import Connection, Server
+    from mitmproxy.connection import Connection
     from mitmproxy.hooks import Hook
     from mitmproxy.options import Options
     from mitmproxy.proxy import mode_specs
@@ -43,18 +43,14 @@ if TYPE_CHECKING:
     from proxy.engine.master import StrictAddons
     from proxy.engine.pins import Pinned
     from proxy.engine.sockets import AgentConnection, Connector, PrefixedReader, Slots
-    from proxy.exchange import Dial, Exchange, Tunnel
+    from proxy.exchange import Exchange, Tunnel
 
 _log: Final = logging.getLogger("proxy.engine")
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-DRAIN_ABOVE_BYTES: Final = 64 * 1024
-SLOT_WITHIN_S: Final = 10.0
 FLUSH_WITHIN_S: Final = 1.0
-MAX_BACKLOG_BYTES: Final = 512 * 1024
-LOOK_S: Final = 1.0
 
 
-class SidecarHandler(server.LiveConnectionHandler):
+class SidecarHandler(DiallingHandler):
     """See the module. `tunnel` says whose connection this is; `open_exchanges` are those that owe an end."""
 
     def __init__(
@@ -76,30 +72,30 @@ class SidecarHandler(server.LiveConnectionHandler):
         self.layer = build(self.layer.context)
         self.tunnel: Final = tunnel
         self.open_exchanges: Final[set[Exchange]] = set()
-        self._slots: Final = slots
+        self.slots = slots
+        self.dialler = dialler
         cast("AgentConnection", self.client).handler = self
         self._addons: Final = addons
-        self._dialler: Final = dialler
-        self._options: Final = options
         self._writer: Final = writer
         self._queue: Final[collections.deque[events.Event]] = collections.deque()
         self._busy = False
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._watches: Final[dict[object, asyncio.TimerHandle]] = {}
         self._holds = 0
         self._ended = False
-        self._paused_by: Final[set[object]] = set()
-        self._moved: Final = asyncio.Event()
-        self._last_activity_s = time.monotonic()
+        self._presence: Final = Presence(writer, gone=self._agent_gone)
+        self._backpressure: Final = Backpressure(self.layer.context, self._presence, abort=self.abort)
+        self._clocks: Final = Clocks(
+            options,
+            held=lambda: self._holds > 0,
+            idle=self.close_now,
+            head_late=self.abort,
+            stream_late=self._stream_late,
+        )
 
     # -- life ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve the connection until it ends; every exchange on it has an end afterwards."""
-        loop = asyncio.get_running_loop()
-        self._idle_timer = loop.call_later(self._options.idle_timeout_s, self._check_idle)
-        self._head_timer = loop.call_later(self._options.header_timeout_s, self._head_too_slow)
+        self._clocks.start()
         try:
             self.dispatch(events.Start())
             task = asyncio_utils.create_task(
@@ -116,9 +112,7 @@ class SidecarHandler(server.LiveConnectionHandler):
             await self._finish()
 
     async def _finish(self) -> None:
-        for timer in (self._idle_timer, self._head_timer, *self._watches.values()):
-            if timer is not None:
-                timer.cancel()
+        self._clocks.stop()
         while self.wakeup_timer:
             self.wakeup_timer.pop().cancel()
         handlers = [io.handler for io in self.transports.values() if io.handler is not None]
@@ -137,6 +131,7 @@ class SidecarHandler(server.LiveConnectionHandler):
             except (TimeoutError, OSError):
                 self._writer.transport.abort()
         self._ended = True
+        self._presence.stop()
         await self._addons.connection_ended(self)
 
     @property
@@ -157,69 +152,23 @@ class SidecarHandler(server.LiveConnectionHandler):
 
     # -- clocks --------------------------------------------------------------------------------------------------
 
-    def _check_idle(self) -> None:
-        left = self._options.idle_timeout_s - (time.monotonic() - self._last_activity_s)
-        if left <= 0 and not self._holds:
-            self.close_now()
-        else:
-            self._idle_timer = asyncio.get_running_loop().call_later(max(left, 1.0), self._check_idle)
+    def _stream_late(self, stream: object) -> None:
+        self.dispatch(StreamTooLate(stream))
 
-    def _watch_head(self) -> None:
-        """Arm or disarm the clock for a request head (or handshake) that has begun and is not complete."""
-        http = self._http1()
-        waiting = not self.client.tls_established and self.client.tls
-        if http is not None:
-            waiting = waiting or (http.state == http.read_headers and bool(http.buf))
-        if waiting and self._head_timer is None:
-            loop = asyncio.get_running_loop()
-            self._head_timer = loop.call_later(self._options.header_timeout_s, self._head_too_slow)
-        elif not waiting and self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _http(self) -> HttpLayer | None:
-        return next((found for found in self.layer.context.layers if isinstance(found, HttpLayer)), None)
-
-    def _http1(self) -> SidecarHttp1Server | None:
-        http = self._http()
-        found = None if http is None else http.connections.get(self.client)
-        return found if isinstance(found, SidecarHttp1Server) else None
-
-    def _head_too_slow(self) -> None:
-        self._head_timer = None
+    def _agent_gone(self) -> None:
+        """An agent that had shut its sending side is gone altogether."""
+        self.client.state = ConnectionState.CLOSED
+        self.dispatch(events.ConnectionClosed(self.client))
         self.abort()
 
     def _start_clock(self, command: WatchStream | WatchHalfClosed | commands.RequestWakeup) -> None:
         match command:
             case WatchStream():
-                self._watch_stream(command)
+                self._clocks.watch(command)
             case WatchHalfClosed():
-                keep_alive(self._writer.get_extra_info("socket"))
-                self._look_for_agent()
+                self._presence.watch_half_closed()
             case commands.RequestWakeup():
                 self.wakeup_timer.add(asyncio_utils.create_task(self.wakeup(command), name="wakeup", keep_ref=False))
-
-    def _watch_stream(self, command: WatchStream) -> None:
-        if (old := self._watches.pop(command.stream, None)) is not None:
-            old.cancel()
-        if command.timeout_s is not None:
-            loop = asyncio.get_running_loop()
-            self._watches[command.stream] = loop.call_later(command.timeout_s, self._too_late, command.stream)
-
-    def _too_late(self, stream: object) -> None:
-        self._watches.pop(stream, None)
-        self.dispatch(StreamTooLate(stream))
-
-    def _look_for_agent(self) -> None:
-        """Nobody reads from an agent that has shut its sending side: look whether it is still there."""
-        if self._ended:
-            return
-        if self._writer.transport.is_closing() or is_over(self._writer.get_extra_info("socket")):
-            self.client.state = ConnectionState.CLOSED
-            self.dispatch(events.ConnectionClosed(self.client))
-            self.abort()
-        else:
-            asyncio.get_running_loop().call_later(LOOK_S, self._look_for_agent)
 
     # -- events and commands -------------------------------------------------------------------------------------
 
@@ -229,31 +178,9 @@ class SidecarHandler(server.LiveConnectionHandler):
         if not isinstance(event, events.DataReceived):
             return
         if event.connection is self.client:
-            while self._paused_by and await self._waited():
-                pass
-            await self._until_taken(towards_agent=False)
+            await self._backpressure.after_agent()
         else:
-            await self._until_taken(towards_agent=True)
-
-    async def _until_taken(self, *, towards_agent: bool) -> None:
-        """Wait while the other side's HTTP/2 windows are shut and what was read for it piles up here (P7)."""
-        http = self._http()
-        while http is not None and backlog_bytes(http, self.client, towards_agent=towards_agent) > MAX_BACKLOG_BYTES:
-            if backlog_bytes(http, self.client, towards_agent=not towards_agent) > MAX_BACKLOG_BYTES:
-                self.abort()  # both sides wait for each other
-                return
-            if not await self._waited():
-                return
-
-    async def _waited(self) -> bool:
-        """Wait for the state to change, for a moment; False when the agent, whom nobody reads now, is gone."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_S):
-                await self._moved.wait()
-        if self._writer.transport.is_closing() or has_left(self._writer.get_extra_info("socket")):
-            self.abort()
-            return False
-        return True
+            await self._backpressure.after_upstream()
 
     def dispatch(self, event: events.Event) -> None:
         """Feed `event` and everything it causes through the layers; write each socket once at the end."""
@@ -261,7 +188,7 @@ class SidecarHandler(server.LiveConnectionHandler):
         if self._busy:
             return
         self._busy = True
-        self._last_activity_s = time.monotonic()
+        self._clocks.active()
         out: dict[Connection, list[bytes]] = {}
         try:
             while self._queue:
@@ -275,10 +202,9 @@ class SidecarHandler(server.LiveConnectionHandler):
         finally:
             self._busy = False
             self._flush(out)
-        self._moved.set()  # wakes who waits for the state to change
-        self._moved.clear()
+        self._backpressure.moved()
         if isinstance(event, events.DataReceived) and event.connection is self.client:
-            self._watch_head()
+            self._clocks.await_head(begun=head_has_begun(self.layer.context))
 
     def _perform(self, command: commands.Command, out: dict[Connection, list[bytes]]) -> None:
         if isinstance(command, commands.SendData):
@@ -294,7 +220,7 @@ class SidecarHandler(server.LiveConnectionHandler):
         elif isinstance(command, WatchStream | WatchHalfClosed | commands.RequestWakeup):
             self._start_clock(command)
         elif isinstance(command, PauseAgent):
-            (self._paused_by.add if command.paused else self._paused_by.discard)(command.stream)
+            self._backpressure.pause(command)
         elif isinstance(command, AbortClient):
             out.pop(self.client, None)
             self.abort()
@@ -315,14 +241,7 @@ class SidecarHandler(server.LiveConnectionHandler):
 
     async def drain_writers(self) -> None:
         """Back-pressure: wait while a socket's buffer is large. Nobody reads on meanwhile."""
-        for io in list(self.transports.values()):
-            writer = cast("asyncio.StreamWriter | None", io.writer)
-            if writer is not None and writer.transport.get_write_buffer_size() > DRAIN_ABOVE_BYTES:
-                try:
-                    await writer.drain()
-                except OSError:
-                    if io.handler is not None:
-                        io.handler.cancel("error sending data")
+        await drained(list(self.transports.values()))
 
     def abort(self) -> None:
         """Reset the agent's connection (RST) and end it."""
@@ -365,50 +284,3 @@ class SidecarHandler(server.LiveConnectionHandler):
         waiting = self._addons.fire(hook)
         if inspect.isawaitable(waiting):
             await waiting
-
-    # -- dialling ------------------------------------------------------------------------------------------------
-
-    async def open_connection(self, command: commands.OpenConnection) -> None:
-        """Resolve, vet, pin and dial what was decided; nothing else can be dialled."""
-        connection: Server = command.connection
-        dial = dial_of(connection)
-        slot = self._slots[(dial.agent, dial.authority.host, dial.authority.port)]
-        try:
-            async with asyncio.timeout(SLOT_WITHIN_S):
-                await slot.acquire()
-        except TimeoutError:
-            self._not_opened(command, PREFIX + "overloaded")
-            return
-        except asyncio.CancelledError:
-            self._not_opened(command, "connection cancelled")
-            raise
-        try:
-            await self._open(command, connection, dial)
-        finally:
-            slot.release()
-
-    async def _open(self, command: commands.OpenConnection, connection: Server, dial: Dial) -> None:
-        try:
-            connection.timestamp_start = time.time()
-            reader, writer, _address = await self._dialler.connect(dial)
-        except Refused as refused:
-            self._not_opened(command, PREFIX + refused.denial.slug)
-            return
-        except OSError:
-            self._not_opened(command, PREFIX + "upstream_unreachable")
-            return
-        except asyncio.CancelledError:
-            self._not_opened(command, "connection cancelled")
-            raise
-        connection.timestamp_tcp_setup = time.time()
-        connection.state = ConnectionState.OPEN
-        connection.peername = writer.get_extra_info("peername")
-        connection.sockname = writer.get_extra_info("sockname")
-        self.transports[connection] = server.ConnectionIO(handler=asyncio.current_task(), reader=reader, writer=writer)
-        self.dispatch(events.OpenConnectionCompleted(command, None))
-        await self.handle_connection(connection)
-
-    def _not_opened(self, command: commands.OpenConnection, error: str) -> None:
-        command.connection.error = error
-        self.transports.pop(command.connection, None)
-        self.dispatch(events.OpenConnectionCompleted(command, error))

@@ -152,3 +152,17 @@ def plain_stack(context: Context, *, max_head_bytes: int, absolute: bool) -> lay
         return SidecarHttpLayer(context, HTTPMode.regular, max_head_bytes=max_head_bytes)
     context.server.address, context.server.tls = NOWHERE, False  # the decided head names the destination
     return SidecarHttpLayer(context, HTTPMode.transparent, max_head_bytes=max_head_bytes)
+
+
+def http_in(context: Context) -> SidecarHttpLayer | None:
+    """The HTTP layer of a stack; None while the agent's handshake is not complete."""
+    return next((found for found in context.layers if isinstance(found, SidecarHttpLayer)), None)
+
+
+def head_has_begun(context: Context) -> bool:
+    """Whether the agent has begun a handshake, or an HTTP/1 head, that is not complete."""
+    client, http = context.client, http_in(context)
+    if client.tls and not client.tls_established:
+        return True
+    http1 = None if http is None else http.connections.get(client)
+    return isinstance(http1, SidecarHttp1Server) and http1.state == http1.read_headers and bool(http1.buf)

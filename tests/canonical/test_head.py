@@ -411,6 +411,57 @@ def test_p8_every_other_upgrade_is_refused(head):
     assert slug(head) == "malformed_request"
 
 
+H2C = ((b"Upgrade", b"h2c"), (b"Connection", b"Upgrade, HTTP2-Settings"), (b"HTTP2-Settings", b"AAEAAEAAAAIAAAAA"))
+PLAIN = {
+    "absolute": (Place(), b"http://api.example.com/x"),
+    "base url": (Place(base=("https", API)), b"/x"),
+    "redirected": (Place(port=80), b"/x"),
+}
+
+
+def plain(*headers, place="base url", **around):
+    where, target = PLAIN[place]
+    head = raw(*headers, target=target, **around)
+    return canonical_head(head, place=where, sni=None, limits=LIMITS, encoded_slash=False)
+
+
+@pytest.mark.parametrize("place", PLAIN)
+@pytest.mark.parametrize(("method", "end_stream"), [(b"GET", True), (b"POST", False)])
+def test_p8_an_offer_of_h2c_outside_tls_is_ignored_and_never_travels_on(place, method, end_stream):
+    extra = ((b"X-Kept", b"1"), (b"Sec-WebSocket-Extensions", b"permessage-deflate"))
+    head = plain(*H2C, *extra, place=place, method=method, end_stream=end_stream)
+    assert isinstance(head, RequestHead), head
+    assert (head.headers, head.websocket, head.has_body) == ((("x-kept", "1"),), False, not end_stream)
+
+
+def without(name, *add):
+    return (*(pair for pair in H2C if pair[0] != name), *add)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        without(b"Upgrade", (b"Upgrade", b"h2c, websocket")),
+        without(b"Upgrade", (b"Upgrade", b"h2")),
+        without(b"Upgrade", (b"Upgrade", b"TLS/1.0")),
+        (*H2C, (b"Upgrade", b"h2c")),
+        without(b"Connection"),
+        without(b"Connection", (b"Connection", b"Upgrade")),
+        without(b"Connection", (b"Connection", b"HTTP2-Settings")),
+        without(b"HTTP2-Settings"),
+        without(b"HTTP2-Settings", (b"HTTP2-Settings", b"not base64")),
+        (*H2C, (b"HTTP2-Settings", b"AAEAAEAAAAIAAAAA")),
+    ],
+)
+def test_p8_an_offer_that_is_not_well_formed_is_refused(headers):
+    assert plain(*headers).slug == "malformed_request"
+
+
+def test_p8_an_offer_of_h2c_in_a_tunnel_or_in_http_1_0_is_refused():
+    assert slug(raw(*H2C)) == "malformed_request"
+    assert plain(*H2C, version="HTTP/1.0").slug == "malformed_request"
+
+
 def test_p7_a_head_has_ceilings():
     assert slug(raw(target=b"/" + b"a" * 500)) == "uri_too_long"
     assert isinstance(judged(raw(target=b"/" + b"a" * 499)), RequestHead)

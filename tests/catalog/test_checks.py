@@ -174,6 +174,7 @@ providers:
   openai:
     upstream_proxy: never
     accounts: {one: {secrets: {api_key: file:/x}}}
+confinement: {required: false}
 """
 
 

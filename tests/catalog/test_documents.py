@@ -43,7 +43,7 @@ def test_what_is_no_plain_yaml_is_a_finding(name):
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 5000, "- " * 5000 + "a", "{a: " * 3000, "name: " + "[" * 300 + "]" * 300 + "\n"]
+    "text", ["[" * 1_000_000, "[" * 5000, "- " * 5000 + "a", "{a: " * 3000, "name: " + "[" * 300 + "]" * 300 + "\n"]
 )
 def test_p7_depth_is_refused_not_a_crash(text):
     with pytest.raises(ConfigError):

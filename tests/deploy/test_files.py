@@ -141,7 +141,7 @@ async def exposed():
     tally.decisions["allow"] += 1
     tally.outcomes["completed"] += 1
     gauges = {"connections": 1, "generation": 1}
-    control = Control(tally=tally, checks=lambda: {"listening": True}, gauges=lambda: gauges)
+    control = Control(tally=tally, checks=lambda: {"listening": True}, gauges=lambda: gauges, details=dict)
     port = await control.start("127.0.0.1", 0)
     try:
         text = await asyncio.to_thread(

@@ -149,9 +149,9 @@ def test_only_the_redirect_has_a_capability_and_only_where_it_is_wanted(generato
             config = yaml.safe_load(manifests.only("ConfigMap")["data"]["briefcased.yaml"])
             (listener,) = config["listeners"]["more"]
             sidecar = manifests.container("briefcased")["securityContext"]["runAsUser"]
-            to = listener["at"].rpartition(":")[2]
+            to, dns = (at.rpartition(":")[2] for at in (listener["at"], config["listeners"]["dns"]))
             assert manifests.container("redirect")["command"] == [
-                "briefcased", "redirect", "--to", to, "--except-uid", str(sidecar),
+                "briefcased", "redirect", "--to", to, "--except-uid", str(sidecar), "--dns-port", dns,
             ]  # fmt: skip
 
 

@@ -53,7 +53,7 @@ class H2Provider:
             self.heads.append(dict(event.headers))
             if dict(event.headers)[b":path"] == b"/trailers":
                 connection.send_headers(event.stream_id, [(b":status", b"200"), (b"content-type", b"application/grpc")])
-                connection.send_data(event.stream_id, b"hello")
+                connection.send_data(event.stream_id, b"\0\0\0\0\x05hello")
                 connection.send_headers(event.stream_id, [(b"grpc-message", KEY.encode())], end_stream=True)
             if dict(event.headers)[b":path"] == b"/early":
                 connection.send_headers(event.stream_id, [(b":status", b"103"), (b"link", KEY.encode())])

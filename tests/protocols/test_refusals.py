@@ -22,7 +22,7 @@ RAW = {
     "handshake of another version": b"\x16\x02\x00\x00\x05hello",
 }
 UPGRADES = {
-    "h2c": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+    "h2c without settings": "Connection: Upgrade\r\nUpgrade: h2c\r\n",
     "tls": "Connection: Upgrade\r\nUpgrade: TLS/1.3\r\n",
     "connect-udp": "Connection: Upgrade\r\nUpgrade: connect-udp\r\n",
     "websocket and another": "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
@@ -62,8 +62,13 @@ async def test_p5_http2_by_prior_knowledge_inside_tls_without_alpn_is_refused(ri
     assert call.decision["decision"] == "deny"
 
 
-@pytest.mark.parametrize("lines", UPGRADES.values(), ids=UPGRADES)
-@pytest.mark.parametrize("tunnel", [True, False])
+H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+"""Outside a tunnel it is ignored: tests/protocols/test_h2c.py."""
+
+
+@pytest.mark.parametrize(
+    ("lines", "tunnel"), [(H2C, True), *((lines, tunnel) for lines in UPGRADES.values() for tunnel in (True, False))]
+)
 async def test_p5_another_upgrade_is_refused_and_the_connection_closed(rig, lines, tunnel):
     host = f"api.example.test:{rig.provider.port}"
     if tunnel:

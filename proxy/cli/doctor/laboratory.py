@@ -23,8 +23,10 @@ from proxy.cli.doctor.judge import Seen
 from proxy.cli.doctor.provider import DOMAIN, PROFILE, Provider
 from proxy.cli.doctor.tap import Tap
 from proxy.cli.doctor.trap import Trap
-from proxy.cli.ephemeral import AGENT, ephemeral
+from proxy.cli.ephemeral import ephemeral
+from proxy.cli.socket_folder import socket_folder
 from proxy.cli.variables import PROXY, proxy_variables
+from proxy.cli.zero import AGENT
 from proxy.db.engine import DATABASE, open_database
 from proxy.receipts.queries import recent
 from proxy.settings import Account, Egress, Listener, Listeners, PrivateTarget, Settings, environment
@@ -89,8 +91,11 @@ class Site:
 class Laboratory:
     """Opens a `Site` per attempt; at most as many as it was made for."""
 
-    def __init__(self, folder: Path, provider: Provider, box: Ephemeral, database: Engine, *, traps: bool) -> None:
+    def __init__(
+        self, folder: Path, redirected: Path, provider: Provider, box: Ephemeral, database: Engine, *, traps: bool
+    ) -> None:
         self._folder: Final = folder
+        self._redirected: Final = redirected
         self._provider: Final = provider
         self._box: Final = box
         self._traps: Final = traps
@@ -114,7 +119,7 @@ class Laboratory:
         host, folder = host_of(number), self._folder / f"attempt-{number}"
         folder.mkdir(mode=0o700)
         tap = Tap(*self._listener(mode))
-        trap = Trap(host, self._folder / TRANSPARENT)
+        trap = Trap(host, self._redirected)
         await tap.listen(LOOPBACK)
         launcher: tuple[str, ...] = ()
         if self._traps:
@@ -170,17 +175,18 @@ async def laboratory(folder: Path, *, attempts: int) -> AsyncIterator[Laboratory
     root = await provider.start(folder)
     try:
         (folder / "sample.yaml").write_text(PROFILE.format(port=provider.port))
-        configuration = Configuration(
-            _settings(folder, root, attempts), {"sample": load_profile(folder / "sample.yaml")}
-        )
+        profiles = {"sample": load_profile(folder / "sample.yaml")}
         names = {host_of(number): (LOOPBACK,) for number in range(attempts)}
         operators = {**environment(), "SAMPLE_API_KEY": provider.key}
-        async with ephemeral(configuration, home=folder, label="doctor", environment=operators, hosts=names) as box:
+        async with contextlib.AsyncExitStack() as stack:
+            redirected = stack.enter_context(socket_folder(folder, TRANSPARENT)) / TRANSPARENT
+            configuration = Configuration(_settings(redirected, root, attempts), profiles)
+            box = await stack.enter_async_context(
+                ephemeral(configuration, home=folder, label="doctor", environment=operators, hosts=names)
+            )
             database = open_database(folder / DATABASE)
-            try:
-                yield Laboratory(folder, provider, box, database, traps=await private_hosts_work())
-            finally:
-                database.dispose()
+            stack.callback(database.dispose)
+            yield Laboratory(folder, redirected, provider, box, database, traps=await private_hosts_work())
     finally:
         await provider.stop()
 
@@ -190,10 +196,10 @@ def host_of(number: int) -> str:
     return f"attempt-{number}.{DOMAIN}"
 
 
-def _settings(folder: Path, root: Path, attempts: int) -> Settings:
+def _settings(redirected: Path, root: Path, attempts: int) -> Settings:
     targets = tuple(PrivateTarget(host=host_of(n), addresses=(f"{LOOPBACK}/32",)) for n in range(attempts))
     base_url = Listener(at=f"{LOOPBACK}:0", kind="base_url", agent=AGENT)
-    transparent = Listener(at=f"unix:{folder / TRANSPARENT}", kind="transparent", agent=AGENT, proxy_protocol=True)
+    transparent = Listener(at=f"unix:{redirected}", kind="transparent", agent=AGENT, proxy_protocol=True)
     account = Account(secrets={"api_key": "env:SAMPLE_API_KEY"})
     return Settings(
         version=1,

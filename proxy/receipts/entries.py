@@ -1,0 +1,57 @@
+"""What the receipts of an exchange say: ids, names and numbers; never a query, a body or a credential."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from proxy.exchange import Exchange, Outcome
+
+
+def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | int | bool | None]:
+    """The fields of a decision, but for the decision itself. `path` is the one that may be written down."""
+    head, tunnel = exchange.head, exchange.tunnel
+    authority = head.authority if head is not None else tunnel.authority
+    return {
+        "id": exchange.id,
+        "capture": tunnel.capture.value,
+        "agent": tunnel.agent.name,
+        "token_id": tunnel.agent.token_id,
+        "generation": exchange.generation,
+        "method": head.method if head is not None else None,
+        "scheme": head.scheme if head is not None else None,
+        "host": authority.host if authority is not None else None,
+        "port": authority.port if authority is not None else None,
+        "path": path,
+        "profile": exchange.profile,
+        "operation": exchange.operation,
+        "action": exchange.action,
+        "account": exchange.account,
+        "credential": exchange.credential,
+        "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
+    }
+
+
+def outcome_entry(exchange: Exchange, outcome: Outcome, *, now_s: float) -> Mapping[str, str | int | None]:
+    """The fields of an outcome at `now_s` on the monotonic clock."""
+    socket: dict[str, int | None] = {}
+    if exchange.messages is not None:
+        socket = {
+            "close_code": exchange.close_code,
+            "messages_sent": exchange.messages_sent,
+            "messages_received": exchange.messages_received,
+        }
+    return {
+        **socket,
+        "of": exchange.id,
+        "outcome": outcome.value,
+        "error": exchange.denial.slug if exchange.denial is not None else exchange.fault,
+        "status": exchange.status,
+        "address": exchange.dialled_address,
+        "request_bytes": exchange.request_bytes,
+        "response_bytes": exchange.response_bytes,
+        "redactions": exchange.redactions,
+        "duration_ms": int((now_s - exchange.started_s) * 1000),
+    }
