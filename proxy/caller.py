@@ -42,8 +42,16 @@ def identify(authenticator: Authenticator, stand_ins: StandIns, tunnel: Tunnel, 
 def _from_a_browser(raw: RawHead) -> bool:
     """Whether a page may have made a browser on this machine send this: then the listener is no proof of the agent.
 
-    Browsers name the page's origin on what crosses origins, and Host is what the page's URL said (DNS rebinding).
+    Browsers name the page's origin on what crosses origins, and Host is what the page's URL said (DNS rebinding). Of
+    a page's image Safari tells loopback neither, but where the page is.
     """
-    fields = {name.lower(): value for name, value in raw.headers}
-    host = parse_authority(fields.get(b"host", b"").strip(b" \t"), 80)
-    return b"origin" in fields or b"sec-fetch-site" in fields or host is None or not is_local(host.host)
+    fields = {name.lower(): value.strip(b" \t") for name, value in raw.headers}
+    if b"origin" in fields or b"sec-fetch-site" in fields or not _is_here(fields.get(b"host", b"")):
+        return True
+    page = fields.get(b"referer")  # Go sends its own address with a redirect that it follows
+    return page is not None and not _is_here(page.partition(b"://")[2].partition(b"/")[0])
+
+
+def _is_here(authority: bytes) -> bool:
+    found = parse_authority(authority, 80)
+    return found is not None and is_local(found.host)

@@ -22,11 +22,8 @@ from proxy.handover import NEEDED_AT_START
 from proxy.settings import Listener, home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from proxy.settings import Settings
-
-FILE_REF: Final = "file:"
 SOCKET: Final = "confined.sock"
 START: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
@@ -41,10 +38,12 @@ class Confinement:
 
     Attributes:
         configuration: that of the run, with the listener at `socket`.
+        files: that hold secrets; the program would otherwise read there what we keep from it.
         socket: where the forwarder reaches the sidecar.
     """
 
     configuration: Configuration
+    files: frozenset[str]
     socket: Path
 
     async def run(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -56,7 +55,8 @@ class Confinement:
             command=list(command),
             environment=without_proxies(environment),
             sidecar=str(self.socket),
-            hidden=[str(home()), str(self.socket.parent), *_secret_files(self.configuration.settings)],
+            # Links are followed before what they stand in is emptied.
+            hidden=[*sorted(self.files), *_of_secrets_only(self.files), str(home()), str(self.socket.parent)],
             parent=os.getpid(),
         )
         kept = {name: os.environ[name] for name in NEEDED_AT_START if name in os.environ}
@@ -69,8 +69,12 @@ class Confinement:
 
 
 @contextlib.contextmanager
-def confinement(configuration: Configuration) -> Iterator[Confinement]:
-    """A socket of its own for one run. Raises `BriefcaseError` where there are no namespaces."""
+def confinement(configuration: Configuration, files: frozenset[str]) -> Iterator[Confinement]:
+    """A socket of its own for one run, from which `files` are hidden.
+
+    Raises:
+        BriefcaseError: there are no namespaces.
+    """
     if sys.platform != "linux":
         raise BriefcaseError("--confine needs Linux")
     # Below the state directory, which no confined program sees: none finds the socket of another run.
@@ -80,15 +84,17 @@ def confinement(configuration: Configuration) -> Iterator[Confinement]:
         settings = configuration.settings
         listeners = settings.listeners.model_copy(update={"more": (*settings.listeners.more, listener)})
         changed = settings.model_copy(update={"listeners": listeners})
-        yield Confinement(Configuration(changed, configuration.profiles), socket)
+        yield Confinement(Configuration(changed, configuration.profiles), files, socket)
 
 
-def _secret_files(settings: Settings) -> list[str]:
-    """What `file:` refs name: the program would otherwise read there what we keep from it."""
-    accounts = [account for provider in settings.providers.values() for account in provider.accounts.values()]
-    refs = [ref for account in accounts for ref in account.secrets.values()]
-    return [
-        ref.removeprefix(FILE_REF)
-        for ref in (*refs, settings.certificates.issuer_key or "")
-        if ref.startswith(FILE_REF)
-    ]
+def _of_secrets_only(files: Collection[str]) -> list[str]:
+    """Directories in which nothing but `files` stands: one that is replaced comes into sight, but not within these.
+
+    Names with two dots are Kubernetes' own: what a mounted secret's files are links to.
+    """
+    found = []
+    for folder in sorted({Path(file).parent for file in files}):
+        with contextlib.suppress(OSError):
+            if all(str(entry) in files or entry.name.startswith("..") for entry in folder.iterdir()):
+                found.append(str(folder))
+    return found

@@ -18,7 +18,7 @@ from proxy.cli.child import run_child
 from proxy.cli.confined import confinement
 from proxy.cli.inherited import inherited, through
 from proxy.cli.shells import Shell, ShellOption
-from proxy.cli.variables import CA_FILES, named_in, places, without_secrets
+from proxy.cli.variables import CA_FILES, files_in, named_in, places, without_secrets
 from proxy.cli.words import counted
 from proxy.cli.zero import zero_configuration
 from proxy.errors import BriefcaseError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from proxy.app import Sidecar
     from proxy.cli.confined import Confinement
+    from proxy.settings import Settings
 
 LABEL: Final = "run"
 MOST_REASONS: Final = 4
@@ -62,7 +63,8 @@ def run(
     if not dry_run:
         _hand_over()
     operators = environment()
-    configuration, named = _configuration(config, operators, allow=allow, pass_unmatched=pass_unmatched)
+    configuration, whole = _configuration(config, operators, allow=allow, pass_unmatched=pass_unmatched)
+    named = named_in(whole)
     proxy = inherited(operators if config is None else {})
     if config is None:
         configuration, named = through(configuration, proxy.entry), named | proxy.secrets.keys()
@@ -79,7 +81,7 @@ def run(
         return
     if not command:
         raise typer.BadParameter("give a command after --")
-    with confinement(configuration) if confine else nullcontext() as confined:
+    with confinement(configuration, files_in(whole)) if confine else nullcontext() as confined:
         running = _run(configuration, operators, named, command, confined=confined, as_json=as_json)
         raise typer.Exit(asyncio.run(running))
 
@@ -94,13 +96,13 @@ def _hand_over() -> None:
 
 def _configuration(
     path: Path | None, operators: Mapping[str, str], *, allow: str | None, pass_unmatched: bool
-) -> tuple[Configuration, frozenset[str]]:
-    """What is enabled, and every variable that the whole file names, also for what is not."""
+) -> tuple[Configuration, Settings]:
+    """What is enabled, and the whole file's settings, which also name the secrets of what is not."""
     names = None if allow is None else tuple(name.strip() for name in allow.split(",") if name.strip())
     if path is None:
         profiles = load_profiles([shipped()])
         settings = zero_configuration(profiles, operators, allow=names, pass_unmatched=pass_unmatched)
-        return Configuration(settings, profiles), named_in(settings)
+        return Configuration(settings, profiles), settings
     configuration = load_configuration(path)
     providers = configuration.settings.providers
     if names is not None:
@@ -114,7 +116,7 @@ def _configuration(
     if pass_unmatched:
         changed["unmatched"] = "pass"
     narrowed = Configuration(configuration.settings.model_copy(update=changed), configuration.profiles)
-    return narrowed, named_in(configuration.settings)
+    return narrowed, configuration.settings
 
 
 async def _run(

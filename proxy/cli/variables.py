@@ -46,6 +46,7 @@ CA_FILES: Final = (
 )
 SHORTEST_SECRET: Final = 8
 ENV_REF: Final = "env:"
+FILE_REF: Final = "file:"
 
 
 def proxy_variables(url: str, bundle: Path) -> dict[str, str]:
@@ -73,6 +74,16 @@ def stand_in_variables(profiles: Mapping[str, Profile], agent: str, stand_ins: S
 
 def named_in(settings: Settings) -> frozenset[str]:
     """Every variable that a secret ref of `settings` reads, of whatever provider."""
+    return frozenset(ref.removeprefix(ENV_REF) for ref in _refs(settings) if ref.startswith(ENV_REF))
+
+
+def files_in(settings: Settings) -> frozenset[str]:
+    """Every file in which `settings` finds a secret, of whatever provider."""
+    bearers = (str(issuer.bearer_file) for issuer in settings.identity.tokens if issuer.bearer_file is not None)
+    return frozenset(bearers) | {ref.removeprefix(FILE_REF) for ref in _refs(settings) if ref.startswith(FILE_REF)}
+
+
+def _refs(settings: Settings) -> list[str]:
     refs = [
         ref
         for entry in settings.providers.values()
@@ -80,8 +91,7 @@ def named_in(settings: Settings) -> frozenset[str]:
         for ref in account.secrets.values()
     ]
     proxies = [ref for _, proxy in entries(settings) for ref in (proxy.username, proxy.password)]
-    every = (*refs, *proxies, settings.certificates.issuer_key)
-    return frozenset(ref.removeprefix(ENV_REF) for ref in every if ref is not None and ref.startswith(ENV_REF))
+    return [ref for ref in (*refs, *proxies, settings.certificates.issuer_key) if ref is not None]
 
 
 def places(settings: Settings, profiles: Mapping[str, Profile]) -> dict[str, tuple[AccountId, str]]:

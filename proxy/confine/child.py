@@ -92,6 +92,7 @@ def _become(plan: Plan) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ, *FORWARDED):  # Python ignores the first two
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+    _leave_group()
     name = plan.command[0]
     try:
         os.execvpe(name, plan.command, plan.environment)  # noqa: S606
@@ -101,6 +102,17 @@ def _become(plan: Plan) -> NoReturn:
     except OSError as error:
         _say(f"{name}: {error.strerror}")
         os._exit(NOT_EXECUTABLE)
+
+
+def _leave_group() -> None:
+    """A process group crosses process namespaces: `kill(0, SIGKILL)` would end the sidecar, and a script that runs it.
+
+    Not where there is a terminal: it talks to one group only, and its shell has made that for us.
+    """
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        os.setpgid(0, 0)
 
 
 def _say(text: str) -> None:

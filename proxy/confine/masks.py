@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 RUN: Final = Path("/run")
 KEPT_IN_RUN: Final = ("current-system", "booted-system", "opengl-driver", "media", "mount")
 """Programs and disks, not sockets."""
+OWN_DIRECTORIES: Final = ("XDG_RUNTIME_DIR", "TMPDIR")
+BUNDLE: Final = "SSL_CERT_FILE"
+"""Whom the program trusts, which stands below its TMPDIR."""
 SOCKET_DIRECTORIES: Final = ("/var/run", "/tmp/.X11-unix", "/tmp/.ICE-unix")  # noqa: S108  # they are hidden
 READ_ONLY: Final = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/sys")
 """Where root's user id, without any capability, could still change the machine (core_pattern, uevent_helper)."""
@@ -89,6 +92,9 @@ def _freeze(path: str) -> None:
 def _empty_run(environment: Mapping[str, str]) -> None:
     if not RUN.is_dir() or RUN.is_symlink():
         return
+    bundle, roots = Path(environment.get(BUNDLE, NOTHING)), b""
+    if bundle.is_relative_to(RUN) and bundle.is_file():
+        roots = bundle.read_bytes()
     kept = {name: os.open(RUN / name, os.O_PATH | os.O_NOFOLLOW) for name in KEPT_IN_RUN if (RUN / name).exists()}
     _empty(str(RUN))
     for name, descriptor in kept.items():
@@ -98,9 +104,12 @@ def _empty_run(environment: Mapping[str, str]) -> None:
             (RUN / name).mkdir()
             linux.mount(f"/proc/self/fd/{descriptor}", str(RUN / name), flags=linux.MS_BIND | linux.MS_REC)
         os.close(descriptor)
-    own = Path(environment.get("XDG_RUNTIME_DIR", "/nowhere"))
-    if own.is_relative_to(RUN):
-        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for own in (Path(environment.get(name, NOTHING)) for name in OWN_DIRECTORIES):
+        if own.is_relative_to(RUN):
+            own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if roots:
+        bundle.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        bundle.write_bytes(roots)
 
 
 def _empty(path: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from proxy.caller import identify
 from proxy.errors import Denial
 from proxy.exchange import Capture, Tunnel
 from proxy.front.entrance import Admission, Services, refuse
 from proxy.front.first import read_head
+from proxy.front.grammar import raw_head
 from proxy.model import ANONYMOUS, Agent
 
 if TYPE_CHECKING:
@@ -32,8 +35,13 @@ class BaseUrlEntrance:
         if isinstance(head, Denial):
             await refuse(services, reader, writer, tunnel, head)
             return
-        with admitted(tunnel.agent) as busy:
+        # The connection counts as that of its first head, or one agent's many would keep all others out.
+        raw = raw_head(head)
+        stand_ins = services.pipeline.generation.stand_ins
+        found = None if raw is None else identify(services.authenticator, stand_ins, tunnel, raw)
+        asking = found or tunnel.agent
+        with admitted(asking) as busy:
             if busy is not None:
-                await refuse(services, reader, writer, tunnel, busy)
+                await refuse(services, reader, writer, replace(tunnel, agent=asking), busy)
             else:
                 await services.lane.serve(reader, writer, tunnel, head)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.canonical import parse_authority
 from proxy.canonical.wire import HEAD
 from proxy.errors import Denial
+from proxy.model import RawHead
 
 if TYPE_CHECKING:
     from proxy.model import Authority
@@ -57,6 +58,17 @@ def first_head(head: bytes) -> Connect | Plain | Denial:
     if any(parse_authority(host, authority.port) != authority for host in hosts):
         return Denial("authority_mismatch", "Host differs from the CONNECT target.", by="front")
     return Connect(authority, credential)
+
+
+def raw_head(head: bytes) -> RawHead | None:
+    """What a head says, for who asks; the lane reads it again. None when it is not HTTP/1."""
+    found = HEAD.fullmatch(head)
+    if found is None:
+        return None
+    method, target, block = found.groups()
+    fields = [line.split(b":", 1) for line in block.split(b"\r\n") if line]
+    headers = tuple((name, value.strip(b" \t")) for name, value in fields)
+    return RawHead(method, target, b"", b"", headers, "HTTP/1.1", end_stream=True)
 
 
 def _malformed(detail: str) -> Denial:

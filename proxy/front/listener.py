@@ -138,7 +138,7 @@ class Front:
         speaks_http = listener.kind != "transparent"
         if self._open > self.services.limits.max_connections:
             if speaks_http:
-                await answer(reader, writer, Denial("overloaded", "Too many connections.", by="front", retry_after_s=1))
+                await answer(reader, writer, _busy("Too many connections."))
             return
         bound = self._bound(listener, writer)
         if isinstance(bound, Denial):
@@ -147,7 +147,22 @@ class Front:
             if speaks_http:
                 await answer(reader, writer, refused)
             return
-        await entrance.serve(reader, writer, bound, self._admitted)
+        if bound is None:
+            await entrance.serve(reader, writer, None, self._admitted)
+            return
+        with self._admitted(bound) as busy:  # before its first byte: silence keeps others out too
+            if busy is None:
+                await entrance.serve(reader, writer, bound, _counted)
+            elif speaks_http:
+                await self._turn_away(reader, writer, busy)
+
+    async def _turn_away(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, busy: Denial) -> None:
+        """Answer a connection that counts no more: one agent's surplus must not use up what is for all."""
+        self._open -= 1
+        try:
+            await answer(reader, writer, busy)
+        finally:
+            self._open += 1
 
     def _bound(self, listener: Listener, writer: asyncio.StreamWriter) -> Agent | Denial | None:
         """Whose the connections of this listener are; None where each must say it itself."""
@@ -166,7 +181,7 @@ class Front:
     def _admitted(self, agent: Agent) -> Iterator[Denial | None]:
         """See `Admission`."""
         if self._per_agent[agent.name] >= self.services.limits.max_connections_per_agent:
-            yield Denial("overloaded", "This agent has too many connections.", by="front", retry_after_s=1)
+            yield _busy("This agent has too many connections.")
             return
         self._per_agent[agent.name] += 1
         try:
@@ -175,3 +190,12 @@ class Front:
             self._per_agent[agent.name] -= 1
             if not self._per_agent[agent.name]:
                 del self._per_agent[agent.name]
+
+
+def _counted(agent: Agent) -> contextlib.AbstractContextManager[Denial | None]:  # noqa: ARG001
+    """An `Admission` of a connection that is counted already."""
+    return contextlib.nullcontext()
+
+
+def _busy(detail: str) -> Denial:
+    return Denial("overloaded", detail, by="front", retry_after_s=1)

@@ -14,6 +14,9 @@ from proxy.errors import BriefcaseError
 if TYPE_CHECKING:
     from proxy.front.sockets import Listening
 
+MOST_STREAMS: Final = 64
+"""Clients ask over UDP; TCP is for who gets no answer there."""
+
 
 class StubResolver:
     """Answers over UDP and TCP at the same address. `names` tells which name an answer was given out for."""
@@ -21,6 +24,7 @@ class StubResolver:
     def __init__(self) -> None:
         self.names: Final = Names()
         self._stack: Final = contextlib.AsyncExitStack()
+        self._streams = 0
 
     async def start(self, stream: Listening) -> None:
         """Serve `stream`, and datagrams at its address. Raises `BriefcaseError` when the address is taken."""
@@ -33,8 +37,18 @@ class StubResolver:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(partial(Datagrams, self.names), sock=datagrams)
         self._stack.callback(transport.close)
-        server = await asyncio.start_server(partial(serve_stream, names=self.names), sock=stream.socket)
+        server = await asyncio.start_server(self._serve, sock=stream.socket)
         self._stack.callback(server.close)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._streams >= MOST_STREAMS:
+            writer.close()
+            return
+        self._streams += 1
+        try:
+            await serve_stream(reader, writer, self.names)
+        finally:
+            self._streams -= 1
 
     async def close(self) -> None:
         """Answer no more."""

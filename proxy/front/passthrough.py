@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import Refused
@@ -13,11 +14,18 @@ from proxy.exchange import Outcome
 from proxy.front.answer import TUNNEL_OPEN, alert, answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.exchange import Tunnel
     from proxy.front.entrance import Services
+    from proxy.model import Agent
+
+    type Admitted = Callable[[], Agent | None]
+    """Who the agent is now; None where its token was revoked or has expired."""
 
 _log: Final = logging.getLogger("proxy.front")
 CHUNK_BYTES: Final = 64 * 1024
+REVOKED: Final = "proxy_auth_required"
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +60,8 @@ async def pass_through(
 ) -> None:
     """Dial the tunnel's authority and copy both ways until both ends are done or nothing moves for the idle time.
 
-    `prefix` was read from the agent already. With `announced` a CONNECT still waits for its answer.
+    It ends with the agent's token too: whether that holds is asked for every piece. `prefix` was read from the agent
+    already. With `announced` a CONNECT still waits for its answer.
     """
     started_s, unread = time.monotonic(), tunnel.unread
     assert unread is not None
@@ -64,7 +73,10 @@ async def pass_through(
         outcome = Outcome.CLIENT_ABORTED  # what a cancellation leaves it at
         if announced:
             writer.write(TUNNEL_OPEN)
-        outcome = await _carry(agent, upstream, services.limits.idle_timeout_s, prefix)
+        admitted = partial(services.authenticator.current, tunnel.agent)
+        outcome = await _carry(agent, upstream, services.limits.idle_timeout_s, prefix, admitted)
+        if outcome is not Outcome.COMPLETED and admitted() is None:
+            outcome, error = Outcome.RESPONSE_ABORTED, REVOKED
     except Refused as refused:
         error = refused.denial.slug
         if announced:
@@ -82,14 +94,14 @@ async def pass_through(
         )
 
 
-async def _carry(agent: _End, upstream: _End, idle_s: float, prefix: bytes) -> Outcome:
+async def _carry(agent: _End, upstream: _End, idle_s: float, prefix: bytes, admitted: Admitted) -> Outcome:
     """Copy both ways. Both connections are closed afterwards, at once unless all that was read has left."""
     clean = False
     try:
         # One clock for both ways: a long download is not idle because its agent is silent.
         async with asyncio.timeout(idle_s) as clock, asyncio.TaskGroup() as group:
-            group.create_task(_copy(agent, upstream, clock, idle_s, prefix))
-            group.create_task(_copy(upstream, agent, clock, idle_s))
+            group.create_task(_copy(agent, upstream, clock, idle_s, admitted, prefix))
+            group.create_task(_copy(upstream, agent, clock, idle_s, admitted))
         async with asyncio.timeout(idle_s):
             await _close(agent)
             await _close(upstream)
@@ -103,16 +115,20 @@ async def _carry(agent: _End, upstream: _End, idle_s: float, prefix: bytes) -> O
     return _outcome(agent, upstream)
 
 
-async def _copy(source: _End, target: _End, clock: asyncio.Timeout, idle_s: float, prefix: bytes = b"") -> None:
+async def _copy(
+    source: _End, target: _End, clock: asyncio.Timeout, idle_s: float, admitted: Admitted, prefix: bytes = b""
+) -> None:
     """Copy `prefix`, then until the end of `source`; every piece that is read or delivered sets `clock` anew.
 
     Raises:
-        OSError: one of the two failed, and is marked.
+        OSError: one of the two failed, or nothing more may pass; the end is marked.
     """
     at = source
     try:
         while data := prefix or await source.reader.read(CHUNK_BYTES):
             prefix = b""
+            if admitted() is None:
+                raise ConnectionAbortedError
             _restart(clock, idle_s)
             at, target.owed = target, True
             target.writer.write(data)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import shutil
 import signal
 import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -166,3 +169,20 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 import proxy.confine.plan
 os.execv(sys.argv[1], sys.argv[1:])
 """
+
+
+async def test_the_trust_bundle_and_a_temporary_directory_below_run_stay(confined, tmp_path):
+    """Some systems set TMPDIR below /run: then the roots that the program must trust would be hidden with the sockets."""
+    try:
+        folder = Path(tempfile.mkdtemp(dir="/run"))
+    except OSError:
+        pytest.skip("/run cannot be written")
+    try:
+        (folder / "b").mkdir()
+        (folder / "b" / "ca.pem").write_text("ROOTS")
+        (folder / "other").write_text("SECRET")
+        script = f"cat {folder}/b/ca.pem {folder}/other; mktemp"
+        ran = await confined.run("sh", "-c", script, SSL_CERT_FILE=f"{folder}/b/ca.pem", TMPDIR=str(folder))
+        assert ran.out.startswith(f"ROOTS{folder}/tmp."), ran.err
+    finally:
+        shutil.rmtree(folder)
