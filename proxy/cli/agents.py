@@ -13,7 +13,6 @@ import typer
 from proxy.cli.words import counted
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError
-from proxy.identity import store
 from proxy.settings import home
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ def add(
     """Add an agent, or a further token for one that exists; the token is shown once."""
     clock = SystemClock()
     expires_at_ms = None if days is None else clock.wall_ms() + days * DAY_MS
+    from proxy.identity import store
+
     with database() as engine:
         token = store.add_agent(engine, name, tuple(accounts or ()), clock=clock, expires_at_ms=expires_at_ms)
     if as_json:
@@ -63,6 +64,8 @@ def add(
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """List the agents; tokens cannot be shown, only their digests are kept."""
+    from proxy.identity import store
+
     with database() as engine:
         rows, tokens = store.list_agents(engine), store.valid_tokens(engine)
     counts = {row.name: sum(token.agent == row.name for token in tokens) for row in rows}
@@ -84,6 +87,8 @@ def list_(as_json: JsonOption = False) -> None:
 @app.command("revoke")
 def revoke(name: Annotated[str, typer.Argument(help="The agent's name.")]) -> None:
     """Revoke an agent with all its tokens; a running sidecar notices within two seconds."""
+    from proxy.identity import store
+
     with database() as engine:
         if not store.revoke_agent(engine, name, clock=SystemClock()):
             raise BriefcaseError(f"there is no agent named {name} that is not revoked")

@@ -13,7 +13,6 @@ import typer
 from proxy.cli.agents import JsonOption, database
 from proxy.cli.words import counted
 from proxy.errors import BriefcaseError
-from proxy.receipts import queries
 from proxy.settings import home
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List calls, oldest first."""
+    from proxy.receipts import queries
+
     with database() as engine:
         _print(queries.recent(engine, limit=limit, chain=chain, agent=agent, refused=refused), as_json=as_json)
 
@@ -42,6 +43,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one call: its decision and its outcome."""
+    from proxy.receipts import queries
+
     with database() as engine:
         call = queries.one(engine, receipt)
     if call is None:
@@ -57,6 +60,8 @@ def show(
 @app.command("tail")
 def tail(as_json: JsonOption = False) -> None:
     """Follow calls as they are decided; end with Ctrl-C."""
+    from proxy.receipts import queries
+
     with database() as engine:
         newest = queries.recent(engine, limit=1)
         row = newest[-1].row if newest else 0
@@ -71,6 +76,8 @@ def tail(as_json: JsonOption = False) -> None:
 @app.command("verify")
 def verify(as_json: JsonOption = False) -> None:
     """Check that nothing was changed, dropped, reordered or cut off, and that every allowed call has its end."""
+    from proxy.receipts import queries
+
     with database() as engine:
         report = queries.verify_database(engine, home())
     if as_json:

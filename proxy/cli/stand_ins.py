@@ -13,7 +13,6 @@ from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.up import STAND_IN_KEY
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError
-from proxy.identity.registry import AgentRegistry
 from proxy.settings import home
 
 if TYPE_CHECKING:
@@ -62,6 +61,7 @@ def _are(names: list[str]) -> str:
 def agent_named(name: str, configuration: Configuration) -> Agent:
     """The agent of this name. Raises `BriefcaseError` when there is none."""
     from proxy.db.engine import DATABASE, open_database
+    from proxy.identity.registry import AgentRegistry
 
     database = open_database(home() / DATABASE)
     try:

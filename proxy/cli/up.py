@@ -15,19 +15,18 @@ from certs.storage import ca_directory, ca_passphrase
 from proxy import logs
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.check import CONFIG, ConfigOption
-from proxy.cli.hand_over import HandOvers
 from proxy.cli.state import SidecarState, local_passphrase, write_state
-from proxy.cli.workloads import workload_authenticator
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError, ConfigError
-from proxy.identity.registry import AgentRegistry
 from proxy.notify import Notifier
 from proxy.settings import environment, home, service_manager
 
 if TYPE_CHECKING:
     from proxy.app import Sidecar
     from proxy.catalog.configuration import Configuration
+    from proxy.cli.hand_over import HandOvers
     from proxy.clock import Clock
+    from proxy.identity.registry import AgentRegistry
     from proxy.identity.workload import WorkloadAuthenticator
     from proxy.secretstore import SecretStores
 
@@ -47,7 +46,10 @@ def up(config: ConfigOption = CONFIG) -> None:
 
 async def _up(path: Path, configuration: Configuration) -> None:
     from proxy.app import Parts, persistent_key, running
+    from proxy.cli.hand_over import HandOvers
+    from proxy.cli.workloads import workload_authenticator
     from proxy.db.engine import DATABASE, open_database
+    from proxy.identity.registry import AgentRegistry
 
     state, clock, variables = home(), SystemClock(), environment()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,10 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.errors import BriefcaseError
@@ -26,6 +23,8 @@ if TYPE_CHECKING:
 
 DATABASE: Final = "briefcased.db"
 """The file in the state directory."""
+NEWEST: Final = "0001"
+"""The revision that the tables of this version have. Migrations are loaded only for another one: they take a while."""
 BUSY_TIMEOUT_MS: Final = 2_000
 START_TIMEOUT_S: Final = 10.0
 _RETRY_S: Final = 0.02
@@ -57,7 +56,7 @@ def open_database(path: Path) -> Engine:
             engine = _connectable(path)
             with writing(engine) as connection:
                 migrate(connection)
-    except (OSError, SQLAlchemyError, sqlite3.Error, CommandError) as error:
+    except (OSError, SQLAlchemyError, sqlite3.Error, _MigrationError) as error:
         raise BriefcaseError(f"the database {path} cannot be opened ({type(error).__name__})") from error
     return engine
 
@@ -71,14 +70,32 @@ def writing(database: Engine) -> Iterator[Connection]:
 
 def migrate(connection: Connection, revision: str = "head") -> None:
     """Bring the database up, or down, to `revision`, in the transaction that `connection` is in."""
+    if revision == "head" and _revision(connection) == NEWEST:
+        return
+    from alembic import command  # noqa: PLC0415  # see NEWEST
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", "proxy.db:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    if revision == "head":
-        command.upgrade(config, revision)
-    else:
-        command.downgrade(config, revision)
+    change = command.upgrade if revision == "head" else command.downgrade
+    try:
+        change(config, revision)
+    except CommandError as error:
+        raise _MigrationError(str(error)) from error
+
+
+class _MigrationError(Exception):
+    """There is no way from the database's revision to ours."""
+
+
+def _revision(connection: Connection) -> str | None:
+    """The revision that the database says; None where it has none yet."""
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _connectable(path: Path) -> Engine:

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from proxy.db.engine import BUSY_TIMEOUT_MS, migrate, open_database
+from proxy.db.engine import BUSY_TIMEOUT_MS, NEWEST, migrate, open_database
 from proxy.db.tables import agent_tokens, chains, metadata, receipts
 from proxy.errors import BriefcaseError
 
@@ -160,3 +160,13 @@ def test_p5_what_cannot_be_understood_is_refused(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(BriefcaseError, match="cannot be opened"):
         open_database(path)
+
+
+def test_the_newest_revision_is_the_one_that_is_skipped():
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", "proxy.db:migrations")
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_current_head() == NEWEST
