@@ -219,7 +219,9 @@ def measured(run: Run, started_s: float, machine_s: float) -> dict[str, Any]:
             "anonymous_mib": anonymous,
             "growth_percent": report.growth_percent(resident),
             "peak_mib": max(one.rss_kib for one in run.samples) / 1024,
-            "samples": [(round(s.at_s - first.at_s, 1), s.rss_kib, s.anonymous_kib, s.descriptors) for s in run.samples],
+            "samples": [
+                (round(s.at_s - first.at_s, 1), s.rss_kib, s.anonymous_kib, s.descriptors) for s in run.samples
+            ],
         },
     }
 

@@ -81,7 +81,8 @@ def expect[T](what: str, got: T, wanted: T) -> None:
     """Raises `BrokenError` where `got` is not `wanted`; says both from a little before where they differ."""
     if got != wanted:
         one, other = str(got), str(wanted)
-        at = max(0, len(os.path.commonprefix([one, other])) - 20)
+        same = next((at for at, pair in enumerate(zip(one, other, strict=False)) if len(set(pair)) > 1), 0)
+        at = max(0, same - 20)
         raise BrokenError(f"{what}: {one[at : at + 100]!r} instead of {other[at : at + 100]!r}")
 
 

@@ -50,7 +50,9 @@ def growth_percent(values: Sequence[float]) -> float:
 
 def row(tally: Tally) -> dict[str, Any]:
     """One kind, as JSON types."""
-    times = {f"p{percent}_ms": percentile(tally.seconds, percent) * 1000 for percent in (50, 99)} if tally.seconds else {}
+    times = (
+        {f"p{percent}_ms": percentile(tally.seconds, percent) * 1000 for percent in (50, 99)} if tally.seconds else {}
+    )
     return {
         "kind": tally.name,
         "clients": tally.clients,
@@ -91,29 +93,53 @@ def _failures(result: dict[str, Any], growth_limit: float) -> Iterable[str]:
 
 def text(result: dict[str, Any]) -> str:
     """The summary."""
-    head = ["client", "clients", "calls", "p50 ms", "p99 ms", "worst ms", "errors"]
-    rows = [
+    return "\n".join(
         [
-            kind["kind"], f"{kind['clients']}", f"{kind['calls']:,}", f"{kind.get('p50_ms', 0):,.0f}",
-            f"{kind.get('p99_ms', 0):,.0f}", f"{kind['worst_ms']:,.0f}", f"{sum(kind['errors'].values())}",
+            _head(result),
+            "",
+            _kinds(result["kinds"]),
+            "",
+            *_memory(result["memory"]),
+            *_ends(result["descriptors"], result["receipts"]),
+            *(f"FAILED: {reason}" for reason in result["failures"]),
+            "soak: failed" if result["failures"] else "soak: ok",
         ]
-        for kind in result["kinds"]
-    ]  # fmt: skip
-    memory, descriptors, receipts = result["memory"], result["descriptors"], result["receipts"]
-    medians = ", ".join(f"{value:.1f}" for value in memory["rss_mib"])
-    anonymous = ", ".join(f"{value:.1f}" for value in memory["anonymous_mib"])
-    lines = [
-        f"{result['clients']} clients, {result['minutes']:g} minutes, {result['requests_per_s']:.0f} requests/s; the sidecar "
-        f"used {result['cpu_cores']:.2f} cores, the whole machine {result['machine_cores']:.2f} of {result['cores']}",
-        "",
-        table(head, rows),
-        "",
-        f"memory: medians of {WINDOWS} windows after {memory['warm_s']:.0f} s, MiB: {medians}; {memory['growth_percent']:+.1f} %",
-        f"anonymous memory, MiB: {anonymous}; peak of all: {memory['peak_mib']:.1f}",
-        f"descriptors: {descriptors['base']} before, {descriptors['peak']} at most, {descriptors['after']} afterwards",
-        f"receipts: {'ok' if receipts['ok'] else 'NOT ok'}, {receipts['calls']:,} calls of {receipts['expected']:,}, "
-        f"{receipts['records']:,} records",
-        *(f"FAILED: {reason}" for reason in result["failures"]),
-        "soak: failed" if result["failures"] else "soak: ok",
-    ]  # fmt: skip
-    return "\n".join(lines)
+    )
+
+
+def _head(result: dict[str, Any]) -> str:
+    return (
+        f"{result['clients']} clients, {result['minutes']:g} minutes, {result['requests_per_s']:.0f} requests/s; the "
+        f"sidecar used {result['cpu_cores']:.2f} cores, the machine {result['machine_cores']:.2f} of {result['cores']}"
+    )
+
+
+def _kinds(kinds: Iterable[dict[str, Any]]) -> str:
+    return table(
+        ["client", "clients", "calls", "requests", "p50 ms", "p99 ms", "worst ms", "errors"],
+        (
+            (
+                kind["kind"],
+                f"{kind['clients']}",
+                f"{kind['calls']:,}",
+                f"{kind['requests']:,}",
+                *(f"{kind.get(name, 0):,.0f}" for name in ("p50_ms", "p99_ms", "worst_ms")),
+                f"{sum(kind['errors'].values())}",
+            )
+            for kind in kinds
+        ),
+    )
+
+
+def _memory(memory: dict[str, Any]) -> Iterable[str]:
+    for name, key in (("resident", "rss_mib"), ("anonymous", "anonymous_mib")):
+        medians = ", ".join(f"{value:.1f}" for value in memory[key])
+        yield f"{name} memory, medians of {WINDOWS} windows after {memory['warm_s']:.0f} s, MiB: {medians}"
+    grown = f"{memory['growth_percent']:+.1f} %"
+    yield f"resident memory, last window against the first: {grown}; peak {memory['peak_mib']:.1f} MiB"
+
+
+def _ends(descriptors: dict[str, int], receipts: dict[str, Any]) -> Iterable[str]:
+    yield f"descriptors: {descriptors['base']} before, {descriptors['peak']} at most, {descriptors['after']} afterwards"
+    counts = f"{receipts['calls']:,} calls of {receipts['expected']:,}, {receipts['records']:,} records"
+    yield f"receipts: {'ok' if receipts['ok'] else 'NOT ok'}, {counts}"

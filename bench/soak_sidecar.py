@@ -28,6 +28,8 @@ AGENTS: Final = ("first", "second")
 WAIT_S: Final = 60.0
 VERIFY_S: Final = 600.0
 LOOK_S: Final = 0.05
+FIELD: Final = re.compile(r"^(VmRSS|RssAnon|Threads):\s+(\d+)", re.MULTILINE)
+COMPLAINT: Final = re.compile(r"warning|error|critical|Traceback")
 PROFILE: Final = """\
 schema: 1
 name: soak
@@ -62,7 +64,7 @@ def sample(pid: int) -> Sample:
     """A look at `pid` now (`/proc/PID/status`, `/proc/PID/fd`). Raises `BrokenError` where it is gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-        found = {name: int(value) for name, value in re.findall(r"^(VmRSS|RssAnon|Threads):\s+(\d+)", status, re.M)}
+        found = {name: int(value) for name, value in FIELD.findall(status)}
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))
         return Sample(
             time.monotonic(), found["VmRSS"], found["RssAnon"], descriptors, found["Threads"], cpu_s(pid)
@@ -179,9 +181,7 @@ class Sidecar:
         """Lines of the log that should not be there; the key itself is never repeated."""
         text = self.log.read_text()
         found = ["the key is in the log"] if self.key in text else []
-        return found + [
-            line.replace(self.key, "KEY") for line in text.splitlines() if re.search(r"warning|error|Traceback", line)
-        ]
+        return found + [line.replace(self.key, "KEY") for line in text.splitlines() if COMPLAINT.search(line)]
 
 
 async def stopped(process: asyncio.subprocess.Process) -> int:

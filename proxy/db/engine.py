@@ -84,8 +84,8 @@ def migrate(connection: Connection, revision: str = "head") -> None:
 def _create(path: Path) -> None:
     """An empty, private file where there is none.
 
-    One that exists is never opened here: closing any descriptor of it would drop the POSIX locks that another connection of
-    this process holds, and the next process to leave would delete the log that this one still writes to.
+    One that exists is never opened here: closing any descriptor of it would drop the POSIX locks that another
+    connection of this process holds, and the next process to leave would delete the log that this one still writes to.
     Source: sqlite.org/howtocorrupt.html, section 2.2.
     """
     with suppress(FileExistsError):
