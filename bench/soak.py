@@ -1,6 +1,6 @@
 """`make soak`: many clients of all kinds on one `briefcased up` for minutes; nothing may err, grow or stay open.
 
-    python bench/soak.py [--minutes 10] [--clients 200] [--growth 5] [--json FILE]
+    python bench/soak.py [--minutes 10] [--clients 200] [--think 1] [--growth 5] [--json FILE]
 
 The sidecar and the providers are processes of their own, the clients live in this one. Ends with 1 and the reasons
 where an answer was wrong, memory grew, descriptors stayed open, or the receipts do not add up.
@@ -50,6 +50,8 @@ PROGRESS_S: Final = 10.0
 SETTLE_S: Final = 20.0
 STILL_S: Final = 2.0
 WARM_PART: Final = 0.2
+START_PART: Final = 0.05
+"""Of the run, in which the clients start one after the other."""
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class Run:
 
     site: Site
     pid: int
+    think: float
+    start_s: float
     tallies: dict[str, report.Tally] = field(default_factory=lambda: {k.name: report.Tally(k.name) for k in KINDS})
     samples: list[Sample] = field(default_factory=list)
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,6 +80,14 @@ class Run:
     def errors(self) -> int:
         """Calls and connections that failed."""
         return sum(tally.errors.total() for tally in self.tallies.values())
+
+    def note(self, kind: Kind, errors: list[str]) -> None:
+        """Count errors, and say those that are new."""
+        seen = self.tallies[kind.name].errors
+        for error in errors:
+            if error not in seen:
+                say(f"{kind.name}: {error}")
+            seen[error] += 1
 
     async def pause(self, seconds: float) -> None:
         """Until then, or until the soak is over."""
@@ -102,7 +114,7 @@ async def session(run: Run, kind: Kind, agent: Agent, calls: int) -> None:
             async with asyncio.timeout(LIMIT_S):
                 await call()
             tally.seconds.append(time.perf_counter() - started_s)
-            await run.pause(random.uniform(0.5, 1.5) * kind.think_s)
+            await run.pause(random.uniform(0.5, 1.5) * kind.think_s * run.think)
             if run.over.is_set():
                 return
 
@@ -110,13 +122,13 @@ async def session(run: Run, kind: Kind, agent: Agent, calls: int) -> None:
 async def client(run: Run, kind: Kind, agent: Agent) -> None:
     """One client until the soak is over."""
     run.tallies[kind.name].clients += 1
-    await run.pause(random.uniform(0, kind.think_s))
+    await run.pause(random.uniform(0, run.start_s))
     while not run.over.is_set():
         try:
             await session(run, kind, agent, kind.calls)
         except* EXPECTED as failed:
-            run.tallies[kind.name].errors.update(map(said, leaves(failed)))
-            await run.pause(1)
+            run.note(kind, [said(error) for error in leaves(failed)])
+            await run.pause(random.uniform(1, 5))
 
 
 def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
@@ -176,7 +188,12 @@ async def soaked(sidecar: Sidecar, ports: dict[str, int], chosen: argparse.Names
     forms = tuple(form.encode() for form in spellings(sidecar.key))
     async with sidecar.up() as process:
         agents = await sidecar.agents(tokens)
-        run = Run(Site(ports, sidecar.home / "ca-bundle.pem", forms), process.pid)
+        run = Run(
+            Site(ports, sidecar.root(), forms),
+            process.pid,
+            chosen.think,
+            START_PART * chosen.minutes * 60,
+        )
         say("each kind of client once")
         for kind in KINDS:
             await session(run, kind, agents[0], 1)
@@ -231,6 +248,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=10, help="how long the clients go on")
     parser.add_argument("--clients", type=int, default=200, help="how many at once")
+    parser.add_argument(
+        "--think", type=float, default=1, metavar="FACTOR", help="make all pauses longer, for a busy machine"
+    )
     parser.add_argument("--growth", type=float, default=5, metavar="PERCENT", help="memory may grow by less than this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there")
     return parser.parse_args()

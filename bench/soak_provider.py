@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
 EVENTS: Final = 20
-EVENT_S: Final = 0.1
+EVENT_S: Final = 0.2
 PIECE_BYTES: Final = 65_536
 CUT_AT: Final = 15
 """Bytes from the end of an event where it is cut in two: within the key."""
