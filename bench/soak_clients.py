@@ -89,10 +89,10 @@ def expect[T](what: str, got: T, wanted: T) -> None:
 
 
 def http(site: Site, agent: Agent, server: str) -> httpx.AsyncClient:
-    """An httpx client that goes through the sidecar."""
+    """An httpx client that goes through the sidecar, on one connection: httpx would open more at once for HTTP/2."""
     return httpx.AsyncClient(
         base_url=site.url(server), proxy=agent.proxy, verify=site.trust(server), http2=server == "http2",
-        timeout=LIMIT_S, trust_env=False, headers=agent.headers,
+        timeout=LIMIT_S, trust_env=False, headers=agent.headers, limits=httpx.Limits(max_connections=1),
     )  # fmt: skip
 
 
