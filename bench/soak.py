@@ -60,7 +60,7 @@ class Run:
 
     site: Site
     pid: int
-    think: float
+    factor: float
     start_s: float
     tallies: dict[str, report.Tally] = field(default_factory=lambda: {k.name: report.Tally(k.name) for k in KINDS})
     samples: list[Sample] = field(default_factory=list)
@@ -89,6 +89,10 @@ class Run:
                 say(f"{kind.name}: {error}")
             seen[error] += 1
 
+    def think(self, kind: Kind) -> float:
+        """Seconds between two calls of a client."""
+        return random.uniform(0.5, 1.5) * kind.think_s * self.factor
+
     async def pause(self, seconds: float) -> None:
         """Until then, or until the soak is over."""
         with contextlib.suppress(TimeoutError):
@@ -108,13 +112,14 @@ async def session(run: Run, kind: Kind, agent: Agent, calls: int) -> None:
     """Open, call, close. Raises `EXPECTED`."""
     tally = run.tallies[kind.name]
     async with connected(run, kind, agent) as call:
-        for _ in range(calls):
+        for left in reversed(range(calls)):
             started_s = time.perf_counter()
             tally.requests += kind.requests
             async with asyncio.timeout(LIMIT_S):
                 await call()
             tally.seconds.append(time.perf_counter() - started_s)
-            await run.pause(random.uniform(0.5, 1.5) * kind.think_s * run.think)
+            if left:
+                await run.pause(run.think(kind))
             if run.over.is_set():
                 return
 
@@ -126,6 +131,7 @@ async def client(run: Run, kind: Kind, agent: Agent) -> None:
     while not run.over.is_set():
         try:
             await session(run, kind, agent, kind.calls)
+            await run.pause(run.think(kind))
         except* EXPECTED as failed:
             run.note(kind, [said(error) for error in leaves(failed)])
             await run.pause(random.uniform(1, 5))
