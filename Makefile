@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all check fix bench image lock schemas manifests clients clean
+.PHONY: help setup demo test test-all check fix bench soak image lock schemas manifests clients clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -34,6 +34,9 @@ fix: setup ## format and apply safe lint fixes
 
 bench: setup ## measure against no proxy and plain mitmdump
 	@$(PY) bench/run.py
+
+soak: setup ## 200 clients of all kinds for 10 minutes; SOAK="--minutes 1 --clients 50" for less
+	@$(PY) bench/soak.py $(SOAK)
 
 image: ## build the container image; BASE=IMAGE@DIGEST, LOCAL_BASE=1 where no image registry is reached
 	@scripts/image $(if $(BASE),--base $(BASE)) $(if $(LOCAL_BASE),--local-base) $(if $(TAG),--tag $(TAG))

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
@@ -51,7 +51,7 @@ def open_database(path: Path) -> Engine:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _turn(path):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _create(path)
             path.chmod(0o600)
             engine = _connectable(path)
             with writing(engine) as connection:
@@ -96,6 +96,17 @@ def _revision(connection: Connection) -> str | None:
     if not connection.dialect.has_table(connection, "alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _create(path: Path) -> None:
+    """An empty, private file where there is none.
+
+    One that exists is never opened here: closing any descriptor of it would drop the POSIX locks that another
+    connection of this process holds, and the next process to leave would delete the log that this one still writes to.
+    Source: sqlite.org/howtocorrupt.html, section 2.2.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _connectable(path: Path) -> Engine:

@@ -170,3 +170,20 @@ def test_the_newest_revision_is_the_one_that_is_skipped():
     config.set_main_option("script_location", "proxy.db:migrations")
     config.set_main_option("path_separator", "os")
     assert ScriptDirectory.from_config(config).get_current_head() == NEWEST
+
+
+def test_p3_what_is_committed_is_seen_by_others_however_often_this_process_opened_it(tmp_path):
+    """`briefcased up` opens it for its agents and again for its receipts; other commands come and go meanwhile."""
+    path = tmp_path / "briefcased.db"
+    first, second = open_database(path), open_database(path)
+    come_and_gone = f"from pathlib import Path; from proxy.db.engine import open_database\nopen_database(Path({str(path)!r})).dispose()"
+    subprocess.run([sys.executable, "-c", come_and_gone], check=True, timeout=60)
+    with second.begin() as connection:
+        connection.execute(chain_row())
+    count = (
+        f"import sqlite3; print(sqlite3.connect({str(path)!r}).execute('SELECT count(*) FROM chains').fetchone()[0])"
+    )
+    seen = subprocess.run([sys.executable, "-c", count], check=True, timeout=60, capture_output=True, text=True)
+    assert seen.stdout == "1\n"
+    first.dispose()
+    second.dispose()
