@@ -146,6 +146,7 @@ def _same_calls(profile: Profile, one: Operation, other: Operation) -> bool:
     )
 
 
+@cache
 def _form(template: str) -> tuple[str, ...]:
     return tuple("{}" if name_of(piece) else piece for piece in template.split("/"))
 

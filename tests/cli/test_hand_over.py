@@ -76,6 +76,7 @@ async def test_p1_an_agent_that_sources_the_file_gets_its_answer_and_never_the_k
     assert f"EXAMPLE_API_KEY={held['stand_in']}" in (shared / "env.sh").read_text()
 
 
+@pytest.mark.slow
 async def test_a_restart_keeps_a_valid_token_and_replaces_any_other(up, beside, shared, tmp_path):
     first = (shared / "token").read_text()
     await restarted(up)
@@ -103,6 +104,7 @@ async def test_p1_a_revoked_agent_is_handed_nothing_until_it_is_added_again(up, 
     assert (await call(up, shared, tmp_path)).out == "200"
 
 
+@pytest.mark.slow
 async def test_a_reload_hands_over_to_an_agent_that_it_adds(up, beside, shared, tmp_path):
     second = tmp_path / "second"
     entry = {"accounts": ["example/main"], "hand_over": {"directory": str(second), "proxy": up.state["proxy"]}}

@@ -84,7 +84,7 @@ async def test_p1_a_token_in_another_form_becomes_the_stand_in_in_that_form(cli)
     assert sent.decode() == f"x-access-token:{env['GITHUB_TOKEN']}"
 
 
-@pytest.mark.parametrize("store", ["file", "exec", "env"])
+@pytest.mark.parametrize("store", ["file", pytest.param("exec", marks=pytest.mark.slow), "env"])
 async def test_p1_a_secret_of_any_store_is_replaced_wherever_it_stands(cli, local, store):
     (cli.folder / "key").write_text(KEY + "\n")
     ref = {
@@ -125,7 +125,9 @@ async def test_the_summary_as_json(cli, local):
     assert summary == {"allowed": 1, "refused": {}, "redactions": 1, "providers": ["example"]}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGINT, signal.SIGHUP))]
+)
 async def test_signals_reach_the_command(cli, number):
     name = number.name.removeprefix("SIG")
     script = f"trap 'echo got; exit 42' {name}; echo ready; while :; do sleep 0.05; done"
@@ -192,7 +194,9 @@ async def gone(process: int) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("end", ["kill $BRIEFCASED_PID", "true"], ids=["by kill", "with its shell"])
+@pytest.mark.parametrize(
+    "end", ["kill $BRIEFCASED_PID", pytest.param("true", marks=pytest.mark.slow)], ids=["by kill", "with its shell"]
+)
 async def test_p1_a_sidecar_for_a_shell(cli, local, end):
     briefcased = " ".join((*BRIEFCASED, "run", "--env", "--config", str(local.config)))
     script = f'said=$({briefcased}) || exit 9; eval "$said"; {CALL} {local.base}/v1/things && echo && echo $BRIEFCASED_PID; env; {READ.format("$BRIEFCASED_PID")}; {end}'

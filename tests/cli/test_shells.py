@@ -95,7 +95,9 @@ def test_off_without_anything_of_ours():
     assert off(Shell.SH, {"HTTPS_PROXY": "http://corporate"}) is None
 
 
-@pytest.mark.parametrize("shell", [Shell.BASH, Shell.ZSH, Shell.FISH])
+@pytest.mark.parametrize(
+    "shell", [Shell.BASH, *(pytest.param(one, marks=pytest.mark.slow) for one in (Shell.ZSH, Shell.FISH))]
+)
 async def test_p1_a_shell_joins_a_running_sidecar_and_leaves_it(up, beside, shell):
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell} here")
@@ -126,6 +128,7 @@ async def test_p1_a_shell_joins_a_running_sidecar_and_leaves_it(up, beside, shel
     assert not after.keys() & {"HTTPS_PROXY", "EXAMPLE_API_KEY", "SSL_CERT_FILE", SET, "GITHUB_TOKEN"}
 
 
+@pytest.mark.slow
 async def test_the_one_agent_needs_no_name_and_two_do(up, beside):
     config = ["--config", str(up.config)]
     one = await beside.run("env", *config)
@@ -138,6 +141,7 @@ async def test_the_one_agent_needs_no_name_and_two_do(up, beside):
     assert (nothing.code, nothing.out) == (1, "")
 
 
+@pytest.mark.slow
 async def test_off_ends_the_sidecar_of_a_shell(cli, local):
     briefcased = " ".join(map(shlex.quote, BRIEFCASED))
     lines = f'eval "$({briefcased} run --env --shell bash --config {local.config})"; echo $BRIEFCASED_PID; eval "$({briefcased} env --off)"; env'

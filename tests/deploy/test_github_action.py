@@ -29,6 +29,7 @@ def briefcased(tmp_path):
     return str(program)
 
 
+@pytest.mark.slow
 async def test_p1_later_steps_call_without_a_key_and_the_receipts_are_kept(cli, local, tmp_path, briefcased):
     folder = tmp_path / "runner"
     (folder / "briefcased").mkdir(parents=True)

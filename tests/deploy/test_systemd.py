@@ -142,6 +142,7 @@ async def test_up_tells_its_manager_the_truth(tmp_path):
     manager.close()
 
 
+@pytest.mark.slow
 async def test_the_socket_holds_a_connection_until_the_sidecar_takes_it(tmp_path):
     if shutil.which("systemd-socket-activate") is None:
         pytest.skip("there is no systemd-socket-activate here")

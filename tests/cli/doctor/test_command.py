@@ -25,6 +25,7 @@ async def test_two_clients_and_the_machine_are_judged(cli, tmp_path):
     assert not cli.state.exists()
 
 
+@pytest.mark.slow
 async def test_a_broken_environment_is_said_and_ends_with_1(cli, tmp_path):
     (cli.folder / "briefcased.yaml").write_text("version: 1\nmode: dreaming\nlisteners: {proxy: 3}\n")
     broken = {"SSL_CERT_FILE": str(tmp_path / "gone.pem"), "https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": ""}
