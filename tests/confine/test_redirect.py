@@ -41,14 +41,13 @@ from proxy.confine import rules
 rules.install(rules.ruleset(tcp_port=8444, except_uid=1))
 from proxy.confine.redirected import dialled
 seen = []
-def listen(family, host):
-    with socket.create_server((host, 8444), family=family) as server:
-        while True:
-            connection, _ = server.accept()
-            seen.append(dialled(connection))
-            connection.close()
+def serve(server):
+    while True:
+        connection, _ = server.accept()
+        seen.append(dialled(connection))
+        connection.close()
 for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-    threading.Thread(target=listen, args=(family, host), daemon=True).start()
+    threading.Thread(target=serve, args=(socket.create_server((host, 8444), family=family),), daemon=True).start()
 own = socket.create_server(("127.0.0.1", 0))
 def tcp(host, port):
     s = socket.create_connection((host, port), timeout=5); s.recv(1) if port != own.getsockname()[1] else None
