@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class BaseUrlEntrance:
     """See the module."""
 
+    capture = Capture.BASE_URL
+
     def __init__(self, services: Services) -> None:
         self._services: Final = services
 
@@ -28,7 +30,7 @@ class BaseUrlEntrance:
     ) -> None:
         """Hand over what begins with a head. See `Entrance`."""
         services = self._services
-        tunnel = Tunnel(bound or ANONYMOUS, None, capture=Capture.BASE_URL, bound=bound is not None)
+        tunnel = Tunnel(bound or ANONYMOUS, None, capture=self.capture, bound=bound is not None)
         head = await read_head(reader, services.limits)
         if head is None:
             return

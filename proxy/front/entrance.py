@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import contextlib
 
     from proxy.egress.dial import Dialler
-    from proxy.exchange import Tunnel
+    from proxy.exchange import Capture, Tunnel
     from proxy.identity.registry import Authenticator
     from proxy.model import Agent
     from proxy.pipeline import Pipeline
@@ -52,7 +52,13 @@ class Services:
 
 
 class Entrance(Protocol):
-    """One kind of listener: what the first bytes of its connections are."""
+    """One kind of listener: what the first bytes of its connections are.
+
+    Attributes:
+        capture: of a connection of which no more is known.
+    """
+
+    capture: Capture
 
     async def serve(
         self,

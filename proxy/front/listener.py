@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import Denial
-from proxy.exchange import Capture, Tunnel
+from proxy.exchange import Tunnel
 from proxy.front.answer import answer
 from proxy.front.base_url import BaseUrlEntrance
 from proxy.front.names import StubResolver
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from proxy.settings import Listener
 
 _log: Final = logging.getLogger("proxy.front")
-CAPTURES: Final = {
-    "proxy": Capture.ABSOLUTE,
-    "base_url": Capture.BASE_URL,
-    "transparent": Capture.TRANSPARENT,
-}
 
 
 class Front:
@@ -142,7 +137,7 @@ class Front:
             return
         bound = self._bound(listener, writer)
         if isinstance(bound, Denial):
-            nobody = Tunnel(ANONYMOUS, None, capture=CAPTURES[listener.kind])
+            nobody = Tunnel(ANONYMOUS, None, capture=entrance.capture)
             refused = await self.services.pipeline.refuse_connection(nobody, bound)
             if speaks_http:
                 await answer(reader, writer, refused)

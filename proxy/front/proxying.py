@@ -25,6 +25,8 @@ NOT_TLS: Final = Denial("malformed_request", "Only TLS is spoken inside a tunnel
 class ProxyEntrance:
     """See the module."""
 
+    capture = Capture.ABSOLUTE
+
     def __init__(self, services: Services) -> None:
         self._services: Final = services
 
@@ -32,7 +34,7 @@ class ProxyEntrance:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bound: Agent | None, admitted: Admission
     ) -> None:
         """Authenticate, then tunnel or hand over. See `Entrance`."""
-        services, unknown = self._services, Tunnel(ANONYMOUS, None, capture=Capture.ABSOLUTE)
+        services, unknown = self._services, Tunnel(ANONYMOUS, None, capture=self.capture)
         for _ in range(MAX_CHALLENGES):
             head = await read_head(reader, services.limits)
             if head is None:

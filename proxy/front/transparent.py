@@ -39,6 +39,8 @@ class TransparentEntrance:
         name_of: the name that the stub resolver has given an address out for.
     """
 
+    capture = Capture.TRANSPARENT
+
     def __init__(self, services: Services, *, proxy_protocol: bool, name_of: Callable[[str], str | None]) -> None:
         self._services: Final = services
         self._proxy_protocol: Final = proxy_protocol
@@ -48,7 +50,7 @@ class TransparentEntrance:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bound: Agent | None, admitted: Admission
     ) -> None:
         """Find out where the connection wants to go, then serve it. See `Entrance`."""
-        tunnel = Tunnel(bound or ANONYMOUS, None, capture=Capture.TRANSPARENT, bound=bound is not None)
+        tunnel = Tunnel(bound or ANONYMOUS, None, capture=self.capture, bound=bound is not None)
         destination = await self._destination(reader, writer)
         if destination is None:
             await self._services.pipeline.refuse_connection(tunnel, NO_DESTINATION)
