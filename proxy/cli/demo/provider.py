@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from certs.authority import CertificateAuthority
-from proxy.cli.sample_tls import server_context
+from proxy.cli.sample_tls import HttpsServer, server_context
 from proxy.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -58,27 +58,23 @@ class SampleProvider:
     requests: list[Seen] = field(default_factory=list)
     event_times: list[float] = field(default_factory=list)
     port: int = 0
-    _runner: web.AppRunner | None = None
+    _server: HttpsServer | None = None
 
     async def start(self, folder: Path) -> Path:
         """Listen on a free port of loopback; returns the PEM file of the provider's own root."""
         authority = CertificateAuthority.ephemeral(patterns=[HOST], clock=SystemClock())
-        root = folder / "provider-root.pem"
-        root.write_bytes(authority.bundle_pem())
         app = web.Application()
         app.router.add_post("/v1/echo", self._echo)
         app.router.add_get("/v1/stream", self._stream)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=server_context(authority, HOST, folder))
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        self._server = HttpsServer(app)
+        root = await self._server.start(authority, server_context(authority, HOST, folder), folder)
+        self.port = self._server.port
         return root
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.stop()
 
     def _judge(self, request: web.Request, body: str) -> bool:
         given = request.headers.get("Authorization", "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSMsgType, web
 
 from certs.authority import CertificateAuthority
-from proxy.cli.sample_tls import server_context
+from proxy.cli.sample_tls import HttpsServer, server_context
 from proxy.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -49,13 +49,11 @@ class Provider:
     without_key: Counter[str] = field(default_factory=Counter)
     reached: defaultdict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
     port: int = 0
-    _runner: web.AppRunner | None = None
+    _server: HttpsServer | None = None
 
     async def start(self, folder: Path) -> Path:
         """Listen on a free port of loopback; returns the PEM file of the provider's own root."""
         authority = CertificateAuthority.ephemeral(patterns=[f"*.{DOMAIN}"], clock=SystemClock())
-        root = folder / "provider-root.pem"
-        root.write_bytes(authority.bundle_pem())
         context = server_context(authority, f"provider.{DOMAIN}", folder)
 
         def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
@@ -64,16 +62,15 @@ class Provider:
         context.sni_callback = choose
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._any)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context).start()
-        self.port = self._runner.addresses[0][1]
+        self._server = HttpsServer(app)
+        root = await self._server.start(authority, context, folder)
+        self.port = self._server.port
         return root
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.stop()
 
     async def _any(self, request: web.Request) -> web.StreamResponse:
         host = request.host.partition(":")[0]
