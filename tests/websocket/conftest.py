@@ -11,6 +11,7 @@ from websockets.asyncio.server import serve
 
 from tests.rig import running_rig
 from tests.rig.provider import Provider
+from tests.rig.sidecar import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,20 +43,6 @@ credentials:
 operations:
   - {{id: socket, methods: [GET], path: /socket, action: write, websocket: true, credentials: [bearer]}}
   - {{id: gateway, methods: [GET], path: /gateway, action: write, websocket: true, credentials: [in_frames]}}
-"""
-OTHER = """\
-schema: 1
-name: other
-title: Other
-docs: https://other.test/
-checked: "2026-11-25"
-hosts: [{{host: other.example.test, port: {port}}}]
-secrets:
-  token: {{env: [OTHER_TOKEN], stand_in: {{template: "tok-{{base62:24}}"}}}}
-credentials:
-  header: {{kind: header, header: X-Token, secret: token}}
-operations:
-  - {{id: any, methods: [GET, POST], path: "/**", action: write}}
 """
 
 type Talk = Callable[[ServerConnection], Awaitable[None]]
