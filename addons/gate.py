@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from addons.flows import apply, exchange_of, handler_of, raw_head, refuse
+from addons.flows import apply, exchange_of, handler_of, raw_head, refuse, response_head
 from proxy.errors import Denial
-from proxy.exchange import EXCHANGE_KEY, HOLD_KEY, INVALID_KEY, Forward, Hold
+from proxy.exchange import EXCHANGE_KEY, HOLD_KEY, INVALID_KEY, RETRIES_KEY, RETRY_KEY, Forward, Hold
 
 if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
@@ -45,6 +45,14 @@ class Gate:
             content = flow.request.raw_content or b""
             self._do(flow, await self._pipeline.on_body(exchange, content))
 
+    async def sidecar_retry(self, flow: HTTPFlow) -> None:
+        """Our own hook: a 401 or 402 is complete."""
+        exchange = exchange_of(flow)
+        forward = await self._pipeline.on_challenge(exchange, response_head(flow, end_stream=False))
+        if forward is not None:
+            apply(flow, forward)
+            flow.metadata[RETRY_KEY] = True
+
     def sidecar_client_gone(self, flow: HTTPFlow) -> None:
         """Our own hook: the agent left while we were deciding."""
         flow.metadata[GONE_KEY] = True
@@ -60,3 +68,5 @@ class Gate:
                 flow.metadata[HOLD_KEY] = step.max_bytes
             case Forward():
                 apply(flow, step)
+                if step.retries:
+                    flow.metadata[RETRIES_KEY] = step.retries

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import secrets
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,26 +18,21 @@ from addons.ledger import Ledger
 from addons.tunnel import Tunnel
 from proxy.api.control import Control
 from proxy.confine.probe.standing import require_confined, standing
-from proxy.credentials.broker import Broker
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
+from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
 from proxy.engine.lane import MitmproxyLane
 from proxy.engine.selftest import self_test
 from proxy.engine.tls import AgentSide, UpstreamSide
 from proxy.errors import BriefcaseError
-from proxy.firewall import Needle, Vocabulary, open_scanner
+from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
 from proxy.generation import build_generation
-from proxy.model import Mode
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
-from proxy.secretstore import SecretStores
-from proxy.secretstore.env import EnvStore
-from proxy.secretstore.exec import ExecStore
-from proxy.secretstore.file import FileStore
-from proxy.secretstore.local import LocalStore
+from proxy.services import credential_services, preload, secret_stores
 from proxy.settings import Listener
 
 if TYPE_CHECKING:
@@ -47,17 +40,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from certs.authority import CertificateAuthority
-    from proxy.catalog.binding import BoundAccount
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
+    from proxy.credentials.memory import Memory
     from proxy.identity.registry import Authenticator
     from proxy.model import Agent
     from proxy.secret import Secret
-    from proxy.settings import SecretStoreSettings
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
-NEED_A_RESTART: Final = ("listeners", "identity", "limits", "certificates", "secret_stores", "logs")
+NEED_A_RESTART: Final = ("listeners", "identity", "limits", "certificates", "secret_stores", "state", "logs")
+TOKEN_CALL_S: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +99,7 @@ class Sidecar:
         *,
         parts: Parts,
         pipeline: Pipeline,
-        broker: Broker[Vocabulary],
+        memory: Memory[Vocabulary],
         receipts: ReceiptLog,
         lane: MitmproxyLane,
         front: Front,
@@ -120,7 +113,7 @@ class Sidecar:
         self.control: tuple[str, int] = ("", 0)
         self.reloads = 0
         self._parts: Final = parts
-        self._broker: Final = broker
+        self._memory: Final = memory
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
@@ -180,9 +173,9 @@ class Sidecar:
             for agent in self._parts.agents()
         )
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
-        await preload(self._broker, generation.accounts, configuration)
+        await preload(self._memory, generation.accounts, configuration)
         self._parts.authority.rehost(generation.catalog.patterns())
-        self._broker.replace_stand_ins(generation.stand_ins)
+        self._memory.replace_stand_ins(generation.stand_ins)
         self.pipeline.generation = generation
         self._configuration = configuration
         self._agents = frozenset(agent.name for agent in agents)
@@ -198,7 +191,7 @@ class Sidecar:
 
     def scrubbed(self, agent: str, text: bytes) -> bytes:
         """`text` as `agent` may see it: every secret that could be read is replaced by its stand-in."""
-        scanner = open_scanner(self._broker.vocabulary(agent))
+        scanner = open_scanner(self._memory.vocabulary(agent))
         return scanner.feed(text) + scanner.feed(b"")
 
     def bundle_pem(self) -> bytes:
@@ -236,6 +229,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
     async with contextlib.AsyncExitStack() as stack:
         database = open_database(parts.home / DATABASE)
         stack.callback(database.dispose)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
         receipts = ReceiptLog.open(
             database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
         )
@@ -250,21 +244,33 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             clock=parts.clock,
             passphrase=parts.passphrase,
         )
-        broker = Broker(stores=stores, stand_ins=generation.stand_ins, compile_vocabulary=_vocabulary)
-        await preload(broker, generation.accounts, parts.configuration)
-        pipeline = Pipeline(
-            generation=generation,
-            broker=broker,
-            receipts=receipts,
-            clock=parts.clock,
-            authenticator=parts.authenticator,
-        )
         sidecar: Sidecar
         dialler = Dialler(
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
             own_listeners=lambda: sidecar.listeners(),  # noqa: PLW0108  # it does not exist yet
             read_secret=partial(stores.get, at_least=1),  # no answer can quote what only the upstream proxy sees
+        )
+        pipeline: Pipeline
+        credentials = await credential_services(
+            settings.state,
+            home=parts.home,
+            database=database,
+            stores=stores,
+            clock=parts.clock,
+            http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
+            routes=lambda: pipeline.generation,
+            spawn=tasks.create_task,
+        )
+        credentials.memory.replace_stand_ins(generation.stand_ins)
+        await preload(credentials.memory, generation.accounts, parts.configuration)
+        pipeline = Pipeline(
+            generation=generation,
+            broker=credentials.broker,
+            memory=credentials.memory,
+            receipts=receipts,
+            clock=parts.clock,
+            authenticator=parts.authenticator,
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -283,7 +289,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         sidecar = Sidecar(
             parts=parts,
             pipeline=pipeline,
-            broker=broker,
+            memory=credentials.memory,
             receipts=receipts,
             lane=lane,
             front=front,
@@ -292,77 +298,6 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         stack.push_async_callback(sidecar.drain)
         await sidecar.start()
         yield sidecar
-
-
-def secret_stores(
-    settings: SecretStoreSettings,
-    *,
-    home: Path,
-    environment: Mapping[str, str],
-    clock: Clock,
-    passphrase: Secret | None,
-) -> SecretStores:
-    """Every secret store there is."""
-    return SecretStores(
-        {
-            "env": EnvStore(environment),
-            "file": FileStore(),
-            "exec": ExecStore(
-                clock=clock,
-                ttl_s=settings.exec_ttl_s,
-                timeout_s=settings.exec_timeout_s,
-                environment=environment,
-            ),
-            "local": LocalStore(home, passphrase),
-        }
-    )
-
-
-async def preload(
-    broker: Broker[Vocabulary], accounts: Mapping[str, Iterable[BoundAccount]], configuration: Configuration
-) -> None:
-    """Read every secret once, so that answers are searched for it from the first. In `ga` all must be readable.
-
-    Raises:
-        BriefcaseError: a secret is missing, in mode `ga`.
-    """
-    failures = []
-    for group in accounts.values():
-        for account in group:
-            failures += await broker.preload(account.id, account.account.secrets)
-    for failure in failures:
-        _log.warning("%s", failure)
-    if failures and configuration.settings.mode is Mode.GA:
-        raise BriefcaseError("mode ga needs every secret:\n" + "\n".join(failures))
-
-
-def persistent_key(path: Path) -> bytes:
-    """32 random bytes that rest in `path`, made on first use, readable by their owner alone.
-
-    Raises:
-        BriefcaseError: unreadable, or not 32 bytes.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        try:
-            os.link(draft, path)
-        finally:
-            draft.unlink()
-    try:
-        key = path.read_bytes()
-    except OSError as error:
-        raise BriefcaseError(f"{path}: {error.strerror}") from None
-    if len(key) != 32:  # noqa: PLR2004  # a SHA-256 HMAC key
-        raise BriefcaseError(f"{path}: not a key")
-    return key
-
-
-def _vocabulary(pairs: Iterable[tuple[bytes, bytes]]) -> Vocabulary:
-    return Vocabulary(Needle(value, stand_in) for value, stand_in in pairs)
 
 
 def _split(listen: str) -> tuple[str, int]:

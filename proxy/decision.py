@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import HeadLimits, set_query
+from proxy.credentials.kind import filled
 from proxy.credentials.strip import strip_foreign
 from proxy.egress.upstream import route
 from proxy.errors import Denial
@@ -57,6 +58,10 @@ class Generation:
         own = entry.upstream_proxy if entry is not None else None
         return route(own or self.settings.egress.upstream_proxy, authority)
 
+    def private(self, host: str) -> tuple[str, ...]:
+        """Private addresses that `host` may resolve to."""
+        return self.allow_private.get(host, ())
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -81,6 +86,9 @@ def decide(generation: Generation, agent: Agent, head: RequestHead) -> Decision 
         return account
     if operation.action not in account.account.actions:
         return Denial("policy_denied", f"The account does not allow {operation.action} operations.", by="policy")
+    wanted_host = match.host_rule.account_host
+    if wanted_host is not None and head.authority.host != filled(wanted_host, account.variables):
+        return Denial("credential_scope", "This host is not the account's own.", by="match")
     limit = operation.limits.max_body_bytes
     if limit is not None and (head.content_length or 0) > limit:
         return Denial("request_too_large", "The body is larger than this operation allows.", by="validate")

@@ -84,6 +84,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         "A stand-in works only at its own service, and providers are reached over https. Correct the URL or the key.",
         _OUR_POLICY,
     ),
+    "credential_revoked": Kind(
+        403,
+        "Credential withdrawn",
+        "The provider has withdrawn this account's grant. Do not retry; ask the operator to connect the account again.",
+        _OUR_POLICY,
+    ),
     "not_connected": Kind(
         403,
         "No account connected",
@@ -119,6 +125,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Credential unavailable",
         "The credential for this account could not be obtained. Tell the operator; retrying at once will not help.",
         _INTERNAL,
+    ),
+    "token_endpoint_error": Kind(
+        502,
+        "No token from the provider",
+        "The provider gave no token for this account. Retry after the given time; tell the operator if it goes on.",
+        "destination_unavailable",
     ),
     "upstream_tls_untrusted": Kind(
         502,

@@ -6,6 +6,7 @@ A lane (the mitmproxy engine today, the express lane later) drives an exchange t
     on_connect          Denial | Tunnel          the agent asks for a destination
     on_head             Denial | Hold | Forward  the request head is complete
     on_body             Denial | Forward         the whole body, where a rule asked for it (after Hold)
+    on_challenge        Forward | None           a 401 or 402 that might be answered: send this once more, or give it on
     on_response_head    Denial | Relay           the upstream's head
     on_response_chunk   bytes | Cut              a piece of the body, scrubbed; b"" ends it
     on_trailers         headers                  scrubbed
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from proxy.errors import Denial
-    from proxy.model import Agent, Authority, Headers, RequestHead, UpstreamProxy
+    from proxy.model import Agent, Authority, Headers, RequestHead, ResponseHead, UpstreamProxy
     from proxy.websocket.fault import Closing
     from proxy.websocket.frames import Message
 
@@ -127,6 +128,7 @@ class Forward:
         max_body_bytes: cut the exchange when a streamed body grows beyond this.
         max_message_bytes: of one WebSocket message, decoded.
         max_socket_bytes: of all messages of a WebSocket together, both ways.
+        retries: how often a challenge may cause another attempt.
     """
 
     head: RequestHead
@@ -136,6 +138,7 @@ class Forward:
     response_timeout_s: int
     max_message_bytes: int
     max_socket_bytes: int
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,23 @@ class Rewriter(Protocol):
         ...
 
 
+class Presenter(Protocol):
+    """The credential of an exchange, where an answer of the provider can teach it something."""
+
+    @property
+    def retries(self) -> int:
+        """How often a challenge may cause the request to be sent again."""
+        ...
+
+    def learn(self, response: ResponseHead) -> bool:
+        """Remember what the answer teaches; whether the request should be sent again."""
+        ...
+
+    async def again(self) -> tuple[RequestHead, bytes | None]:
+        """The request with a new proof or a new credential. Raises `Refused`."""
+        ...
+
+
 class MessageFilter(Protocol):
     """What a lane asks about each whole message of an open WebSocket."""
 
@@ -204,6 +224,10 @@ class Exchange:
         via: the operator's proxy that the provider is reached through.
         client_gone: the agent went away while we were deciding.
         base: in base-URL mode the path's first segment, which named the destination.
+        credential_kind: of the credential.
+        credential_token: a keyed hash of the token that was presented last.
+        attempts: how often the request was sent.
+        presenter: what learns from the provider's answers.
         rewriter: where the credential stands in the agent's WebSocket messages.
         messages: how messages pass; set once a 101 has been believed.
     """
@@ -218,6 +242,10 @@ class Exchange:
     action: str | None = None
     account: str | None = None
     credential: str | None = None
+    credential_kind: str | None = None
+    credential_token: str | None = None
+    attempts: int = 1
+    presenter: Presenter | None = None
     via: UpstreamProxy | None = None
     denial: Denial | None = None
     forward: Forward | None = None

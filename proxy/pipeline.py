@@ -23,6 +23,7 @@ from proxy.decision import Decision, Generation, decide
 from proxy.errors import Denial, Refused
 from proxy.exchange import Capture, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, plan, scrub_headers
+from proxy.lent import Lent, held, order_for
 from proxy.model import ANONYMOUS
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from proxy.catalog.matcher import Match
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
+    from proxy.credentials.memory import Memory
     from proxy.identity.registry import Authenticator
     from proxy.model import Authority, Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
@@ -46,7 +48,8 @@ class Pipeline:
         self,
         *,
         generation: Generation,
-        broker: Broker[Vocabulary],
+        broker: Broker,
+        memory: Memory[Vocabulary],
         receipts: ReceiptLog,
         clock: Clock,
         authenticator: Authenticator,
@@ -54,6 +57,7 @@ class Pipeline:
         self.generation = generation
         self.draining = False
         self._broker: Final = broker
+        self._memory: Final = memory
         self._receipts: Final = receipts
         self._clock: Final = clock
         self._authenticator: Final = authenticator
@@ -143,11 +147,9 @@ class Pipeline:
         _describe(exchange, decision.match)
         if decision.account is not None:
             exchange.account = str(decision.account.id)
-        if decision.credential is not None and decision.credential[1].needs_body and head.has_body:
-            assert decision.match is not None
-            assert decision.match.operation is not None
+        if (hold := held(decision)) is not None:
             self._pending[exchange.id] = (generation, decision)
-            return Hold(decision.match.operation.limits.max_held_bytes)
+            return hold
         return await self._admit(generation, exchange, decision, None)
 
     @staticmethod
@@ -189,9 +191,12 @@ class Pipeline:
         try:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
-                account, exchange.credential = decision.account, name
-                minted = await self._broker.mint(account.id, spec, account.account.secrets)
-                presented = spec.present(minted, head, body)
+                account, exchange.credential, exchange.credential_kind = decision.account, name, spec.kind
+                order = order_for(account, name, spec, exchange.tunnel.agent)
+                minted = await self._broker.mint(order)
+                exchange.credential_token = self._broker.token_id(minted)
+                presented = await self._broker.prove(order, minted, head, body)
+                exchange.presenter = Lent(self._broker, order, minted, head, body, presented.head)
                 head, body = presented.head, presented.body
                 if isinstance(spec, FramesCredential) and head.scheme == "https":
                     own = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
@@ -229,6 +234,7 @@ class Pipeline:
             response_timeout_s=operation.limits.response_timeout_s if operation else UNMATCHED_TIMEOUT_S,
             max_message_bytes=limits.max_message_bytes,
             max_socket_bytes=limits.max_socket_bytes,
+            retries=exchange.presenter.retries if exchange.presenter is not None else 0,
         )
 
     async def refuse(self, exchange: Exchange, denial: Denial) -> Denial:
@@ -250,11 +256,29 @@ class Pipeline:
 
     # -- response ------------------------------------------------------------------------------------------------
 
+    async def on_challenge(self, exchange: Exchange, head: ResponseHead) -> Forward | None:
+        """What to send once more in answer to a 401 or 402; None gives it on to the agent.
+
+        The decision and its receipt stand: destination, operation and account are the same.
+        """
+        presenter, forward = exchange.presenter, exchange.forward
+        if presenter is None or forward is None or not presenter.learn(head):
+            return None
+        try:
+            again, body = await presenter.again()
+        except Refused:
+            return None
+        exchange.attempts += 1
+        exchange.forward = replace(forward, head=again, body=body)
+        return exchange.forward
+
     def on_response_head(self, exchange: Exchange, head: ResponseHead) -> Denial | Relay:
         """The upstream's head: refused, or to be relayed through the scanner."""
         assert exchange.forward is not None
         exchange.status = head.status
-        vocabulary = self._broker.vocabulary(exchange.tunnel.agent.name)
+        if exchange.presenter is not None:
+            exchange.presenter.learn(head)
+        vocabulary = self._memory.vocabulary(exchange.tunnel.agent.name)
         planned = plan(head, exchange.forward.head, vocabulary)  # what was asked for, not what the agent asked for
         if isinstance(planned, Denial):
             return planned
@@ -266,7 +290,7 @@ class Pipeline:
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
             exchange.messages = Conversation(
                 exchange,
-                vocabulary=partial(self._broker.vocabulary, exchange.tunnel.agent.name),
+                vocabulary=partial(self._memory.vocabulary, exchange.tunnel.agent.name),
                 admitted=partial(self._authenticator.current, exchange.tunnel.agent),
                 rewriter=exchange.rewriter,
                 limits=exchange.forward,
@@ -296,7 +320,7 @@ class Pipeline:
 
     def on_trailers(self, exchange: Exchange, trailers: Headers) -> Headers:
         """Scrub trailers."""
-        clean, hits = scrub_headers(trailers, self._broker.vocabulary(exchange.tunnel.agent.name))
+        clean, hits = scrub_headers(trailers, self._memory.vocabulary(exchange.tunnel.agent.name))
         exchange.redactions += hits
         return clean
 

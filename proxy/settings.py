@@ -68,7 +68,15 @@ class Listeners(Strict):
 class Account(Strict):
     """One set of credentials: secret refs by slot name, and what may be done with them."""
 
-    secrets: dict[Name, str]
+    secrets: dict[Name, str] = {}
+    variables: dict[Name, str] = Field(default={}, description="Plain values that the profile asks for, as a tenant.")
+    keys: dict[Name, str] = Field(
+        default={},
+        description="Signing keys by slot name: a secret ref to PEM or JWK, or a key ref; absent ones are made by us.",
+    )
+    credentials: tuple[Name, ...] = Field(
+        default=(), description="Names of the profile's credentials in order of preference; empty: the profile's order."
+    )
     actions: tuple[Action, ...] = Field(
         default=(Action.READ, Action.WRITE), description="Actions allowed; `admin` must be named.", strict=False
     )
@@ -184,6 +192,15 @@ class Limits(Strict):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
 
 
+class State(Strict):
+    """Where state rests, and under which key."""
+
+    seal_key: str | None = Field(
+        default=None,
+        description="Secret ref of the key that seals tokens and keys in the database; none: a key file beside it.",
+    )
+
+
 class Certificates(Strict):
     """The interception CA. `issuer_*` bring an operator's own issuing CA with its chain."""
 
@@ -245,6 +262,7 @@ class Settings(Strict):
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()
+    state: State = State()
     confinement: Confinement = Confinement()
     logs: Logs = Logs()
 

@@ -25,13 +25,22 @@ class BoundAccount:
     is_default: bool
 
     def credential_for(self, operation: Operation) -> tuple[str, CredentialSpec] | None:
-        """The first credential in the operation's order whose secrets the account has."""
+        """The first credential whose secrets and variables the account has: in its own order, else the operation's."""
         names = operation.credentials or tuple(n for n, kind in self.profile.credentials.items() if not kind.opt_in)
+        if self.account.credentials:
+            names = tuple(name for name in self.account.credentials if name in names)
+        variables = self.variables
         for name in names:
             kind = self.profile.credentials[name]
-            if kind.secret_names() <= self.account.secrets.keys():
+            if kind.secret_names() <= self.account.secrets.keys() and kind.variable_names() <= variables.keys():
                 return name, kind
         return None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Its plain values, with the profile's defaults."""
+        defaults = {n: v.default for n, v in self.profile.variables.items() if v.default is not None}
+        return {**defaults, **self.account.variables}
 
 
 def bind(settings: Settings, profiles: Mapping[str, Profile]) -> dict[str, tuple[BoundAccount, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from proxy.catalog.matcher import WILDCARD
 from proxy.catalog.template import name_of, parse_template
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.kind import named_in
 from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.standin import RANDOM, make
 
@@ -37,6 +39,7 @@ def _suffixes() -> PublicSuffixList:
 def profile_mistakes(profile: Profile) -> Iterator[Mistake]:
     """Every mistake in one profile."""
     yield from _hosts(profile)
+    yield from _variables(profile)
     yield from _stand_ins(profile)
     yield from _credentials(profile)
     yield from _operations(profile)
@@ -69,6 +72,22 @@ def _hosts(profile: Profile) -> Iterator[Mistake]:
             yield ("hosts", index, "http_upgrade"), "only an https host on port 443 can be upgraded to"
 
 
+def _variables(profile: Profile) -> Iterator[Mistake]:
+    for name, variable in profile.variables.items():
+        try:
+            fits = re.compile(variable.pattern).fullmatch
+        except re.error:
+            yield ("variables", name, "pattern"), "not a regular expression"
+            continue
+        for place in ("default", "example"):
+            value = getattr(variable, place)
+            if value and not fits(value):
+                yield ("variables", name, place), "it does not match the pattern"
+    for index, rule in enumerate(profile.hosts):
+        for name in sorted(named_in(rule.account_host or "") - profile.variables.keys()):
+            yield ("hosts", index, "account_host"), f"there is no variable named {name}"
+
+
 def _stand_ins(profile: Profile) -> Iterator[Mistake]:
     for name, slot in profile.secrets.items():
         given = make(slot.stand_in, key=b"", purpose="")
@@ -81,9 +100,12 @@ def _stand_ins(profile: Profile) -> Iterator[Mistake]:
 
 def _credentials(profile: Profile) -> Iterator[Mistake]:
     for name, credential in profile.credentials.items():
-        for secret in sorted(credential.secret_names() - profile.secrets.keys()):
+        named = credential.secret_names() | credential.optional_secret_names()
+        for secret in sorted(named - profile.secrets.keys()):
             yield ("credentials", name), f"there is no secret named {secret}"
-        if not credential.secret_names():
+        for variable in sorted(credential.variable_names() - profile.variables.keys()):
+            yield ("credentials", name), f"there is no variable named {variable}"
+        if not named and not credential.mints and not credential.key_names():
             yield ("credentials", name), "it names no secret"
         parts = credential.parts if isinstance(credential, SeveralCredentials) else (credential,)
         for part in parts:

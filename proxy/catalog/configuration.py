@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from proxy.confine.probe.ways import WAYS
 from proxy.documents import read_document
 from proxy.egress.addresses import unopenable
 from proxy.errors import ConfigError, Finding
+from proxy.keys.refs import bad_key_ref
 from proxy.secretstore import bad_ref
 from proxy.settings import Settings
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from proxy.catalog.checks import Mistake
     from proxy.catalog.schema import Profile
+    from proxy.credentials.kind import Kind
     from proxy.documents import Document
     from proxy.settings import Account
 
@@ -114,6 +117,8 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from _egress(settings)
     yield from upstream_proxy_mistakes(settings)
     yield from token_issuers.token_issuer_mistakes(settings)
+    if settings.state.seal_key is not None and (problem := bad_ref(settings.state.seal_key)):
+        yield ("state", "seal_key"), problem
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
     for index, way in enumerate(settings.confinement.accept):
@@ -139,8 +144,9 @@ def _providers(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[
 
 
 def _account(account: Account, profile: Profile) -> Iterator[Mistake]:
-    if not account.secrets:
+    if not account.secrets and not any(_complete(kind, account, profile) for kind in profile.credentials.values()):
         yield ("secrets",), "an account has at least one secret"
+    yield from _plain_values(account, profile)
     for name, ref in account.secrets.items():
         if name not in profile.secrets:
             yield ("secrets", name), f"the profile has no secret of this name{_suggest(name, profile.secrets)}"
@@ -155,6 +161,36 @@ def _account(account: Account, profile: Profile) -> Iterator[Mistake]:
     for parameter in account.query:
         if parameter not in profile.owned_query:
             yield ("query", parameter), "the profile does not list this parameter under owned_query"
+
+
+def _complete(kind: Kind, account: Account, profile: Profile) -> bool:
+    """Whether `kind` needs no secret and has its variables."""
+    given = account.variables.keys() | {n for n, v in profile.variables.items() if v.default is not None}
+    return not kind.secret_names() and kind.variable_names() <= given
+
+
+def _plain_values(account: Account, profile: Profile) -> Iterator[Mistake]:
+    for name, value in account.variables.items():
+        described = profile.variables.get(name)
+        if described is None:
+            yield (
+                ("variables", name),
+                f"the profile has no variable of this name{_suggest(name, profile.variables)}",
+            )
+        elif re.fullmatch(described.pattern, value) is None:
+            yield ("variables", name), f"the profile wants it to match {described.pattern}"
+    slots = {slot: kind for kind in profile.credentials.values() for slot in kind.key_names()}
+    for slot, ref in account.keys.items():
+        if slot not in slots:
+            yield ("keys", slot), f"no credential of the profile has a key of this name{_suggest(slot, slots)}"
+        if (problem := bad_key_ref(ref)) is not None:
+            yield ("keys", slot), problem
+    for index, name in enumerate(account.credentials):
+        if name not in profile.credentials:
+            yield (
+                ("credentials", index),
+                f"the profile has no credential of this name{_suggest(name, profile.credentials)}",
+            )
 
 
 def _overlaps(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:

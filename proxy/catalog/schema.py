@@ -34,6 +34,10 @@ class HostRule(Strict):
     http_upgrade: bool = Field(
         default=False, description="A plain `http://` request of the agent for this host leaves over HTTPS."
     )
+    account_host: str | None = Field(
+        default=None,
+        description="What the host must be for the account that is used, with {variable}: tenants behind a wildcard.",
+    )
 
 
 class StandInShape(Strict):
@@ -45,6 +49,15 @@ class StandInShape(Strict):
     template: str | None = Field(
         default=None, description="For compound shapes: `{digits:10}:{base64url:35}`; replaces prefix and length."
     )
+
+
+class Variable(Strict):
+    """A plain value that an account of this provider has: a tenant, a region, a client id."""
+
+    title: str = ""
+    pattern: str = Field(default=r"[A-Za-z0-9._-]{1,128}", description="What it must match, whole (Python's syntax).")
+    default: str | None = None
+    example: str = Field(default="", description="One value that fits, for pages and tests.")
 
 
 class SecretSlot(Strict):
@@ -127,7 +140,8 @@ class Profile(Strict):
     docs: str
     checked: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Date the facts were last checked.")]
     hosts: Annotated[tuple[HostRule, ...], Field(min_length=1)]
-    secrets: dict[Name, SecretSlot]
+    secrets: dict[Name, SecretSlot] = {}
+    variables: dict[Name, Variable] = {}
     credentials: dict[Name, CredentialSpec]
     operations: Annotated[tuple[Operation, ...], Field(min_length=1)]
     examples: tuple[Example, ...] = ()

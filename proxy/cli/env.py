@@ -58,8 +58,8 @@ def warn_of(names: list[str]) -> None:
 
 def _variables(configuration: Configuration, agent: str) -> tuple[dict[str, str], list[str]]:
     """What to set, and the variables of this shell that hold a secret and have nothing to be set to."""
-    from proxy.app import persistent_key
     from proxy.generation import build_generation
+    from proxy.services import persistent_key
 
     profiles = configuration.profiles
     state = read_state(home())

@@ -26,8 +26,8 @@ def stand_ins(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
 ) -> None:
     """Print an agent's stand-ins: account, secret, value."""
-    from proxy.app import persistent_key
     from proxy.generation import build_generation
+    from proxy.services import persistent_key
 
     configuration = load_configuration(config)
     key = persistent_key(home() / STAND_IN_KEY)

@@ -45,11 +45,12 @@ def up(config: ConfigOption = CONFIG) -> None:
 
 
 async def _up(path: Path, configuration: Configuration) -> None:
-    from proxy.app import Parts, persistent_key, running
+    from proxy.app import Parts, running
     from proxy.cli.hand_over import HandOvers
     from proxy.cli.workloads import workload_authenticator
     from proxy.db.engine import DATABASE, open_database
     from proxy.identity.registry import AgentRegistry
+    from proxy.services import persistent_key
 
     state, clock, variables = home(), SystemClock(), environment()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -188,7 +189,7 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
 
 
 def _stores(configuration: Configuration, state: Path, clock: Clock) -> SecretStores:
-    from proxy.app import secret_stores
+    from proxy.services import secret_stores
 
     return secret_stores(
         configuration.settings.secret_stores,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
 
 metadata: Final = MetaData()
 
@@ -54,4 +65,31 @@ agent_tokens: Final = Table(
     Column("created_at_ms", Integer, nullable=False),
     Column("expires_at_ms", Integer, nullable=True),
     Column("revoked_at_ms", Integer, nullable=True),
+)
+
+grants: Final = Table(
+    "grants",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=True),
+    Column("lease_holder", Text, nullable=True),
+    Column("lease_until_ms", Integer, nullable=True),
+    Column("journal", LargeBinary, nullable=True),
+    Column("broken", Text, nullable=True),
+    Column("changed_at_ms", Integer, nullable=False),
+    PrimaryKeyConstraint("account", "credential", "agent"),
+)
+
+account_keys: Final = Table(
+    "account_keys",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("algorithm", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at_ms", Integer, nullable=False),
+    PrimaryKeyConstraint("account", "slot"),
 )

@@ -1,10 +1,10 @@
-"""One GET over verified TLS, for what the sidecar itself has to know: small answers, bounded in size and time."""
+"""One HTTP call over verified TLS, for what the sidecar itself must know or obtain: bounded in size and time."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
 
 import h11
 
@@ -48,13 +48,32 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request, whole."""
+
+    method: str
+    url: Url
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    max_bytes: int
+
+
+class ClientIdentity(Protocol):
+    """A client certificate with its key, ready for TLS."""
+
+    def context(self, bundle: Path | None) -> ssl.SSLContext:
+        """A context that presents it and verifies the other side against `bundle`, or the public roots."""
+        ...
+
+
 def parse_https(text: str) -> Url:
     """`https://host[:port][/path][?query]`.
 
     Raises:
         ValueError: anything else; credentials and fragments too.
     """
-    if not text.startswith(SCHEME) or not text.isascii() or not text.isprintable() or set(text) & set(' "<>\\^`{|}#@'):
+    if not text.startswith(SCHEME) or not text.isascii() or not text.isprintable() or set(text) & set(' "<>\\^`{|}#'):
         raise ValueError("a URL is https://HOST[:PORT]/PATH")
     place, slash, path = text.removeprefix(SCHEME).partition("/")
     authority = parse_authority(place.encode("ascii"), HTTPS_PORT)
@@ -64,7 +83,7 @@ def parse_https(text: str) -> Url:
 
 
 class HttpClient:
-    """GETs at places that the operator's settings name, so private and loopback addresses are allowed."""
+    """Calls at places that the operator's settings or a profile name; every call is a connection of its own."""
 
     def __init__(self, *, dialler: Dialler, timeout_s: float) -> None:
         self._dialler: Final = dialler
@@ -80,17 +99,56 @@ class HttpClient:
         trust: Path | None = None,
         via: UpstreamProxy | None = None,
     ) -> Answer:
+        """As `request`, at a place that the operator's settings name: private and loopback addresses are allowed."""
+        return await self.request(
+            "GET",
+            url,
+            headers=headers,
+            max_bytes=max_bytes,
+            trust=trust,
+            via=via,
+            allow_private=NAMED_BY_THE_OPERATOR,
+        )
+
+    async def request(
+        self,
+        method: str,
+        url: Url,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        max_bytes: int,
+        trust: Path | None = None,
+        via: UpstreamProxy | None = None,
+        allow_private: tuple[str, ...] = (),
+        identity: ClientIdentity | None = None,
+    ) -> Answer:
         """The answer, whatever its status; redirects are not followed, and its content is at most `max_bytes`.
+
+        Args:
+            method: as it is sent; with a body, or other than GET, HEAD and DELETE, a Content-Length goes along.
+            url: where.
+            headers: besides `Host`, `Accept-Encoding`, `Connection` and `Content-Length`.
+            body: whole.
+            max_bytes: of the answer's content.
+            trust: PEM bundle of roots; None for the public ones.
+            via: the operator's proxy to go through.
+            allow_private: CIDR blocks that the name may resolve to although they are private.
+            identity: the client certificate to present.
 
         Raises:
             HttpFailedError: refused address, no connection, no trust, bad HTTP, too long or too late.
         """
-        dial = Dial(url.authority, True, "-", "-", trust, NAMED_BY_THE_OPERATOR, via)
+        dial = Dial(url.authority, True, "-", "-", trust, allow_private, via)
+        fields = {**headers}
+        if body or method not in ("GET", "HEAD", "DELETE"):
+            fields["content-length"] = str(len(body))
         try:
             async with asyncio.timeout(self._timeout_s):
+                context = self._trust.context(trust) if identity is None else identity.context(trust)
                 _, writer, _ = await self._dialler.connect(dial)
                 try:
-                    return await self._ask(writer, url, headers, max_bytes, self._trust.context(trust))
+                    return await self._ask(writer, _Question(method, url, fields, body, max_bytes), context)
                 finally:
                     writer.transport.abort()
         except Refused as refused:
@@ -102,22 +160,18 @@ class HttpClient:
         except h11.RemoteProtocolError:
             raise HttpFailedError(f"{url.authority}: the answer is not valid HTTP") from None
 
-    async def _ask(
-        self,
-        writer: asyncio.StreamWriter,
-        url: Url,
-        headers: Mapping[str, str],
-        max_bytes: int,
-        context: ssl.SSLContext,
-    ) -> Answer:
-        reader, transport = await _over_tls(writer, context, url.authority.host)
-        host = str(url.authority)
-        fields = {"host": host, "accept-encoding": "identity", "connection": "close", **headers}
+    async def _ask(self, writer: asyncio.StreamWriter, asked: _Question, context: ssl.SSLContext) -> Answer:
+        authority = asked.url.authority
+        reader, transport = await _over_tls(writer, context, authority.host)
+        host = str(authority).removesuffix(f":{HTTPS_PORT}")
+        fields = {"host": host, "accept-encoding": "identity", "connection": "close", **asked.headers}
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-        head = http.send(h11.Request(method="GET", target=url.target, headers=list(fields.items())))
-        transport.write((head or b"") + (http.send(h11.EndOfMessage()) or b""))
+        sent = http.send(h11.Request(method=asked.method, target=asked.url.target, headers=list(fields.items()))) or b""
+        if asked.body:
+            sent += http.send(h11.Data(asked.body)) or b""
+        transport.write(sent + (http.send(h11.EndOfMessage()) or b""))
         try:
-            return await _answer(http, reader, max_bytes, host)
+            return await _answer(http, reader, asked.max_bytes, str(authority))
         finally:
             transport.abort()
 

@@ -30,6 +30,8 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "action": exchange.action,
         "account": exchange.account,
         "credential": exchange.credential,
+        "credential_kind": exchange.credential_kind,
+        "credential_token": exchange.credential_token,
         "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
     }
 
@@ -43,6 +45,8 @@ def outcome_entry(exchange: Exchange, outcome: Outcome, *, now_s: float) -> Mapp
             "messages_sent": exchange.messages_sent,
             "messages_received": exchange.messages_received,
         }
+    if exchange.attempts > 1:
+        socket |= {"attempts": exchange.attempts}
     return {
         **socket,
         "of": exchange.id,

@@ -70,7 +70,7 @@ def test_every_key_has_its_row_and_default_and_no_row_is_left_over():
 
 def test_the_walk_over_the_settings_sees_nested_keys():
     found = keys(Settings)
-    assert found["providers.NAME.accounts.NAME.secrets"] == "required"
+    assert found["providers.NAME.accounts"] == "required"
     assert found["egress.allow_private[].addresses"] == "required"
     assert found["limits.drain_s"] == "`10`"
 

@@ -1,0 +1,82 @@
+"""Runs what kinds yield: makes their calls and signatures, and sends the answers back in."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from proxy.credentials.grants import in_thread
+from proxy.credentials.kind import CallFailedError, Credential, MintFailedError, Sign, unusable
+from proxy.errors import Denial
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from proxy.credentials.caller import Caller
+    from proxy.credentials.grants import Grants, Lease
+    from proxy.credentials.kind import Minting, Presented, Proving, Reply
+    from proxy.keys.signer import Signer
+
+_log: Final = logging.getLogger("proxy.credentials")
+MAX_STEPS: Final = 32
+
+
+class Runner:
+    """One per broker."""
+
+    def __init__(self, caller: Caller, grants: Grants) -> None:
+        self._caller: Final = caller
+        self._grants: Final = grants
+
+    async def mint(
+        self,
+        minting: Minting[Credential],
+        provider: str,
+        signers: Mapping[str, Signer],
+        lease: Lease | None = None,
+    ) -> Credential:
+        """What `minting` returns. What a call uses up is noted under `lease` before it is made.
+
+        Raises:
+            MintFailedError: by the generator, or because a call failed and the generator did not mind it.
+        """
+        answer: Reply | bytes | None = None
+        problem: CallFailedError | None = None
+        for _ in range(MAX_STEPS):
+            try:
+                step = minting.throw(problem) if problem is not None else minting.send(answer)  # type: ignore[arg-type]
+            except StopIteration as ended:
+                credential: Credential = ended.value
+                return credential
+            except CallFailedError as failed:
+                _log.warning("provider %s: %s", provider, failed)
+                raise MintFailedError(
+                    Denial("token_endpoint_error", "The token endpoint could not be reached.", by="credentials")
+                ) from None
+            answer = problem = None
+            if isinstance(step, Sign):
+                answer = await signers[step.key].sign(step.message)
+                continue
+            if lease is not None and step.uses_up:
+                await in_thread(self._grants.note, lease, step.uses_up)
+            try:
+                certificate = signers[step.certificate] if step.certificate is not None else None
+                answer = await self._caller.call(step, provider, certificate)
+            except CallFailedError as failed:
+                problem = failed
+        minting.close()
+        raise MintFailedError(unusable("Minting took too many steps."))
+
+    @staticmethod
+    async def prove(proving: Proving[Presented], signers: Callable[[], Awaitable[Mapping[str, Signer]]]) -> Presented:
+        """What `proving` returns. Its signers are only fetched where it wants a signature."""
+        made: bytes | None = None
+        found: Mapping[str, Signer] | None = None
+        while True:
+            try:
+                step = proving.send(made)  # type: ignore[arg-type]
+            except StopIteration as ended:
+                presented: Presented = ended.value
+                return presented
+            found = found or await signers()
+            made = await found[step.key].sign(step.message)

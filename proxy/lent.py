@@ -1,0 +1,74 @@
+"""`Lent`: a credential on its way with one request; what the provider answers goes back to its kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from proxy.credentials.broker import Order
+from proxy.exchange import Hold
+
+if TYPE_CHECKING:
+    from proxy.catalog.binding import BoundAccount
+    from proxy.credentials import CredentialSpec
+    from proxy.credentials.broker import Broker
+    from proxy.credentials.kind import Credential
+    from proxy.decision import Decision
+    from proxy.model import Agent, RequestHead, ResponseHead
+
+
+REPLAYED_BYTES: Final = 256 * 1024
+"""A body up to this size is held where the request may have to be sent twice."""
+
+
+def held(decision: Decision) -> Hold | None:
+    """Whether the body must be there before the credential is put on the request.
+
+    A small body is also held where the provider may ask for the request once more.
+    """
+    if decision.credential is None or decision.match is None or decision.match.operation is None:
+        return None
+    spec, head, limit = decision.credential[1], decision.head, decision.match.operation.limits.max_held_bytes
+    small = head.content_length is not None and head.content_length <= min(REPLAYED_BYTES, limit)
+    if head.has_body and (spec.needs_body or (spec.retries and small)):
+        return Hold(limit)
+    return None
+
+
+def order_for(account: BoundAccount, name: str, spec: CredentialSpec, agent: Agent) -> Order:
+    """What the broker is asked for, for one request of `agent`."""
+    described = account.account
+    return Order(account.id, name, spec, described.secrets, described.keys, account.variables, agent.name)
+
+
+@dataclass(slots=True)
+class Lent:
+    """`clean` and `body` are the request without the credential, `sent` the head as it left last."""
+
+    broker: Broker
+    order: Order
+    credential: Credential
+    clean: RequestHead
+    body: bytes | None
+    sent: RequestHead
+    attempt: int = 0
+    wanted: str = "no"
+
+    @property
+    def retries(self) -> int:
+        """See `Presenter`."""
+        return self.order.kind.retries
+
+    def learn(self, response: ResponseHead) -> bool:
+        """See `Presenter`."""
+        self.wanted = self.broker.learn(self.order, self.credential, self.sent, response, attempt=self.attempt)
+        return self.wanted != "no"
+
+    async def again(self) -> tuple[RequestHead, bytes | None]:
+        """See `Presenter`."""
+        self.attempt += 1
+        if self.wanted == "mint":
+            self.credential = await self.broker.mint(self.order)
+        presented = await self.broker.prove(self.order, self.credential, self.clean, self.body, attempt=self.attempt)
+        self.sent = presented.head
+        return presented.head, presented.body
