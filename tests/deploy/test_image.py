@@ -116,7 +116,7 @@ def test_the_way_past_the_sidecar_would_be_noticed(topology):
     """With the provider's network the same agent finds a way: the check can fail."""
     networks = topology.data["services"]["agent"]["networks"]
     topology.data["services"]["agent"]["networks"] = ["agents", "providers"]
-    podman("rm", "--force", topology.name("agent"))
+    podman("rm", "--force", "--ignore", topology.name("agent"))
     try:
         done = topology.run("agent")
     finally:
@@ -130,7 +130,7 @@ def test_p1_no_file_that_the_agent_sees_holds_the_key(topology):
     services = topology.data["services"]
     usual = services["agent"]
     services["agent"] = usual | {"entrypoint": ["/bin/sh", "-c"], "command": [script]}
-    podman("rm", "--force", topology.name("agent"))
+    podman("rm", "--force", "--ignore", topology.name("agent"))
     try:
         said = topology.run("agent").stdout
     finally:
@@ -140,7 +140,7 @@ def test_p1_no_file_that_the_agent_sees_holds_the_key(topology):
 
 
 def test_metrics_and_receipts_tell_what_happened(topology):
-    podman("rm", "--force", topology.name("agent"))
+    podman("rm", "--force", "--ignore", topology.name("agent"))
     assert topology.run("agent").returncode == 0
     script = "import urllib.request; print(urllib.request.urlopen('http://{}/metrics').read().decode())"
     control = topology.data["services"]["sidecar"]["networks"]["metrics"]["ipv4_address"]
