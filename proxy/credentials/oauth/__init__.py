@@ -1,0 +1,1 @@
+"""OAuth 2 on the client's side."""
