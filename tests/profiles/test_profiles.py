@@ -39,11 +39,9 @@ def leaves(
     | BodyFieldCredential
     | FramesCredential
 ]:
-    """The profile's credentials that put a secret somewhere as it is, with `several` unfolded."""
+    """The profile's credentials with `several` unfolded."""
     found = []
     for spec in profile.credentials.values():
-        if spec.mints:
-            continue
         found.extend(spec.parts if isinstance(spec, SeveralCredentials) else (spec,))
     return found
 
@@ -72,9 +70,6 @@ def test_every_name_refers_to_something(profile):
         assert set(operation.hosts) <= hosts, operation.id
         assert set(operation.credentials) <= set(profile.credentials), operation.id
         assert not (operation.anonymous and operation.credentials), operation.id
-    for spec in profile.credentials.values():
-        assert spec.secret_names() <= set(profile.secrets), spec
-        assert spec.variable_names() <= set(profile.variables), spec
     for spec in leaves(profile):
         used = spec.secret_names() | spec.optional_secret_names()
         assert used or spec.key_names() or spec.mints, spec
@@ -148,9 +143,7 @@ def test_the_page_about_profiles_names_every_field_and_every_profile():
     fields = {
         info.alias or name
         for model in (*vars(schema).values(), *vars(credentials).values())
-        if isinstance(model, type)
-        and issubclass(model, Strict)
-        and not getattr(model, "mints", False)  # on their pages
+        if isinstance(model, type) and issubclass(model, Strict)
         for name, info in model.model_fields.items()
     }
     assert [field for field in sorted(fields) if f"`{field}`" not in page + kinds] == []
