@@ -56,6 +56,8 @@ class OAuthCredential(OAuthSpec):
     @override
     def mint(self, given: Ingredients) -> Minting[Credential]:
         state = self._state(given)
+        if self.refreshes and not state.refresh_token:
+            raise not_connected()  # before anybody is asked anything
         url, issuer = yield from self._place(given)
         fields = yield from self._fields(given, state, issuer or url)
         question = Question(
@@ -114,8 +116,6 @@ class OAuthCredential(OAuthSpec):
         elif self.exchange is not None:
             fields |= forms.token_exchange(self.exchange, given)
         else:
-            if not state.refresh_token:
-                raise not_connected()
             fields |= {"grant_type": "refresh_token", "refresh_token": state.refresh_token}
             scope = forms.scope_to_ask(scope or "", state.scope)
         if scope:
