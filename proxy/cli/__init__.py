@@ -27,6 +27,9 @@ COMMANDS: Final[Mapping[str, str]] = {
     "env": "env",
     "stand-ins": "stand_ins",
     "redirect": "redirect",
+    "connect": "connections.connect",
+    "disconnect": "connections.disconnect",
+    "accounts": "connections.accounts",
     "demo": "demo",
     "doctor": "doctor",
     "agents": "agents",
@@ -34,7 +37,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "receipts": "receipts",
     "ca": "ca",
 }
-"""Commands by name, each with its module: a function of the module's own name, or `app`, a group of commands."""
+"""Commands by name, each with its module below `proxy.cli`: a function of the module's own name, or `app`, a group."""
 
 VERSION = "--version"
 FAILED = 1
@@ -78,7 +81,7 @@ def application(asked: str | None = None) -> typer.Typer:
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
-            app.command(name)(getattr(module, file))
+            app.command(name)(getattr(module, file.rpartition(".")[2]))
     return app
 
 

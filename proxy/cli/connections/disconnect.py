@@ -1,0 +1,124 @@
+"""`briefcased disconnect`: the provider revokes what it granted, then it is forgotten here."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import orjson
+import typer
+
+from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.connections.connect import AccountArgument, JsonOption, say
+from proxy.errors import BriefcaseError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from proxy.cli.connections.opened import Chosen, Connections
+    from proxy.credentials.grants import Lease
+    from proxy.credentials.oauth.places import Places
+
+ATTEMPTS: Final = 3
+MAX_WAIT_S: Final = 60
+LEASE_S: Final = 60.0
+LOOK_S: Final = 0.1
+
+
+def disconnect(
+    account: AccountArgument,
+    config: ConfigOption = CONFIG,
+    only_here: Annotated[
+        bool, typer.Option("--only-here", help="Forget it without asking the provider to revoke it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have the provider revoke what it granted for an account, then forget it; a sidecar stops using it in seconds."""
+    told = asyncio.run(_disconnect(config, account, only_here=only_here))
+    if as_json:
+        sys.stdout.write(orjson.dumps(told).decode() + "\n")
+        return
+    revoked = told["revoked"]
+    done = " and ".join(name.replace("_", " ") for name in revoked) if isinstance(revoked, list) else ""
+    sys.stdout.write(f"disconnected {told['account']}; {f'revoked: {done}' if done else 'nothing was revoked'}\n")
+
+
+async def _disconnect(config: Path, name: str, *, only_here: bool) -> dict[str, object]:
+    from proxy.cli.connections.opened import opened
+    from proxy.credentials.grants import in_thread
+
+    async with opened(config) as connections:
+        chosen = await connections.chosen(connections.account(name))
+        grants, key = connections.services.grants, chosen.order.key
+        if only_here:
+            if not await in_thread(grants.forget, key):
+                raise BriefcaseError(f"{key.account} is not connected")
+            return _told(chosen, ())
+        if not (await in_thread(grants.read, key)).kept:
+            raise BriefcaseError(f"{key.account} is not connected")
+        return _told(chosen, await _revoked_and_forgotten(connections, chosen))
+
+
+def _told(chosen: Chosen, revoked: tuple[str, ...]) -> dict[str, object]:
+    key = chosen.order.key
+    return {"account": str(key.account), "credential": key.credential, "revoked": list(revoked)}
+
+
+async def _revoked_and_forgotten(connections: Connections, chosen: Chosen) -> tuple[str, ...]:
+    """What the provider has revoked. Raises `BriefcaseError`: it has not, and nothing is forgotten."""
+    from proxy.credentials.grants import Granted
+    from proxy.credentials.kind import MintFailedError
+    from proxy.credentials.oauth.places import places
+
+    at = await connections.run(chosen, places(chosen.kind, connections.given(chosen, Granted())))
+    if not at.revocation:
+        say("the provider has no revocation endpoint; withdraw the access on its own page")
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return await _once(connections, chosen, at)
+        except MintFailedError as failed:
+            wait_s = failed.retry_after_s
+            if wait_s is None or wait_s > MAX_WAIT_S or attempt == ATTEMPTS:
+                raise BriefcaseError(
+                    f"{chosen.order.account}: {failed.denial.detail} It is still connected;"
+                    " --only-here forgets it all the same"
+                ) from None
+            say(f"the provider is busy; asking again in {wait_s} s")
+            await asyncio.sleep(wait_s)
+
+
+async def _once(connections: Connections, chosen: Chosen, at: Places) -> tuple[str, ...]:
+    """One attempt, while nobody else refreshes: what is revoked is what is stored now. Raises `MintFailedError`."""
+    from proxy.credentials.grants import in_thread
+    from proxy.credentials.kind import MintFailedError
+    from proxy.credentials.oauth.revoke import revoke
+    from proxy.credentials.oauth.state import Kept
+
+    grants, lease = connections.services.grants, await _leased(connections, chosen)
+    done: tuple[str, ...] = ()
+    try:
+        if at.revocation:
+            kept = Kept.read(lease.granted.kept)
+            asking = revoke(chosen.kind, connections.given(chosen, lease.granted), at, kept)
+            done = await connections.run(chosen, asking, lease=lease, passing=MintFailedError)
+        await in_thread(grants.forget, chosen.order.key)
+    except BaseException:
+        await in_thread(grants.release, lease, keep_journal=True)
+        raise
+    return done
+
+
+async def _leased(connections: Connections, chosen: Chosen) -> Lease:
+    """Nobody refreshes from now on."""
+    from proxy.credentials.grants import in_thread
+
+    try:
+        async with asyncio.timeout(LEASE_S):
+            while (lease := await in_thread(connections.services.grants.lease, chosen.order.key)) is None:  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_S)
+            return lease
+    except TimeoutError:
+        raise BriefcaseError(f"{chosen.order.account}: a sidecar is refreshing it; try again") from None
