@@ -237,18 +237,26 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         await self_test(settings.limits)
         generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
         parts.authority.rehost(generation.catalog.patterns())
+        sidecar: Sidecar
+        started: list[Sidecar] = []
+
+        def listening() -> frozenset[tuple[str, int]]:
+            return started[0].listeners() if started else frozenset()
+
         stores = secret_stores(
-            settings.secret_stores,
+            settings,
             home=parts.home,
             environment=parts.environment,
             clock=parts.clock,
             passphrase=parts.passphrase,
+            hosts=parts.hosts,
+            own_listeners=listening,
         )
-        sidecar: Sidecar
+        stack.push_async_callback(stores.close)
         dialler = Dialler(
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
-            own_listeners=lambda: sidecar.listeners(),  # noqa: PLW0108  # it does not exist yet
+            own_listeners=listening,
             read_secret=partial(stores.get, at_least=1),  # no answer can quote what only the upstream proxy sees
         )
         pipeline: Pipeline
@@ -295,6 +303,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             front=front,
             control=control,
         )
+        started.append(sidecar)
         stack.push_async_callback(sidecar.drain)
         await sidecar.start()
         yield sidecar

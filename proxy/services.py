@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.credentials.broker import Broker
@@ -15,16 +16,21 @@ from proxy.credentials.grants import Grants
 from proxy.credentials.memory import Memory
 from proxy.credentials.standin import StandIns
 from proxy.db.sealing import Seal
+from proxy.egress.dial import Dialler
+from proxy.egress.http import HttpClient
+from proxy.egress.resolver import Resolver
 from proxy.errors import BriefcaseError
 from proxy.firewall import Needle, Vocabulary
 from proxy.keys.ring import KeyRing
 from proxy.keys.tls import TlsIdentity
 from proxy.model import Mode
-from proxy.secretstore import SecretStores
+from proxy.secretstore import ASKED, SecretStores
 from proxy.secretstore.env import EnvStore
 from proxy.secretstore.exec import ExecStore
 from proxy.secretstore.file import FileStore
+from proxy.secretstore.kept import Keeping, Kept
 from proxy.secretstore.local import LocalStore
+from proxy.secretstore.store import Means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -36,9 +42,9 @@ if TYPE_CHECKING:
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
     from proxy.credentials.caller import Routes
-    from proxy.egress.http import HttpClient
     from proxy.secret import Secret
-    from proxy.settings import SecretStoreSettings, State
+    from proxy.settings import Settings, State
+    from proxy.store_settings import Asked
 
 _log: Final = logging.getLogger("proxy.app")
 SEAL_KEY: Final = "seal.key"
@@ -95,27 +101,48 @@ async def credential_services(
 
 
 def secret_stores(
-    settings: SecretStoreSettings,
+    settings: Settings,
     *,
     home: Path,
     environment: Mapping[str, str],
     clock: Clock,
     passphrase: Secret | None,
+    hosts: Mapping[str, tuple[str, ...]] | None = None,
+    own_listeners: Callable[[], frozenset[tuple[str, int]]] = frozenset,
 ) -> SecretStores:
-    """Every secret store there is."""
-    return SecretStores(
+    """Every secret store there is: those at hand, and on top of them those that are asked over the network.
+
+    The latter have a way out of their own, whose upstream proxy gets its credentials from the former alone.
+    """
+    own = settings.secret_stores
+    at_hand = SecretStores(
         {
             "env": EnvStore(environment),
             "file": FileStore(),
-            "exec": ExecStore(
-                clock=clock,
-                ttl_s=settings.exec_ttl_s,
-                timeout_s=settings.exec_timeout_s,
-                environment=environment,
-            ),
+            "exec": ExecStore(clock=clock, ttl_s=own.exec_ttl_s, timeout_s=own.exec_timeout_s, environment=environment),
             "local": LocalStore(home, passphrase),
         }
     )
+    connect_timeout_s = settings.egress.connect_timeout_s
+    dialler = Dialler(
+        resolver=Resolver(clock=clock, timeout_s=connect_timeout_s, hosts=hosts),
+        connect_timeout_s=connect_timeout_s,
+        own_listeners=own_listeners,
+        read_secret=partial(at_hand.get, at_least=1),
+    )
+    http = HttpClient(dialler=dialler, timeout_s=own.timeout_s)
+    means = Means(http=http, clock=clock, read=partial(at_hand.get, at_least=1), environment=environment)
+    asked = {}
+    for scheme, kind in ASKED.items():
+        store = kind.made(settings, means)
+        if store is not None:
+            asked[scheme] = Kept(store, clock=clock, keeping=_keeping(settings, scheme))
+    return SecretStores(at_hand.by_scheme, asked)
+
+
+def _keeping(settings: Settings, scheme: str) -> Keeping:
+    described: Asked = getattr(settings.secret_stores, scheme)
+    return Keeping(described.ttl_s, settings.secret_stores.failed_s, described.stale_s)
 
 
 async def preload(
