@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -24,10 +24,11 @@ from proxy.firewall import Needle, Vocabulary
 from proxy.keys.ring import KeyRing
 from proxy.keys.tls import TlsIdentity
 from proxy.model import Mode
-from proxy.secretstore import ASKED, SecretStores
+from proxy.secretstore import ASKED, ASKED_HERE, SecretStores
 from proxy.secretstore.env import EnvStore
 from proxy.secretstore.exec import ExecStore
 from proxy.secretstore.file import FileStore
+from proxy.secretstore.k8s import MountedStore
 from proxy.secretstore.kept import Keeping, Kept
 from proxy.secretstore.local import LocalStore
 from proxy.secretstore.store import Means
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.credentials.caller import Routes
     from proxy.secret import Secret
+    from proxy.secretstore.store import AskedStore
     from proxy.settings import Settings, State
     from proxy.store_settings import Asked
 
@@ -121,6 +123,7 @@ def secret_stores(
             "file": FileStore(),
             "exec": ExecStore(clock=clock, ttl_s=own.exec_ttl_s, timeout_s=own.exec_timeout_s, environment=environment),
             "local": LocalStore(home, passphrase),
+            "k8s": MountedStore(own.k8s.directory),
         }
     )
     connect_timeout_s = settings.egress.connect_timeout_s
@@ -132,12 +135,18 @@ def secret_stores(
     )
     http = HttpClient(dialler=dialler, timeout_s=own.timeout_s)
     means = Means(http=http, clock=clock, read=partial(at_hand.get, at_least=1), environment=environment)
-    asked = {}
-    for scheme, kind in ASKED.items():
-        store = kind.made(settings, means)
-        if store is not None:
-            asked[scheme] = Kept(store, clock=clock, keeping=_keeping(settings, scheme))
-    return SecretStores(at_hand.by_scheme, asked)
+    here = SecretStores(at_hand.by_scheme, _asked(ASKED_HERE, settings, means))
+    means = replace(means, read=partial(here.get, at_least=1))
+    return SecretStores(here.by_scheme, {**here.asked, **_asked(ASKED, settings, means)})
+
+
+def _asked(kinds: Mapping[str, type[AskedStore]], settings: Settings, means: Means) -> dict[str, Kept]:
+    made = ((scheme, kind.made(settings, means)) for scheme, kind in kinds.items())
+    return {
+        scheme: Kept(store, clock=means.clock, keeping=_keeping(settings, scheme))
+        for scheme, store in made
+        if store is not None
+    }
 
 
 def _keeping(settings: Settings, scheme: str) -> Keeping:

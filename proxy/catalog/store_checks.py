@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from proxy.documents import Strict
 from proxy.egress.http import parse_https
-from proxy.secretstore import ASKED, AT_HAND, bad_ref
+from proxy.secretstore import ASKED, NEAR, bad_ref
 from proxy.store_settings import Asked
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def anchored(settings: SecretStoreSettings, base: Path) -> SecretStoreSettings:
         for scheme, own in _sections(settings)
         if own.ca_file is not None
     }
-    return settings.model_copy(update=changed)
+    mounted = settings.k8s.model_copy(update={"directory": base / settings.k8s.directory})
+    return settings.model_copy(update={**changed, "k8s": mounted})
 
 
 def _sections(settings: SecretStoreSettings) -> Iterator[tuple[str, Asked]]:
@@ -77,8 +78,8 @@ def _own_ref(place: Place, ref: str) -> Iterator[Mistake]:
     problem = bad_ref(ref)
     if problem is not None:
         yield place, problem
-    elif ref.partition(":")[0] not in AT_HAND:
-        yield place, f"what a store logs in with rests in one of {', '.join(f'{name}:' for name in AT_HAND)}"
+    elif ref.partition(":")[0] not in NEAR:
+        yield place, f"what a store logs in with rests in one of {', '.join(f'{name}:' for name in NEAR)}"
 
 
 def _is_https(address: str) -> bool:

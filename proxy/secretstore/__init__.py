@@ -1,7 +1,8 @@
 """One file per secret store; a ref's scheme names it: `env:NAME`, `file:/path`, `local:name`, `vault:mount/path#field`.
 
-`AT_HAND` need no network. `ASKED` are asked over it, logged in to with secrets of the former, so that nothing goes in
-circles: the connection to a store may itself go through an upstream proxy that wants a password.
+`AT_HAND` are read at every use; `ASKED_HERE` are asked on this machine, `ASKED` over the network, and what they give is
+kept. The latter are logged in to with secrets of the others alone, so that nothing goes in circles: the connection to a
+store may itself go through an upstream proxy that wants a password.
 """
 
 from __future__ import annotations
@@ -11,10 +12,18 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from proxy.secretstore.azurekv import AzureStore
+from proxy.secretstore.bw import BitwardenStore
 from proxy.secretstore.env import EnvStore
 from proxy.secretstore.exec import ExecStore
 from proxy.secretstore.file import FileStore
+from proxy.secretstore.gcpsm import GoogleStore
+from proxy.secretstore.infisical import InfisicalStore
+from proxy.secretstore.k8s import MountedStore
+from proxy.secretstore.keyring import KeyringStore
 from proxy.secretstore.local import LocalStore
+from proxy.secretstore.op import OnePasswordStore
+from proxy.secretstore.sops import SopsStore
 from proxy.secretstore.store import AskedStore, SecretStore, SecretUnavailableError
 from proxy.secretstore.vault import VaultStore
 
@@ -29,16 +38,38 @@ AT_HAND: Final[Mapping[str, type[SecretStore]]] = {
     "file": FileStore,
     "exec": ExecStore,
     "local": LocalStore,
+    "k8s": MountedStore,
+}
+ASKED_HERE: Final[Mapping[str, type[AskedStore]]] = {
+    "keyring": KeyringStore,
+    "sops": SopsStore,
 }
 ASKED: Final[Mapping[str, type[AskedStore]]] = {
     "vault": VaultStore,
+    "gcpsm": GoogleStore,
+    "azurekv": AzureStore,
+    "op": OnePasswordStore,
+    "bw": BitwardenStore,
+    "infisical": InfisicalStore,
 }
-STORES: Final[Mapping[str, type[SecretStore | AskedStore]]] = {**AT_HAND, **ASKED}
+NEAR: Final = (*AT_HAND, *ASKED_HERE)
+"""What the stores of `ASKED` may rest their own logins in."""
+STORES: Final[Mapping[str, type[SecretStore | AskedStore]]] = {**AT_HAND, **ASKED_HERE, **ASKED}
 MIN_SECRET_BYTES: Final = 8
 CLOSE_S: Final = 5.0
 _REF: Final = re.compile(r"([a-z][a-z0-9]*):(.+)", re.DOTALL)
 
-__all__ = ["ASKED", "AT_HAND", "STORES", "SecretStore", "SecretStores", "SecretUnavailableError", "bad_ref"]
+__all__ = [
+    "ASKED",
+    "ASKED_HERE",
+    "AT_HAND",
+    "NEAR",
+    "STORES",
+    "SecretStore",
+    "SecretStores",
+    "SecretUnavailableError",
+    "bad_ref",
+]
 
 
 def bad_ref(ref: str) -> str | None:

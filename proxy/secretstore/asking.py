@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import urlencode
 
 import orjson
 
+from proxy.canonical import parse_authority
 from proxy.egress.dial import NAMED_BY_THE_OPERATOR
 from proxy.egress.http import HttpFailedError, Url, parse_https
 from proxy.egress.upstream import route
@@ -21,10 +23,9 @@ if TYPE_CHECKING:
     from proxy.settings import UpstreamProxyEntry
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
+FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
+HTTP_PORT: Final = 80
 OK: Final = frozenset({200})
-DENIED: Final = frozenset({401, 403})
-NOT_FOUND: Final = 404
-TOO_MANY: Final = 429
 FAULTS: Final = 500
 MAX_RETRY_AFTER_S: Final = 3600
 type Json = Mapping[str, object]
@@ -80,6 +81,16 @@ class Asker:
             raise failed(self.scheme, answer)
         return json_object(self.scheme, answer.body)
 
+    async def json_list(self, method: str, target: str, *, headers: Mapping[str, str]) -> list[object]:
+        """As `json`, for an answer that is a list."""
+        answer = await self.answer(method, target, headers=headers)
+        if answer.status not in OK:
+            raise failed(self.scheme, answer)
+        found = _loaded(answer.body)
+        if not isinstance(found, list):
+            raise SecretUnavailableError(self.scheme, "the answer is not a JSON list", passing=True)
+        return found
+
     async def answer(self, method: str, target: str, *, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """The answer, whatever its status. Raises `SecretUnavailableError` where there is none."""
         url = self.url(target)
@@ -133,13 +144,17 @@ def json_object(scheme: str, body: bytes) -> Json:
     """`body` as a JSON object; an empty one where there is nothing. Raises `SecretUnavailableError`."""
     if not body:
         return {}
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        found = None
+    found = _loaded(body)
     if not isinstance(found, dict):
         raise SecretUnavailableError(scheme, "the answer is not a JSON object", passing=True)
     return cast("Json", found)
+
+
+def _loaded(body: bytes) -> object:
+    try:
+        return cast("object", orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return None
 
 
 def below(answer: object, *names: str) -> object:
@@ -165,6 +180,40 @@ def seconds_below(answer: object, *names: str) -> float | None:
     if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 2**40:
         return None
     return float(found)
+
+
+def form(**fields: str) -> bytes:
+    """A form's body, `FORM` its headers."""
+    return urlencode(fields).encode("ascii")
+
+
+async def metadata(asker: Asker, place: str, target: str, headers: Mapping[str, str]) -> Answer:
+    """The good answer of the machine's metadata service at `place`, an address and perhaps a port.
+
+    Raises:
+        SecretUnavailableError: there is none, or it is no good one.
+    """
+    authority = parse_authority(place.encode("ascii", "replace"), HTTP_PORT)
+    if authority is None:
+        raise SecretUnavailableError(asker.scheme, "the place of the metadata service is not an address")
+    try:
+        answer = await asker.http.metadata(authority, target, headers=headers, max_bytes=MAX_ANSWER_BYTES)
+    except HttpFailedError as error:
+        raise SecretUnavailableError(asker.scheme, str(error), passing=True) from None
+    if answer.status not in OK:
+        raise failed(asker.scheme, answer)
+    return answer
+
+
+def text_of(secret: Secret, scheme: str) -> str:
+    """`secret` as text: for a body, an assertion, a variable of a command. Raises `SecretUnavailableError`."""
+    try:
+        value = secret.reveal().decode("utf-8")
+    except UnicodeDecodeError:
+        value = ""
+    if not value or "\0" in value:
+        raise SecretUnavailableError(scheme, "what it logs in with is not text")
+    return value
 
 
 def bearer(secret: Secret, scheme: str, *, prefix: str = "Bearer ") -> str:

@@ -9,6 +9,11 @@ import orjson
 from proxy.clock import SystemClock
 from proxy.services import secret_stores
 from proxy.settings import Settings
+from tests.fakes.stores import azure, connect, infisical
+from tests.fakes.stores.azure import FakeAzure
+from tests.fakes.stores.connect import FakeConnect
+from tests.fakes.stores.google import FakeGoogle
+from tests.fakes.stores.infisical import FakeInfisical
 from tests.fakes.stores.vault import FakeVault
 
 if TYPE_CHECKING:
@@ -58,7 +63,98 @@ class VaultBench:
         self.server.values[f"apps/{name}#token"] = value
 
 
-BENCHES: dict[str, type[Any]] = {"vault": VaultBench}
+class GoogleBench:
+    scheme = "gcpsm"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = FakeGoogle(folder)
+
+    def settings(self) -> dict[str, Any]:
+        names = ("address", "token_address", "sts_address", "iam_address")
+        return {**dict.fromkeys(names, self.server.address), "auth": {"method": "service_account", "key": "env:KEY"}}
+
+    def environment(self) -> dict[str, str]:
+        return {"KEY": self.server.key_file()}
+
+    def ref(self, name: str) -> str:
+        return f"gcpsm:my-project/{name}"
+
+    def put(self, name: str, value: str) -> None:
+        self.server.values[f"/v1/projects/my-project/secrets/{name}/versions/latest:access"] = value
+
+
+class AzureBench:
+    scheme = "azurekv"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = FakeAzure(folder)
+
+    def settings(self) -> dict[str, Any]:
+        auth = {
+            "method": "client_secret",
+            "tenant": azure.TENANT,
+            "client_id": azure.CLIENT,
+            "client_secret": "env:SECRET",
+        }
+        suffix = self.server.address.partition(".")[2]
+        return {"suffix": suffix, "login_address": self.server.address, "auth": auth}
+
+    def environment(self) -> dict[str, str]:
+        return {"SECRET": azure.CLIENT_SECRET}
+
+    def ref(self, name: str) -> str:
+        return f"azurekv:team-vault/{name}"
+
+    def put(self, name: str, value: str) -> None:
+        self.server.values[name] = value
+
+
+class ConnectBench:
+    scheme = "op"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = FakeConnect(folder)
+
+    def settings(self) -> dict[str, Any]:
+        return {"address": self.server.address, "token": "env:OP_CONNECT_TOKEN"}
+
+    def environment(self) -> dict[str, str]:
+        return {"OP_CONNECT_TOKEN": connect.TOKEN}
+
+    def ref(self, name: str) -> str:
+        return f"op:Agents/{name}/token"
+
+    def put(self, name: str, value: str) -> None:
+        self.server.values[f"{name}/token"] = value
+
+
+class InfisicalBench:
+    scheme = "infisical"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = FakeInfisical(folder)
+
+    def settings(self) -> dict[str, Any]:
+        auth = {"client_id": "env:CLIENT_ID", "client_secret": "env:CLIENT_SECRET"}
+        return {"address": self.server.address, "project": infisical.PROJECT, "auth": auth}
+
+    def environment(self) -> dict[str, str]:
+        return {"CLIENT_ID": infisical.CLIENT["clientId"], "CLIENT_SECRET": infisical.CLIENT["clientSecret"]}
+
+    def ref(self, name: str) -> str:
+        return f"infisical:prod/agents/{name}"
+
+    def put(self, name: str, value: str) -> None:
+        self.server.values[f"prod/agents/{name}"] = value
+
+
+BENCHES: dict[str, type[Any]] = {
+    "vault": VaultBench,
+    "gcpsm": GoogleBench,
+    "azurekv": AzureBench,
+    "op": ConnectBench,
+    "infisical": InfisicalBench,
+}
 
 
 def stores_for(bench: Any, clock: SystemClock, *, trusted: bool = True, **changed: Any) -> SecretStores:

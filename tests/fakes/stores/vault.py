@@ -63,7 +63,9 @@ class FakeVault(StoreServer):
         auth = {"client_token": name, "lease_duration": self.token_ttl_s, "renewable": True}
         return 200, {"auth": auth, "data": None, "lease_id": ""}
 
-    def secrets_or_system(self, method: str, path: str, body: dict[str, Any], name: str, token: Token) -> Answer:
+    def secrets_or_system(  # noqa: PLR0911
+        self, method: str, path: str, body: dict[str, Any], name: str, token: Token
+    ) -> Answer:
         match method, path.split("/"):
             case "GET", ["auth", "token", "lookup-self"]:
                 return 200, {"data": {"id": name}}
