@@ -23,6 +23,7 @@ REVEALS = {
     "proxy/credentials/broker.py",  # what answers are searched for
     "proxy/credentials/kind.py",  # the wire
     "proxy/egress/handshake.py",  # the wire to an upstream proxy
+    "proxy/secretstore/asking.py",  # the wire to a store
     "proxy/secretstore/local.py",  # the store's passphrase
 }
 

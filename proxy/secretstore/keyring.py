@@ -23,7 +23,7 @@ class KeyringStore:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s: Final = timeout_s
-        self._asking: threading.Thread | None = None
+        self._asked: asyncio.Future[str | None] | None = None
         self._lock: Final = asyncio.Lock()
 
     @classmethod
@@ -49,16 +49,16 @@ class KeyringStore:
         """See `AskedStore`."""
 
     async def _answer(self, service: str, user: str) -> str | None:
-        if self._asking is not None and self._asking.is_alive():
+        if self._asked is not None and not self._asked.done():
             raise SecretUnavailableError("keyring", "it has not yet answered an earlier question", passing=True)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[str | None] = loop.create_future()
+        answer = self._asked = loop.create_future()
+        answer.add_done_callback(lambda done: done.exception())  # known, even where nobody waits any longer
         # Of its own and a daemon: nothing waits for it at the end, because a keyring may ask its owner for ever.
-        self._asking = threading.Thread(target=_ask, args=(service, user, loop, answer), daemon=True)
-        self._asking.start()
+        threading.Thread(target=_ask, args=(service, user, loop, answer), daemon=True).start()
         try:
             async with asyncio.timeout(self._timeout_s):
-                value = await answer
+                value = await asyncio.shield(answer)
         except TimeoutError:
             reason = f"no answer within {self._timeout_s:g} s; it may be locked"
             raise SecretUnavailableError("keyring", reason, passing=True) from None
