@@ -52,7 +52,8 @@ class KeyringStore:
         if self._asked is not None and not self._asked.done():
             raise SecretUnavailableError("keyring", "it has not yet answered an earlier question", passing=True)
         loop = asyncio.get_running_loop()
-        answer = self._asked = loop.create_future()
+        answer: asyncio.Future[str | None] = loop.create_future()
+        self._asked = answer
         answer.add_done_callback(lambda done: done.exception())  # known, even where nobody waits any longer
         # Of its own and a daemon: nothing waits for it at the end, because a keyring may ask its owner for ever.
         threading.Thread(target=_ask, args=(service, user, loop, answer), daemon=True).start()
