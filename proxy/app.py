@@ -32,11 +32,11 @@ from proxy.front.listener import Front
 from proxy.generation import build_generation
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
-from proxy.services import credential_services, preload, secret_stores
+from proxy.services import credential_services, preload, secret_stores, shared_database
 from proxy.settings import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from pathlib import Path
 
     from certs.authority import CertificateAuthority
@@ -229,7 +229,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
     async with contextlib.AsyncExitStack() as stack:
         database = open_database(parts.home / DATABASE)
         stack.callback(database.dispose)
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        spawn = await stack.enter_async_context(_background())
         receipts = ReceiptLog.open(
             database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
         )
@@ -260,15 +260,18 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             read_secret=partial(stores.get, at_least=1),  # no answer can quote what only the upstream proxy sees
         )
         pipeline: Pipeline
+        shared = await shared_database(settings.state, database, stores)
+        if shared is not database:
+            stack.callback(shared.dispose)
         credentials = await credential_services(
             settings.state,
             home=parts.home,
-            database=database,
+            database=shared,
             stores=stores,
             clock=parts.clock,
             http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
             routes=lambda: pipeline.generation,
-            spawn=tasks.create_task,
+            spawn=spawn,
         )
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
@@ -307,6 +310,19 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         stack.push_async_callback(sidecar.drain)
         await sidecar.start()
         yield sidecar
+
+
+@contextlib.asynccontextmanager
+async def _background() -> AsyncIterator[Callable[[Coroutine[None, None, None]], object]]:
+    """Starts tasks that are waited for at the end, also where the block fails: what they began is not cut off."""
+    failure: BaseException | None = None
+    async with asyncio.TaskGroup() as tasks:
+        try:
+            yield tasks.create_task
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # raised again, not within a group
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def _split(listen: str) -> tuple[str, int]:
