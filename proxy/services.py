@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from proxy.secret import Secret
     from proxy.secretstore.store import AskedStore
     from proxy.settings import Settings, State
-    from proxy.store_settings import Asked
+    from proxy.store_settings import Keeping as KeepingSettings
 
 _log: Final = logging.getLogger("proxy.app")
 SEAL_KEY: Final = "seal.key"
@@ -172,7 +172,7 @@ def _asked(kinds: Mapping[str, type[AskedStore]], settings: Settings, means: Mea
 
 
 def _keeping(settings: Settings, scheme: str) -> Keeping:
-    described: Asked = getattr(settings.secret_stores, scheme)
+    described: KeepingSettings = getattr(settings.secret_stores, scheme)
     return Keeping(described.ttl_s, settings.secret_stores.failed_s, described.stale_s)
 
 
