@@ -69,6 +69,7 @@ class Parts:
         passphrase: of the `local:` store, where it has one.
         hosts: names pinned to addresses, as `/etc/hosts` would; for tests and the demonstration.
         resume: go on with the last chain of this label instead of a new one.
+        asks_consent: secrets go to new origins only after `briefcased accounts consent`.
     """
 
     home: Path
@@ -83,6 +84,7 @@ class Parts:
     passphrase: Secret | None = None
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     resume: bool = False
+    asks_consent: bool = True
 
 
 class Sidecar:
@@ -241,18 +243,26 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         await self_test(settings.limits)
         generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
         parts.authority.rehost(generation.catalog.patterns())
+        sidecar: Sidecar
+        started: list[Sidecar] = []
+
+        def listening() -> frozenset[tuple[str, int]]:
+            return started[0].listeners() if started else frozenset()
+
         stores = secret_stores(
-            settings.secret_stores,
+            settings,
             home=parts.home,
             environment=parts.environment,
             clock=parts.clock,
             passphrase=parts.passphrase,
+            hosts=parts.hosts,
+            own_listeners=listening,
         )
-        sidecar: Sidecar
+        stack.push_async_callback(stores.close)
         dialler = Dialler(
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
-            own_listeners=lambda: sidecar.listeners(),  # noqa: PLW0108  # it does not exist yet
+            own_listeners=listening,
             read_secret=partial(stores.get, at_least=1),  # no answer can quote what only the upstream proxy sees
         )
         pipeline: Pipeline
@@ -268,6 +278,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
             routes=lambda: pipeline.generation,
             spawn=spawn,
+            asks_consent=parts.asks_consent,
         )
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
@@ -303,6 +314,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             front=front,
             control=control,
         )
+        started.append(sidecar)
         stack.push_async_callback(sidecar.drain)
         await resume(credentials.broker, generation.accounts)
         stack.callback(spawn(credentials.broker.watch()).cancel)

@@ -1,6 +1,6 @@
 """`briefcased.yaml` and the environment: every knob of the sidecar, typed.
 
-Secret values never stand in the file, only secret refs (`env:NAME`, `file:/path`, `exec:["cmd"]`, `local:name`).
+Secret values never stand in the file, only secret refs (`env:NAME`, `file:/path`, `local:name`, `vault:…`).
 The environment is read here and nowhere else.
 """
 
@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from proxy.documents import Strict
 from proxy.model import Action, Mode
+from proxy.store_settings import SecretStoreSettings
 
 FIRST_ACTIVATED: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
@@ -248,13 +249,6 @@ class Confinement(Strict):
     max_age_s: Annotated[float, Field(gt=0, le=31_536_000)] = 86_400.0
     accept: tuple[str, ...] = Field(default=(), description="Ways that are known to be open.")
     required: bool = Field(default=True, description="Mode `ga` starts only with a report that says closed.")
-
-
-class SecretStoreSettings(Strict):
-    """How secret stores are asked."""
-
-    exec_ttl_s: Annotated[float, Field(ge=0, le=86_400)] = 300.0
-    exec_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
 
 
 class Settings(Strict):
