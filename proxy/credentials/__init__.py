@@ -8,6 +8,7 @@ from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.frames import FramesCredential
+from proxy.credentials.github_app import GithubAppCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
@@ -21,6 +22,7 @@ CredentialSpec = Annotated[
     | CookieCredential
     | BodyFieldCredential
     | FramesCredential
+    | GithubAppCredential
     | SeveralCredentials,
     Field(discriminator="kind"),
 ]

@@ -249,6 +249,10 @@ class Kind(Strict):
         """The keys it signs with: slot name to the JOSE algorithm for a key that has to be made (`ES256`)."""
         return {}
 
+    def foreign_keys(self) -> frozenset[str]:
+        """Those of its keys that the provider knows already: the account has to name them, none is made."""
+        return frozenset()
+
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
         """The https URLs, besides the profile's hosts, that its secrets may be sent to: the origins it is bound to."""
         del variables
