@@ -4,15 +4,21 @@ from typing import Annotated
 
 from pydantic import Field
 
+from proxy.credentials.azure import AzureCredential
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.github_app import GithubAppCredential
+from proxy.credentials.google import GoogleCredential
+from proxy.credentials.google_federation import GoogleFederationCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
+from proxy.credentials.request_jwt import RequestJwtCredential
 from proxy.credentials.several import SeveralCredentials
+from proxy.credentials.snowflake import SnowflakeCredential
+from proxy.credentials.workload_federation import WorkloadFederationCredential
 
 CredentialSpec = Annotated[
     HeaderCredential
@@ -23,6 +29,12 @@ CredentialSpec = Annotated[
     | BodyFieldCredential
     | FramesCredential
     | GithubAppCredential
+    | GoogleCredential
+    | GoogleFederationCredential
+    | AzureCredential
+    | WorkloadFederationCredential
+    | SnowflakeCredential
+    | RequestJwtCredential
     | SeveralCredentials,
     Field(discriminator="kind"),
 ]

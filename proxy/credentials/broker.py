@@ -310,10 +310,12 @@ class Broker:
         moment = self._moment(order, head.authority, attempt)
         proving = order.kind.prove(credential, head, body, moment)
         try:
-            return await self._runner.prove(proving, partial(self._signers, order))
+            presented = await self._runner.prove(proving, partial(self._signers, order))
         except (KeyUnavailableError, SecretUnavailableError) as error:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("The key of this account cannot sign.")) from None
+        self._remember(order, presented.secrets)
+        return presented
 
     def learn(
         self, order: Order, credential: Credential, head: RequestHead, response: ResponseHead, *, attempt: int = 0

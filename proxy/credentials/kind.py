@@ -165,10 +165,11 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """The request as it leaves."""
+    """The request as it leaves. `secrets` were made for it alone, and must never be seen either."""
 
     head: RequestHead
     body: bytes | None
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,3 +61,31 @@ def clean(text: bytes | str, *secret: str) -> None:
     shown = text.decode("latin-1") if isinstance(text, bytes) else text
     for value in (CANARY, *secret):
         assert value not in shown
+
+
+async def refused_politely(rig: Rig, server: Any, path: str, agent: str, mood: str) -> None:
+    """A rude token endpoint gives a refusal, once, and none of its words."""
+    server.mood = mood
+    before = len(server.asked)
+    answers = [await rig.call("GET", path, agent=agent) for _ in range(2)]
+    server.mood = ""
+    assert {answer.problem for answer in answers} <= {"token_endpoint_error", "credential_unavailable"}
+    assert len(server.asked) == before + 1  # the second one waits its turn
+    for answer in answers:
+        clean(answer.body)
+    clean(await told(rig))
+
+
+async def used(rig: Rig, server: Any, path: str, agent: str, kind: str) -> list[str]:
+    """A credential is minted once, presented, scrubbed from the echo, and named in the receipt; what was presented."""
+    before = len(rig.provider.requests)
+    answers = [await rig.call("GET", path, agent=agent) for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 200], answers[0].body
+    sent = [seen.one("authorization") for seen in rig.provider.requests[before:] if seen.path == path]
+    tokens = [value.removeprefix("Bearer ") for value in sent]
+    for answer in answers:
+        clean(answer.body, *tokens, *server.live)
+    call = (await rig.settled(1))[-1].decision
+    clean(await told(rig), *tokens)
+    assert (call["account"].partition("/")[2], call["credential_kind"]) == (agent, kind)
+    return tokens

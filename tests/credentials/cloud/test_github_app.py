@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
-from tests.credentials.cloud.conftest import clean, new_rsa, rig_of, told
+from tests.credentials.cloud.conftest import clean, new_rsa, refused_politely, rig_of, told
 from tests.fakes.github import APP, GitHub
 from tests.fakes.tokens import MOODS
 from tests.rig.shipped import shipped_text
@@ -127,14 +127,7 @@ async def test_p5_a_token_that_may_do_more_than_was_asked_for_is_not_used(rig, g
 
 @pytest.mark.parametrize("mood", MOODS)
 async def test_p1_p5_a_rude_token_endpoint_gives_a_refusal_and_none_of_its_words(rig, github, mood):
-    github.mood = mood
-    before = len(github.asked)
-    answers = [await read(rig, f"mood-{mood}") for _ in range(2)]
-    assert {answer.problem for answer in answers} <= {"token_endpoint_error", "credential_unavailable"}
-    assert len(github.asked) == before + 1  # the second one waits its turn
-    for answer in answers:
-        clean(answer.body)
-    clean(await told(rig))
+    await refused_politely(rig, github, "/repos/acme/widgets", f"mood-{mood}", mood)
 
 
 async def test_a_token_that_was_revoked_is_minted_again_within_the_request_once_in_a_while(rig, github):
