@@ -75,7 +75,8 @@ class Entra(TokenServer):
             return
         assert self.certificate is not None
         digest = hashlib.sha256(self.certificate.public_bytes(Encoding.DER)).digest()
-        if header["x5t#S256"] != base64.urlsafe_b64encode(digest).rstrip(b"=").decode():
+        named = header["x5t#S256"].rstrip("=")  # msal pads it
+        if base64.urlsafe_b64decode(named + "=" * (-len(named) % 4)) != digest:
             raise refused(401, "invalid_client", 700027)
         try:
             claims = jwt.decode(

@@ -128,7 +128,9 @@ class Google(TokenServer):
 
     def _denied(self, seen: Seen) -> tuple[int, Any]:
         self._federated(seen)
-        return 403, {"error": {"code": 403, "status": "PERMISSION_DENIED", "message": "iam.serviceAccounts.getAccessToken"}}
+        return 403, {
+            "error": {"code": 403, "status": "PERMISSION_DENIED", "message": "iam.serviceAccounts.getAccessToken"}
+        }
 
     async def self_signed(self, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """An API takes a JWT of the account itself, for its own audience or with scopes."""

@@ -96,7 +96,12 @@ class Vendors(TokenServer):
         if "oidc-federation-2026-04-01" not in beta or asked.get("workspace_id") == "":
             raise RefusedError(400, {"error": "invalid_request"})
         self._trusted(asked["assertion"], "https://api.anthropic.com", 400, "invalid_grant")
-        return 200, {"access_token": self.issue(), "token_type": "Bearer", "expires_in": 600, "scope": "workspace:developer"}
+        return 200, {
+            "access_token": self.issue(),
+            "token_type": "Bearer",
+            "expires_in": 600,
+            "scope": "workspace:developer",
+        }
 
     def _openrouter(self, seen: Seen) -> tuple[int, Any]:
         asked = form(seen)

@@ -22,11 +22,11 @@ from proxy.documents import Strict
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
+    "azureopenai", "snowflake", "vertex",
     "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
     "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
-PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def leaves(
@@ -72,11 +72,10 @@ def test_every_name_refers_to_something(profile):
         assert set(operation.credentials) <= set(profile.credentials), operation.id
         assert not (operation.anonymous and operation.credentials), operation.id
     for spec in leaves(profile):
-        named = getattr(spec, "secret", None)
-        texts = [getattr(spec, "template", None) or "", getattr(spec, "username", ""), getattr(spec, "password", "")]
-        used = {named} - {None} | {name for text in texts for name in PLACEHOLDER.findall(text)}
-        assert used, spec
+        used = spec.secret_names() | spec.optional_secret_names()
+        assert used or spec.key_names() or spec.mints, spec
         assert used <= set(profile.secrets), spec
+        assert spec.variable_names() <= set(profile.variables), spec
 
 
 def test_every_secret_is_used(profile):
@@ -96,7 +95,8 @@ def test_no_wildcard_reaches_a_public_suffix(profile, private_section):
 
 
 def test_shipped_profiles_send_credentials_to_exact_names_only(profile):
-    assert [rule.host for rule in profile.hosts if "*" in rule.host] == []
+    """Or to the one host that an account is pinned to."""
+    assert [rule.host for rule in profile.hosts if "*" in rule.host and rule.account_host is None] == []
 
 
 def test_stand_ins_look_like_the_vendors_tokens(profile):

@@ -151,7 +151,9 @@ async def test_p1_the_private_key_inside_the_file_is_looked_for_too(rig, google)
     assert b"PRIVATE KEY" not in shown
 
 
-@pytest.mark.parametrize(("name", "path"), [("federated", "/v1/models"), ("taken", "/v1/models"), ("taken_id", "/v1/models")])
+@pytest.mark.parametrize(
+    ("name", "path"), [("federated", "/v1/models"), ("taken", "/v1/models"), ("taken_id", "/v1/models")]
+)
 async def test_p1_a_workload_gets_tokens_without_any_key(rig, google, name, path):
     tokens = await used(rig, google, path, name, "google_federation")
     assert (tokens[0] in google.federated) == (name == "federated")
