@@ -23,6 +23,10 @@ REVEALS = {
     "proxy/credentials/broker.py",  # what answers are searched for
     "proxy/credentials/kind.py",  # the wire
     "proxy/egress/handshake.py",  # the wire to an upstream proxy
+    "proxy/credentials/azure.py",
+    "proxy/credentials/google.py",
+    "proxy/credentials/google_federation.py",
+    "proxy/credentials/workload_federation.py",
     "proxy/secretstore/local.py",  # the store's passphrase
 }
 

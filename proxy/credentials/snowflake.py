@@ -11,7 +11,8 @@ from pydantic import Field
 
 from proxy.credentials import answers
 from proxy.credentials.assertion import signed
-from proxy.credentials.kind import HeaderName, SecretName, filled, named_in
+from proxy.credentials.header import with_headers
+from proxy.credentials.kind import Presented, SecretName, filled, named_in
 from proxy.credentials.token_kind import TokenKind, credential
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
     from proxy.credentials.kind import Credential, Ingredients, Minting
     from proxy.keys.public import PublicKey
+    from proxy.model import RequestHead
 
 LIFETIME_S: Final = 3540
 """Snowflake takes none that lives longer than an hour."""
+TYPE: Final = {"x-snowflake-authorization-token-type": "KEYPAIR_JWT"}
 
 
 class SnowflakeCredential(TokenKind):
@@ -31,7 +34,6 @@ class SnowflakeCredential(TokenKind):
     key: SecretName = Field(default="user", description="Slot of the user's RSA key.")
     account: str = "{account}"
     user: str = "{user}"
-    add_headers: dict[HeaderName, str] = {"X-Snowflake-Authorization-Token-Type": "KEYPAIR_JWT"}
 
     @override
     def variable_names(self) -> frozenset[str]:
@@ -44,6 +46,11 @@ class SnowflakeCredential(TokenKind):
     @override
     def foreign_keys(self) -> frozenset[str]:
         return frozenset({self.key})
+
+    @override
+    def present(self, credential: Credential, head: RequestHead, body: bytes | None) -> Presented:
+        presented = super().present(credential, head, body)
+        return Presented(with_headers(presented.head, TYPE), body)
 
     @override
     def mint(self, given: Ingredients) -> Minting[Credential]:
