@@ -192,7 +192,7 @@ def _stores(configuration: Configuration, state: Path, clock: Clock) -> SecretSt
     from proxy.services import secret_stores
 
     return secret_stores(
-        configuration.settings.secret_stores,
+        configuration.settings,
         home=state,
         environment=environment(),
         clock=clock,

@@ -13,6 +13,7 @@ from proxy.credentials.github_app import GithubAppCredential
 from proxy.credentials.google import GoogleCredential
 from proxy.credentials.google_federation import GoogleFederationCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.request_jwt import RequestJwtCredential
@@ -35,7 +36,8 @@ CredentialSpec = Annotated[
     | WorkloadFederationCredential
     | SnowflakeCredential
     | RequestJwtCredential
-    | SeveralCredentials,
+    | SeveralCredentials
+    | OAuthCredential,
     Field(discriminator="kind"),
 ]
 

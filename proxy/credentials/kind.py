@@ -194,10 +194,12 @@ class Lesson:
     Attributes:
         facts: to be remembered for the account at this origin, in place of what stood under the same names.
         again: whether the request should be sent once more: `prove` with the same credential, `mint` with a new one.
+        notice: for the operator's log; text of ours, never of the answer.
     """
 
     facts: Mapping[str, str] = field(default_factory=dict)
     again: Literal["no", "prove", "mint"] = "no"
+    notice: str = ""
 
 
 NOTHING_LEARNT: Final = Lesson()
@@ -252,6 +254,10 @@ class Kind(Strict):
 
     def foreign_keys(self) -> frozenset[str]:
         """Those of its keys that the provider knows already: the account has to name them, none is made."""
+        return frozenset()
+
+    def withheld_headers(self) -> frozenset[str]:
+        """Headers of answers (lower-case) that are for us and not for the agent."""
         return frozenset()
 
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
