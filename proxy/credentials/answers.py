@@ -1,18 +1,29 @@
-"""What token endpoints answer, read strictly; none of their text is ever repeated. Pure.
+"""What vendors' token endpoints answer beyond OAuth, and what their refusals mean for an account. Pure.
 
-Every function raises `MintFailedError` for what cannot be used.
+Every function raises `MintFailedError` for what cannot be used; nothing that was received is ever repeated.
 """
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from proxy.credentials.kind import MintFailedError, unusable
+from proxy.credentials.kind import MintFailedError
+from proxy.credentials.oauth.reply import (
+    MAX_TOKEN_CHARACTERS,
+    TOKEN,
+    TOO_MANY,
+    UNAVAILABLE,
+    TokenRefusedError,
+    error_code,
+    failed,
+    json_object,
+    read_reply,
+    refused,
+    retry_after_s,
+)
 from proxy.errors import Denial
 from proxy.keys.public import from_base64url
 
@@ -24,22 +35,20 @@ if TYPE_CHECKING:
     from proxy.credentials.kind import Reply
 
 type Document = Mapping[str, JsonValue]
-MAX_TOKEN_CHARACTERS: Final = 32 * 1024
 MIN_TOKEN_CHARACTERS: Final = 8
 """Shorter values could not be looked for in answers."""
 MAX_LIFETIME_S: Final = 24 * 3600
 UNKNOWN_LIFETIME_S: Final = 300
-MAX_WAIT_S: Final = 3600
-MAX_DIGITS: Final = 12
-_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
-_WITHDRAWN: Final = frozenset({"invalid_grant", "invalid_client", "unauthorized_client", "access_denied"})
+"""`expires_in` is only recommended (RFC 6749, section 5.1)."""
+OK: Final = 200
+UNAUTHORIZED: Final = 401
+MAX_DATE_CHARACTERS: Final = 64
+_WITHDRAWN: Final = frozenset(
+    {"invalid_grant", "invalid_client", "unauthorized_client", "access_denied", "invalid_subject_token"}
+)
 _TOO_MUCH: Final = frozenset({"invalid_scope", "invalid_target", "invalid_request", "invalid_resource"})
-_BUSY: Final = frozenset({429, 503})
 
-
-def failed(detail: str, *, retry_after_s: int | None = None) -> MintFailedError:
-    """The token endpoint gave nothing that can be used. `detail` is ours."""
-    return MintFailedError(Denial("token_endpoint_error", detail, by="credentials"), retry_after_s=retry_after_s)
+__all__ = ["bearer", "claims", "document", "failed", "refused", "retry_after_s", "token", "until_s", "withdrawn"]
 
 
 def withdrawn(detail: str) -> MintFailedError:
@@ -47,74 +56,72 @@ def withdrawn(detail: str) -> MintFailedError:
     return MintFailedError(Denial("credential_revoked", detail, by="credentials"))
 
 
-def refused(detail: str) -> MintFailedError:
-    """What was asked for, or given, must not be used."""
-    return MintFailedError(unusable(detail))
+def bearer(reply: Reply, now_s: int, *, issued: str | None = None) -> tuple[str, int]:
+    """The access token of an OAuth answer, where it is a bearer token, and its lifetime in seconds.
+
+    Args:
+        reply: of the token endpoint.
+        now_s: wall clock.
+        issued: the `issued_token_type` that it must be, where the answer has one (RFC 8693, section 2.2.1).
+    """
+    try:
+        found = read_reply(reply, now_s)
+    except TokenRefusedError as error:
+        raise _meaning(error.code, reply, now_s) from None
+    except MintFailedError:
+        if reply.status == UNAUTHORIZED:
+            raise _meaning("", reply, now_s) from None
+        raise
+    if found.token_type not in ("", "bearer") or found.issued_token_type not in (
+        None,
+        issued or found.issued_token_type,
+    ):
+        raise failed("The token endpoint answered with a token of another type.")
+    if len(found.access_token) < MIN_TOKEN_CHARACTERS:
+        raise failed("The token endpoint answered without a token that can be used.")
+    life_s = UNKNOWN_LIFETIME_S if found.expires_in_s is None else found.expires_in_s
+    return found.access_token, min(life_s, MAX_LIFETIME_S)
 
 
-def document(reply: Reply, now_s: int, *, accepted: int = 200) -> Document:
-    """The JSON object of a good answer.
+def document(reply: Reply, now_s: int, *, accepted: int = OK) -> Document:
+    """The JSON object of a good answer of another form.
 
     Raises:
         MintFailedError: `token_endpoint_error` (busy, garbage, a fault), `credential_revoked`
             (`invalid_grant`, `invalid_client` and their like, or 401), `credential_unavailable` (asked for too much).
     """
-    if reply.status in _BUSY:
+    if reply.status in (TOO_MANY, UNAVAILABLE):
         raise failed("The token endpoint is busy.", retry_after_s=retry_after_s(reply, now_s))
-    found = _parsed(reply.body)
-    code = found.get("error") if found is not None else None
-    if reply.status == accepted and found is not None and code is None:
-        return found
-    if code in _WITHDRAWN or reply.status == 401:  # noqa: PLR2004  # unauthorized
-        raise withdrawn("The provider does not accept what this account asks for tokens with.")
+    if reply.status == UNAUTHORIZED:
+        raise _meaning("", reply, now_s)
+    found = json_object(reply)
+    if reply.status != accepted or "error" in found:
+        raise _meaning(error_code(found) or "", reply, now_s)
+    return found
+
+
+def _meaning(code: str, reply: Reply, now_s: int) -> MintFailedError:
+    if code in _WITHDRAWN or reply.status == UNAUTHORIZED:
+        return withdrawn("The provider does not accept what this account asks for tokens with.")
     if code in _TOO_MUCH:
-        raise refused("The provider does not give this account what the profile asks for.")
-    if reply.status == accepted and found is None:
-        raise failed("The token endpoint did not answer with a JSON object.")
-    raise failed("The token endpoint answered with an error.", retry_after_s=retry_after_s(reply, now_s))
-
-
-def error_codes(reply: Reply) -> frozenset[str]:
-    """Texts under `error` and `error.status`, for comparing only."""
-    error = (_parsed(reply.body) or {}).get("error")
-    inner = error.get("status") if isinstance(error, dict) else error
-    return frozenset({inner} if isinstance(inner, str) else ())
+        return refused("The provider does not give this account what the profile asks for.")
+    return failed("The token endpoint answered with an error.", retry_after_s=retry_after_s(reply, now_s))
 
 
 def token(found: Document, name: str) -> str:
     """A value that can be sent in a header and looked for in answers."""
     value = found.get(name)
     fits = isinstance(value, str) and MIN_TOKEN_CHARACTERS <= len(value) <= MAX_TOKEN_CHARACTERS
-    if not isinstance(value, str) or not fits or not _TOKEN.fullmatch(value):
+    if not isinstance(value, str) or not fits or not TOKEN.fullmatch(value):
         raise failed("The token endpoint answered without a token that can be used.")
     return value
-
-
-def bearer(found: Document) -> str:
-    """`access_token`, where its type is Bearer (RFC 6749, section 7.1: others must not be used)."""
-    kind = found.get("token_type", "bearer")
-    if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise failed("The token endpoint answered with a token of another type.")
-    return token(found, "access_token")
-
-
-def lifetime_s(found: Document) -> int:
-    """`expires_in`, at most a day; 300 where it is missing, which means unknown (RFC 6749, section 5.1)."""
-    value = found.get("expires_in")
-    if value is None:
-        return UNKNOWN_LIFETIME_S
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise failed("The token endpoint answered with a lifetime that is none.")
-    return min(value, MAX_LIFETIME_S)
 
 
 def until_s(found: Document, name: str, now_s: int) -> int:
     """The moment under `name` (RFC 3339, with an offset), at most a day ahead."""
     value = found.get(name)
     try:
-        at = datetime.fromisoformat(value) if isinstance(value, str) and len(value) <= 64 else None  # noqa: PLR2004
+        at = datetime.fromisoformat(value) if isinstance(value, str) and len(value) <= MAX_DATE_CHARACTERS else None
         end_s = int(at.timestamp()) if at is not None and at.tzinfo is not None else 0
     except (ValueError, OverflowError):
         end_s = 0
@@ -132,22 +139,3 @@ def claims(jwt: str) -> Document:
     if not isinstance(found, dict):
         raise failed("The token endpoint answered with something that is not a JWT.")
     return found
-
-
-def retry_after_s(reply: Reply, now_s: int) -> int | None:
-    """Seconds from now, at most an hour, or None (RFC 9110, section 10.2.3)."""
-    value = reply.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(int(value[:MAX_DIGITS]), MAX_WAIT_S)
-    try:
-        return min(max(int(parsedate_to_datetime(value).timestamp()) - now_s, 0), MAX_WAIT_S)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _parsed(body: bytes) -> Document | None:
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    return found if isinstance(found, dict) else None

@@ -76,8 +76,8 @@ class AzureCredential(TokenKind):
         }
         url = self._token_url(given.variables)
         reply = yield from call(Call("POST", url, headers=FORM, body=urlencode(form).encode("ascii")))
-        found = answers.document(reply, given.now_s)
-        return credential(answers.bearer(found), given.now_s, answers.lifetime_s(found))
+        token, lifetime_s = answers.bearer(reply, given.now_s)
+        return credential(token, given.now_s, lifetime_s)
 
     def _token_url(self, variables: Mapping[str, str]) -> str:
         return f"{self.authority}/{filled(self.tenant, variables)}/oauth2/v2.0/token"

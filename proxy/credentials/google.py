@@ -69,11 +69,11 @@ class GoogleCredential(TokenKind):
             return credential(jwt, given.now_s, ASSERTION_S, also={k: v for k, v in also.items() if k != "assertion"})
         form = urlencode({"grant_type": JWT_BEARER, "assertion": jwt}).encode("ascii")
         reply = yield from call(Call("POST", self.token_url, headers=FORM, body=form))
-        found = answers.document(reply, given.now_s)
         if self.obtain == "id_token":
-            token, lifetime_s = id_token(found, "id_token", filled(self.audience, given.variables), given.now_s)
+            found, audience = answers.document(reply, given.now_s), filled(self.audience, given.variables)
+            token, lifetime_s = id_token(found, "id_token", audience, given.now_s)
         else:
-            token, lifetime_s = answers.bearer(found), answers.lifetime_s(found)
+            token, lifetime_s = answers.bearer(reply, given.now_s)
         return credential(token, given.now_s, lifetime_s, also=also)
 
     def _claims(self, email: str, given: Ingredients) -> dict[str, str | int]:

@@ -72,12 +72,9 @@ class GoogleFederationCredential(TokenKind):
             "subject_token_type": self.subject_token_type,
         }
         reply = yield from call(Call("POST", self.token_url, headers=FORM, body=urlencode(form).encode("ascii")))
-        found = answers.document(reply, given.now_s)
-        if found.get("issued_token_type", ACCESS_TOKEN) != ACCESS_TOKEN:
-            raise answers.failed("The token endpoint answered with a token of another type.")
-        federated = answers.bearer(found)
+        federated, federated_s = answers.bearer(reply, given.now_s, issued=ACCESS_TOKEN)
         if not email:
-            return credential(federated, given.now_s, answers.lifetime_s(found))
+            return credential(federated, given.now_s, federated_s)
         also = {"federated_token": Secret("federated token", federated)}
         token, lifetime_s = yield from self._taken_on(email, federated, given)
         return credential(token, given.now_s, lifetime_s, also=also)

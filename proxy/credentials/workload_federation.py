@@ -54,5 +54,5 @@ class WorkloadFederationCredential(TokenKind):
             kind, body = "application/x-www-form-urlencoded", urlencode(posted).encode("ascii")
         headers = {**self.token_headers, "content-type": kind, "user-agent": "credential-briefcase"}
         reply = yield from call(Call("POST", self.token_url, headers=headers, body=body))
-        found = answers.document(reply, given.now_s)
-        return credential(answers.bearer(found), given.now_s, answers.lifetime_s(found))
+        token, lifetime_s = answers.bearer(reply, given.now_s)
+        return credential(token, given.now_s, lifetime_s)

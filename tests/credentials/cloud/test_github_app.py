@@ -25,7 +25,7 @@ ACCOUNTS = {
     "mighty": {"installation": "77", "repositories": "*", "permissions": "contents:admin"},
     "unnamed": {"installation": "77", "repositories": ",", "permissions": "*"},
     "stranger": {"installation": "77", **WIDE},
-    **{name: {"installation": "77", **NARROW} for name in ("suspended", "limited", "revoked", "short", "git")},
+    **{name: {"installation": "77", **NARROW} for name in ("suspended", "limited", "revoked", "git")},
     **{f"excess-{name}": {"installation": "77", **NARROW} for name in ("permissions", "level", "repositories", "silence")},
     **{f"mood-{mood}": {"installation": "77", **NARROW} for mood in MOODS},
 }  # fmt: skip
@@ -139,17 +139,6 @@ async def test_a_token_that_was_revoked_is_minted_again_within_the_request_once_
     github.live.clear()
     assert (await read(rig, "revoked")).status == 401  # not twice within half a minute
     assert len(github.bodies) == before + 1
-
-
-async def test_a_token_near_its_end_is_not_presented(rig, github):
-    github.lives_s = 2
-    before = len(github.bodies)
-    assert (await read(rig, "short")).status == 200
-    import asyncio
-
-    await asyncio.sleep(2.1)
-    assert (await read(rig, "short")).status == 200
-    assert len(github.bodies) >= before + 2
 
 
 async def test_an_account_without_the_apps_key_has_nothing(rig):

@@ -45,7 +45,7 @@ operations:
 """
 OTHER = EMAIL.replace("agent", "other")
 KEYED = {name: {"credentials": [name]} for name in ("access", "wide", "user", "identity", "self", "self_scoped")}
-MOODS = ("garbage", "types", "unsendable", "busy", "down")
+MOODS = ("types", "unsendable")
 
 
 def account(credential, *, key="sa.json", variables=None):

@@ -21,7 +21,7 @@ VENDORS = {
                    {"federation_policy_id": "4b2f7d1e-8c3a-4e5f-9a6b-1c2d3e4f5a6b"}),
 }  # fmt: skip
 HOSTS = ("api.openai.com", "auth.openai.com", "api.anthropic.com", "openrouter.ai")
-MOODS = ("garbage", "empty", "unsendable", "busy", "down")
+MOODS = ("empty", "down")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
