@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field
 
-from proxy.credentials import answers
+from proxy.credentials import replies
 from proxy.credentials.assertion import signed
 from proxy.credentials.kind import Call, SecretName, call, filled, named_in
 from proxy.credentials.token_kind import TokenKind, credential
@@ -76,7 +76,7 @@ class AzureCredential(TokenKind):
         }
         url = self._token_url(given.variables)
         reply = yield from call(Call("POST", url, headers=FORM, body=urlencode(form).encode("ascii")))
-        token, lifetime_s = answers.bearer(reply, given.now_s)
+        token, lifetime_s = replies.bearer(reply, given.now_s)
         return credential(token, given.now_s, lifetime_s)
 
     def _token_url(self, variables: Mapping[str, str]) -> str:
@@ -98,7 +98,7 @@ class AzureCredential(TokenKind):
         """Source: Microsoft identity platform, "Application authentication certificate credentials"."""
         public = given.keys[self.key]
         if not public.certificates:
-            raise answers.refused("The key of this account has no certificate with it.")
+            raise replies.refused("The key of this account has no certificate with it.")
         claims = {
             "aud": self._token_url(given.variables),
             "iss": client_id,

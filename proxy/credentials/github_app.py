@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, override
 import orjson
 from pydantic import Field
 
-from proxy.credentials import answers
+from proxy.credentials import replies
 from proxy.credentials.assertion import signed
 from proxy.credentials.header import with_headers
 from proxy.credentials.kind import Call, MintFailedError, Presented, SecretName, call, filled, named_in
@@ -19,8 +19,8 @@ from proxy.errors import Denial
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from proxy.credentials.answers import Document
     from proxy.credentials.kind import Credential, Ingredients, Minting, Reply
+    from proxy.credentials.replies import Document
     from proxy.model import RequestHead
 
 CREATED: Final = 201
@@ -88,8 +88,8 @@ class GithubAppCredential(TokenKind):
         )
         found = _checked(reply, given.now_s, CREATED)
         _require_narrow(found, asked)
-        end_s = answers.until_s(found, "expires_at", given.now_s)
-        return credential(answers.token(found, "token"), given.now_s, end_s - given.now_s)
+        end_s = replies.until_s(found, "expires_at", given.now_s)
+        return credential(replies.token(found, "token"), given.now_s, end_s - given.now_s)
 
     @override
     def present(self, credential: Credential, head: RequestHead, body: bytes | None) -> Presented:
@@ -102,7 +102,7 @@ class GithubAppCredential(TokenKind):
         """Its number: as the account says, or looked up by repository, organisation or user."""
         named = filled(self.installation, given.variables)
         if not _INSTALLATION.fullmatch(named):
-            raise answers.refused("The installation is not a number, OWNER or OWNER/REPOSITORY.")
+            raise replies.refused("The installation is not a number, OWNER or OWNER/REPOSITORY.")
         if named.isdigit():
             return named
         places = (f"repos/{named}",) if "/" in named else (f"orgs/{named}", f"users/{named}")
@@ -114,7 +114,7 @@ class GithubAppCredential(TokenKind):
         assert reply is not None
         number = _checked(reply, given.now_s, OK).get("id")
         if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
-            raise answers.failed("The installation could not be looked up.")
+            raise replies.failed("The installation could not be looked up.")
         return str(number)
 
     def _asked(self, given: Ingredients) -> dict[str, list[str] | dict[str, str]]:
@@ -122,10 +122,10 @@ class GithubAppCredential(TokenKind):
         repositories = _items(self.repositories, given.variables)
         permissions = _items(self.permissions, given.variables)
         if not all(_REPOSITORY.fullmatch(name) for name in repositories if name != EVERYTHING) or not repositories:
-            raise answers.refused("A repository of this account is not a name of one.")
+            raise replies.refused("A repository of this account is not a name of one.")
         pairs = [_PERMISSION.fullmatch(text) for text in permissions if text != EVERYTHING]
         if not permissions or not all(pairs):
-            raise answers.refused("A permission of this account is not NAME:LEVEL.")
+            raise replies.refused("A permission of this account is not NAME:LEVEL.")
         asked: dict[str, list[str] | dict[str, str]] = {}
         if EVERYTHING not in repositories:
             asked["repositories"] = repositories
@@ -159,13 +159,13 @@ def _checked(reply: Reply, now_s: int, accepted: int) -> Document:
         case 404:
             raise MintFailedError(Denial("not_connected", "The App is not installed there.", by="credentials"))
         case 422:
-            raise answers.refused("The installation does not have a repository or permission that is asked for.")
+            raise replies.refused("The installation does not have a repository or permission that is asked for.")
         case 403 if limited:
-            raise answers.failed("The token endpoint is busy.", retry_after_s=answers.retry_after_s(reply, now_s))
+            raise replies.failed("The token endpoint is busy.", retry_after_s=replies.retry_after_s(reply, now_s))
         case 403:
-            raise answers.withdrawn("The installation is suspended, or may not do this.")
+            raise replies.withdrawn("The installation is suspended, or may not do this.")
         case _:
-            return answers.document(reply, now_s, accepted=accepted)
+            return replies.document(reply, now_s, accepted=accepted)
 
 
 def _require_narrow(found: Document, asked: Mapping[str, list[str] | dict[str, str]]) -> None:
@@ -177,11 +177,11 @@ def _require_narrow(found: Document, asked: Mapping[str, list[str] | dict[str, s
         granted = [item.get("name") if isinstance(item, dict) else None for item in listed]
         wanted = {name.lower() for name in repositories}
         if not all(isinstance(name, str) and name.lower() in wanted for name in granted):
-            raise answers.refused("The token is for more repositories than were asked for.")
+            raise replies.refused("The token is for more repositories than were asked for.")
     if isinstance(permissions, dict):
         given = found.get("permissions")
         if not isinstance(given, dict) or not all(_within(name, level, permissions) for name, level in given.items()):
-            raise answers.refused("The token may do more than was asked for.")
+            raise replies.refused("The token may do more than was asked for.")
 
 
 def _within(name: str, level: object, asked: Mapping[str, str]) -> bool:

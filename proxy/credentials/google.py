@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import orjson
 from pydantic import Field, model_validator
 
-from proxy.credentials import answers
+from proxy.credentials import replies
 from proxy.credentials.assertion import signing_input
 from proxy.credentials.kind import Call, SecretName, call, filled, named_in
 from proxy.credentials.token_kind import TokenKind, credential
@@ -70,10 +70,10 @@ class GoogleCredential(TokenKind):
         form = urlencode({"grant_type": JWT_BEARER, "assertion": jwt}).encode("ascii")
         reply = yield from call(Call("POST", self.token_url, headers=FORM, body=form))
         if self.obtain == "id_token":
-            found, audience = answers.document(reply, given.now_s), filled(self.audience, given.variables)
+            found, audience = replies.document(reply, given.now_s), filled(self.audience, given.variables)
             token, lifetime_s = id_token(found, "id_token", audience, given.now_s)
         else:
-            token, lifetime_s = answers.bearer(reply, given.now_s)
+            token, lifetime_s = replies.bearer(reply, given.now_s)
         return credential(token, given.now_s, lifetime_s, also=also)
 
     def _claims(self, email: str, given: Ingredients) -> dict[str, str | int]:
@@ -90,16 +90,16 @@ class GoogleCredential(TokenKind):
         return claims | {"sub": subject} if subject else claims
 
 
-def id_token(found: answers.Document, name: str, audience: str, now_s: int) -> tuple[str, int]:
+def id_token(found: replies.Document, name: str, audience: str, now_s: int) -> tuple[str, int]:
     """The ID token under `name`, and how long it lives. Raises where it is for another audience."""
-    token = answers.token(found, name)
-    claims = answers.claims(token)
+    token = replies.token(found, name)
+    claims = replies.claims(token)
     if claims.get("aud") != audience:
-        raise answers.refused("The ID token is for another audience.")
+        raise replies.refused("The ID token is for another audience.")
     end_s = claims.get("exp")
     if not isinstance(end_s, int) or isinstance(end_s, bool) or end_s <= now_s:
-        raise answers.failed("The ID token has no expiry that can be used.")
-    return token, min(end_s - now_s, answers.MAX_LIFETIME_S)
+        raise replies.failed("The ID token has no expiry that can be used.")
+    return token, min(end_s - now_s, replies.MAX_LIFETIME_S)
 
 
 class _ServiceAccount:
@@ -113,16 +113,16 @@ class _ServiceAccount:
         fields = [said.get(name) if isinstance(said, dict) else None for name in ("client_email", "private_key")]
         email, pem = fields
         if not isinstance(email, str) or not isinstance(pem, str) or said.get("type") != "service_account":
-            raise answers.refused("The secret is not the JSON key file of a service account.")
+            raise replies.refused("The secret is not the JSON key file of a service account.")
         if said.get("token_uri", token_url) != token_url:
-            raise answers.refused("The key file is for another token endpoint than the profile's.")
+            raise replies.refused("The key file is for another token endpoint than the profile's.")
         self.email: Final = email
         self.private_key: Final = Secret("service account key", pem)
         self._key_id: Final = said.get("private_key_id")
         try:
             self._signer: Final = software.load(self.private_key)
         except KeyUnavailableError:
-            raise answers.refused("The private key in the key file cannot be used.") from None
+            raise replies.refused("The private key in the key file cannot be used.") from None
 
     def signed(self, claims: Mapping[str, object]) -> str:
         """A JWT with its key."""

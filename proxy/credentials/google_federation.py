@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import orjson
 from pydantic import Field, model_validator
 
-from proxy.credentials import answers
+from proxy.credentials import replies
 from proxy.credentials.google import CLOUD_PLATFORM, FORM, id_token
 from proxy.credentials.kind import Call, SecretName, call, filled, named_in
 from proxy.credentials.token_kind import TokenKind, credential
@@ -72,7 +72,7 @@ class GoogleFederationCredential(TokenKind):
             "subject_token_type": self.subject_token_type,
         }
         reply = yield from call(Call("POST", self.token_url, headers=FORM, body=urlencode(form).encode("ascii")))
-        federated, federated_s = answers.bearer(reply, given.now_s, issued=ACCESS_TOKEN)
+        federated, federated_s = replies.bearer(reply, given.now_s, issued=ACCESS_TOKEN)
         if not email:
             return credential(federated, given.now_s, federated_s)
         also = {"federated_token": Secret("federated token", federated)}
@@ -95,8 +95,8 @@ class GoogleFederationCredential(TokenKind):
             )
         )
         if reply.status in (403, 404):
-            raise answers.withdrawn("This workload may not take on the service account.")
-        found = answers.document(reply, given.now_s)
+            raise replies.withdrawn("This workload may not take on the service account.")
+        found = replies.document(reply, given.now_s)
         if self.obtain == "id_token":
             return id_token(found, "token", audience, given.now_s)
-        return answers.token(found, "accessToken"), answers.until_s(found, "expireTime", given.now_s) - given.now_s
+        return replies.token(found, "accessToken"), replies.until_s(found, "expireTime", given.now_s) - given.now_s

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, override
 from joserfc.jwk import RSAKey
 from pydantic import Field
 
-from proxy.credentials import answers
+from proxy.credentials import replies
 from proxy.credentials.assertion import signed
 from proxy.credentials.header import with_headers
 from proxy.credentials.kind import Presented, SecretName, filled, named_in
@@ -56,7 +56,7 @@ class SnowflakeCredential(TokenKind):
     def mint(self, given: Ingredients) -> Minting[Credential]:
         public = given.keys[self.key]
         if public.algorithm != "RS256":
-            raise answers.refused("Snowflake takes RSA keys only.")
+            raise replies.refused("Snowflake takes RSA keys only.")
         # An account locator is followed by its region, which is not part of the name here.
         account = filled(self.account, given.variables).partition(".")[0].upper()
         subject = f"{account}.{filled(self.user, given.variables).upper()}"

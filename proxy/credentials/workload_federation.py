@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import orjson
 from pydantic import Field
 
-from proxy.credentials import answers
+from proxy.credentials import replies
 from proxy.credentials.kind import Call, HeaderName, SecretName, call, filled, named_in
 from proxy.credentials.token_kind import TokenKind, credential
 
@@ -54,5 +54,5 @@ class WorkloadFederationCredential(TokenKind):
             kind, body = "application/x-www-form-urlencoded", urlencode(posted).encode("ascii")
         headers = {**self.token_headers, "content-type": kind, "user-agent": "credential-briefcase"}
         reply = yield from call(Call("POST", self.token_url, headers=headers, body=body))
-        token, lifetime_s = answers.bearer(reply, given.now_s)
+        token, lifetime_s = replies.bearer(reply, given.now_s)
         return credential(token, given.now_s, lifetime_s)

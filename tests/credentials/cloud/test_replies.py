@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from proxy.credentials import answers
+from proxy.credentials import replies
 from proxy.credentials.kind import MintFailedError, Reply
 from proxy.credentials.token_kind import credential
 
@@ -33,7 +33,7 @@ def test_a_token_is_not_presented_in_its_last_moments_and_replaced_before(lifeti
     ({**GOOD, "expires_in": 10**11}, 24 * 3600), ({**GOOD, "token_type": "bearer", "issued_token_type": "urn:x"}, 300),
 ])  # fmt: skip
 def test_good_answers(document, lifetime_s):
-    assert answers.bearer(reply(document), NOW) == ("tok_0123456789", lifetime_s)
+    assert replies.bearer(reply(document), NOW) == ("tok_0123456789", lifetime_s)
 
 
 @pytest.mark.parametrize(("got", "slug", "wait_s"), [
@@ -56,7 +56,7 @@ def test_good_answers(document, lifetime_s):
 ])  # fmt: skip
 def test_p5_other_answers(got, slug, wait_s):
     with pytest.raises(MintFailedError) as failed:
-        answers.bearer(got, NOW)
+        replies.bearer(got, NOW)
     assert (failed.value.denial.slug, failed.value.retry_after_s) == (slug, wait_s)
 
 
@@ -65,15 +65,15 @@ def test_p5_other_answers(got, slug, wait_s):
 )
 def test_p5_an_expiry_that_is_none(value):
     with pytest.raises(MintFailedError):
-        answers.until_s({"expireTime": value}, "expireTime", NOW)
+        replies.until_s({"expireTime": value}, "expireTime", NOW)
 
 
 def test_an_expiry():
-    assert answers.until_s({"t": "2027-01-15T08:30:00Z"}, "t", NOW) == NOW + 1800
-    assert answers.until_s({"t": "2099-01-15T08:30:00Z"}, "t", NOW) == NOW + 24 * 3600
+    assert replies.until_s({"t": "2027-01-15T08:30:00Z"}, "t", NOW) == NOW + 1800
+    assert replies.until_s({"t": "2099-01-15T08:30:00Z"}, "t", NOW) == NOW + 24 * 3600
 
 
 @pytest.mark.parametrize("jwt", ["", "a", "a.b.c", "a.W10.c", "a.eyJ.c"])
 def test_p5_what_is_no_jwt(jwt):
     with pytest.raises(MintFailedError):
-        answers.claims(jwt)
+        replies.claims(jwt)
