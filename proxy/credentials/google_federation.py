@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  # RFC 8693
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+IAM: Final = "https://www.googleapis.com/auth/iam"
+"""All that taking on a service account needs."""
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 
 
@@ -66,7 +68,7 @@ class GoogleFederationCredential(TokenKind):
         form = {
             "grant_type": TOKEN_EXCHANGE,
             "audience": filled(self.audience, given.variables),
-            "scope": CLOUD_PLATFORM if email else " ".join(self.scopes),
+            "scope": IAM if email else " ".join(self.scopes),
             "requested_token_type": ACCESS_TOKEN,
             "subject_token": given.secrets[self.subject_token].reveal().decode("latin-1"),
             "subject_token_type": self.subject_token_type,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 import pytest_asyncio
 
+from proxy.credentials.google import GoogleCredential
 from tests.credentials.cloud.conftest import clean, new_rsa, refused_politely, rig_of, used
-from tests.fakes.google import EMAIL, KEY_ID, POOL, Google
+from tests.fakes.google import EMAIL, KEY_ID, POOL, Google, form
 from tests.fakes.workload import Workload
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,6 +45,8 @@ credentials:
 operations:
   - {{id: read, methods: [GET], path: "/**", action: read}}
 """
+CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+PUBLIC = "https://oauth2.googleapis.com/token"
 OTHER = EMAIL.replace("agent", "other")
 KEYED = {name: {"credentials": [name]} for name in ("access", "wide", "user", "identity", "self", "self_scoped")}
 MOODS = ("types", "unsendable")
@@ -58,6 +62,8 @@ ACCOUNTS = {
     **{f"mood-{mood}": account("access") for mood in MOODS},
     "elsewhere": account("access", key="elsewhere.json"), "stranger": account("access", key="stranger.json"),
     "no-key": account("access", key="no-key.json"), "weak": account("access", key="weak.json"),
+    "library": account("access"), "library-id": account("identity"),
+    "library-taken": account("taken", key="jwt", variables={"email": EMAIL}),
     "federated": account("federated", key="jwt"), "expired": account("federated", key="old-jwt"),
     "audience": account("federated", key="other-jwt"),
     "provider": account("federated", key="jwt", variables={"provider": "gl"}),
@@ -108,7 +114,7 @@ async def rig(tmp_path_factory, google):
     (folder / "other-jwt").write_text(google.workload.token("https://elsewhere.test"))
     for name in ("sa.json", "elsewhere.json", "stranger.json", "no-key.json", "weak.json"):
         (folder / name).write_text('{"placeholder": "until the port is known"}')
-    async with rig_of(folder, "goo", PROFILE, accounts, (API, OAUTH, STS, IAM)) as running:
+    async with rig_of(folder, "goo", PROFILE, accounts, (API, OAUTH, STS, IAM, "localhost")) as running:
         google.token_url = f"https://{OAUTH}:{running.provider.port}/token"
         google.serve(running.provider)
         (folder / "sa.json").write_text(key_file(private, google.token_url))
@@ -159,7 +165,8 @@ async def test_p1_a_workload_gets_tokens_without_any_key(rig, google, name, path
     assert (tokens[0] in google.federated) == (name == "federated")
     shown = rig.sidecar.scrubbed(name, " ".join(google.federated).encode())
     assert not any(token.encode() in shown for token in google.federated)
-    assert google.scopes_seen[-1] == "https://www.googleapis.com/auth/cloud-platform"
+    wanted = "cloud-platform" if name == "federated" else "iam"  # no more than taking on needs
+    assert google.scopes_seen[-1] == f"https://www.googleapis.com/auth/{wanted}"
 
 
 @pytest.mark.parametrize(("agent", "slug"), [
@@ -194,3 +201,55 @@ async def test_p5_an_id_token_for_another_audience_is_not_presented(rig, google)
 @pytest.mark.parametrize("mood", MOODS)
 async def test_p1_p5_a_rude_token_endpoint_gives_a_refusal_and_none_of_its_words(rig, google, mood):
     await refused_politely(rig, google, "/v1/models", f"mood-{mood}", mood)
+
+
+def by_googles_library(folder, token_url, port, root):
+    """Three tokens, each obtained by google-auth from the same server: a key's, an identity, a workload's."""
+    import google.auth.identity_pool
+    import requests
+    from google.auth.transport.requests import Request
+    from google.oauth2 import service_account
+
+    with requests.Session() as session:
+        session.verify, session.trust_env = str(root), False
+        request = Request(session)
+        near = f"https://localhost:{port}"
+        file = str(folder / "sa.json")
+        key = service_account.Credentials.from_service_account_file(file, scopes=[CLOUD_PLATFORM])
+        grant = key._make_authorization_grant_assertion()
+        identity = service_account.IDTokenCredentials.from_service_account_file(
+            file, target_audience="https://run.example.test"
+        )._make_authorization_grant_assertion()
+        workload = google.auth.identity_pool.Credentials(
+            audience=POOL,
+            subject_token_type="urn:ietf:params:oauth:token-type:jwt",
+            token_url=f"{near}/v1/token",
+            credential_source={"file": str(folder / "jwt")},
+            service_account_impersonation_url=f"{near}/v1/projects/-/serviceAccounts/{EMAIL}:generateAccessToken",
+            scopes=[CLOUD_PLATFORM],
+        )
+        workload.refresh(request)
+    return grant.decode(), identity.decode(), workload.token
+
+
+async def test_googles_own_library_asks_for_the_same(rig, google):
+    pytest.importorskip("google.auth", reason="comes with the dev extra")
+    assert (await rig.call("GET", "/v1/models", agent="library")).status == 200
+    assert (await rig.call("GET", "/v1/models", agent="library-id")).status == 200
+    assert (await rig.call("GET", "/v1/models", agent="library-taken")).status == 200
+    folder, port = rig.home.parent, rig.provider.port
+    ours = [seen for seen in google.asked if seen.path == "/v1/token"][-1]
+    claims = google.claims[-2:]
+    grant, identity, token = await asyncio.to_thread(
+        by_googles_library, folder, google.token_url, port, rig.provider.root
+    )
+    # Theirs are always for the public endpoint; ours are for the profile's, which is that one unless it says otherwise.
+    assert GoogleCredential.model_fields["token_url"].default == PUBLIC
+    theirs = [google._decoded(text, PUBLIC) for text in (grant, identity)]  # the fake takes them
+    for mine, other in zip(claims, theirs, strict=True):
+        assert {name: mine[name] for name in mine if name not in ("iat", "exp", "aud")} == {
+            name: other[name] for name in other if name not in ("iat", "exp", "aud")
+        }
+    assert token in google.live
+    posted = [seen for seen in google.asked if seen.path == "/v1/token"][-1]
+    assert form(ours) == form(posted)
