@@ -29,6 +29,10 @@ REVEALS = {
     "proxy/credentials/oauth/kind.py",  # likewise
     "proxy/credentials/refresher.py",  # a keyed hash of what did not work
     "proxy/egress/handshake.py",  # the wire to an upstream proxy
+    "proxy/credentials/azure.py",
+    "proxy/credentials/google.py",
+    "proxy/credentials/google_federation.py",
+    "proxy/credentials/workload_federation.py",
     "proxy/secretstore/asking.py",  # the wire to a store
     "proxy/secretstore/local.py",  # the store's passphrase
 }

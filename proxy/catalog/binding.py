@@ -29,14 +29,16 @@ class BoundAccount:
     """Where its secrets may go, as `https://host:port`: the profile's hosts, and the endpoints of its credentials."""
 
     def credential_for(self, operation: Operation) -> tuple[str, CredentialSpec] | None:
-        """The first credential whose secrets and variables the account has: in its own order, else the operation's."""
+        """The first credential that the account has everything for: in its own order, else the operation's."""
         names = operation.credentials or tuple(n for n, kind in self.profile.credentials.items() if not kind.opt_in)
         if self.account.credentials:
             names = tuple(name for name in self.account.credentials if name in names)
         variables = self.variables
         for name in names:
             kind = self.profile.credentials[name]
-            if kind.secret_names() <= self.account.secrets.keys() and kind.variable_names() <= variables.keys():
+            has_secrets = kind.secret_names() <= self.account.secrets.keys()
+            has_keys = kind.foreign_keys() <= self.account.keys.keys()
+            if has_secrets and has_keys and kind.variable_names() <= variables.keys():
                 return name, kind
         return None
 

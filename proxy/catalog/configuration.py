@@ -188,9 +188,9 @@ def _state(settings: Settings) -> Iterator[Mistake]:
 
 
 def _complete(kind: Kind, account: Account, profile: Profile) -> bool:
-    """Whether `kind` needs no secret and has its variables."""
+    """Whether `kind` needs no secret and has its variables and keys."""
     given = account.variables.keys() | {n for n, v in profile.variables.items() if v.default is not None}
-    return not kind.secret_names() and kind.variable_names() <= given
+    return not kind.secret_names() and kind.variable_names() <= given and kind.foreign_keys() <= account.keys.keys()
 
 
 def _plain_values(account: Account, profile: Profile) -> Iterator[Mistake]:

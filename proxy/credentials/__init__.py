@@ -4,36 +4,50 @@ from typing import Annotated
 
 from pydantic import Field
 
+from proxy.credentials.azure import AzureCredential
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.digest import DigestCredential
 from proxy.credentials.frames import FramesCredential
+from proxy.credentials.github_app import GithubAppCredential
+from proxy.credentials.google import GoogleCredential
+from proxy.credentials.google_federation import GoogleFederationCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.hmac import HmacCredential
 from proxy.credentials.http_signature import HttpSignatureCredential
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
+from proxy.credentials.request_jwt import RequestJwtCredential
 from proxy.credentials.several import SeveralCredentials
+from proxy.credentials.snowflake import SnowflakeCredential
 from proxy.credentials.tls_client import TlsClientCredential
 from proxy.credentials.totp import TotpCredential
+from proxy.credentials.workload_federation import WorkloadFederationCredential
 
 CredentialSpec = Annotated[
-    HeaderCredential
+    AzureCredential
     | BasicCredential
-    | QueryCredential
-    | PathCredential
-    | CookieCredential
     | BodyFieldCredential
-    | FramesCredential
+    | CookieCredential
     | DigestCredential
+    | FramesCredential
+    | GithubAppCredential
+    | GoogleCredential
+    | GoogleFederationCredential
+    | HeaderCredential
     | HmacCredential
-    | TotpCredential
-    | TlsClientCredential
     | HttpSignatureCredential
     | OAuthCredential
-    | SeveralCredentials,
+    | PathCredential
+    | QueryCredential
+    | RequestJwtCredential
+    | SeveralCredentials
+    | SnowflakeCredential
+    | TlsClientCredential
+    | TotpCredential
+    | WorkloadFederationCredential,
     Field(discriminator="kind"),
 ]
 

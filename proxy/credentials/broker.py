@@ -302,10 +302,12 @@ class Broker:
         moment = self._learnt.moment((order.key, head.authority), attempt, used=True)
         proving = order.kind.prove(credential, head, body, moment)
         try:
-            return await self._runner.prove(proving, partial(self._signers, order))
+            presented = await self._runner.prove(proving, partial(self._signers, order))
         except (KeyUnavailableError, SecretUnavailableError) as error:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("The key of this account cannot sign.")) from None
+        self._remember(order, presented.secrets)
+        return presented
 
     async def certificate(self, order: Order) -> ClientCertificate | None:
         """What the connection presents; None for nothing. Raises `Refused`: it has to, and cannot."""

@@ -162,10 +162,11 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """The request as it leaves."""
+    """The request as it leaves. `secrets` were made for it alone, and must never be seen either."""
 
     head: RequestHead
     body: bytes | None
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +252,10 @@ class Kind(Strict):
     def key_names(self) -> Mapping[str, str]:
         """The keys it signs with: slot name to the JOSE algorithm for a key that has to be made (`ES256`)."""
         return {}
+
+    def foreign_keys(self) -> frozenset[str]:
+        """Those of its keys that the provider knows already: the account has to name them, none is made."""
+        return frozenset()
 
     def withheld_headers(self) -> frozenset[str]:
         """Headers of answers (lower-case) that are for us and not for the agent."""

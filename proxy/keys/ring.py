@@ -61,6 +61,8 @@ class KeyRing:
     async def signer(self, account: AccountId, slot: str, ref: str | None, algorithm: str) -> Signer:
         """The key `slot` of `account`. Without a ref it is one of ours, made for `algorithm` at its first use.
 
+        A key that the account names signs with `algorithm` where it can, else with the usual one of its type.
+
         Raises:
             KeyUnavailableError: it cannot be had.
             SecretUnavailableError: its store cannot be asked.

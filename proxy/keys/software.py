@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -49,6 +50,10 @@ class SoftwareSigner:
 
     async def sign(self, message: bytes) -> bytes:
         """See `Signer`."""
+        return self.signature(message)
+
+    def signature(self, message: bytes) -> bytes:
+        """As `sign`, for a kind whose key stands inside one of its secrets."""
         return sign(self._key, self._public.algorithm, message)
 
     def pem(self) -> bytes:
@@ -115,13 +120,11 @@ def load(secret: Secret, algorithm: str | None = None) -> SoftwareSigner:
     return SoftwareSigner(key, public_of(key, algorithm, certificates))
 
 
-def load_for(secret: Secret, wanted: str) -> SoftwareSigner:
-    """As `load`, for `wanted` where an RSA key could sign in several ways."""
-    found = load(secret)
-    rsa_ways = ("RS", "PS")
-    if found.public.algorithm[:2] in rsa_ways and wanted[:2] in rsa_ways and wanted != found.public.algorithm:
-        return load(secret, wanted)
-    return found
+def load_for(secret: Secret, algorithm: str) -> SoftwareSigner:
+    """As `load`, to sign with `algorithm` where the key can, else with the usual one of its type."""
+    with contextlib.suppress(KeyUnavailableError):
+        return load(secret, algorithm)
+    return load(secret)
 
 
 def public_of(key: PrivateKey, algorithm: str | None = None, certificates: tuple[bytes, ...] = ()) -> PublicKey:

@@ -62,7 +62,7 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
     (profile,) = profiles_on(f"credentials/{kind}.md")
     (spec,) = profile.credentials.values()
     assert spec.kind == kind
-    credential = Credential({name: Secret(name, VALUE) for name in spec.secret_names()})
+    credential = Credential({name: Secret(name, VALUE) for name in (*spec.secret_names(), "access_token")})
     head = RequestHead("POST", "https", Authority("api.widgets.example", 443), "/botx/getMe", ("botx", "getMe"),
                        "appid=whatever&q=Oslo", (), has_body=True)  # fmt: skip
     sent = spec.present(credential, head, b'{"auth": {}, "q": "x"}')
@@ -112,6 +112,15 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
         case "totp":
             coded = Credential({"key": Secret("key", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")})
             assert dict(proved(spec, coded, head).head.headers) == {"x-widgets-otp": "755224"}
+        case "github_app" | "google" | "google_federation" | "azure" | "workload_federation":
+            assert headers == {"authorization": f"Bearer {VALUE}"}
+        case "snowflake":
+            assert headers == {
+                "authorization": f"Bearer {VALUE}",
+                "x-snowflake-authorization-token-type": "KEYPAIR_JWT",
+            }
+        case "request_jwt":
+            assert headers == {}  # what it signs is in tests/credentials/cloud
         case "several":
             assert dict(proved(spec, credential, head).head.headers) == {"x-api-key": VALUE, "x-application-key": VALUE}
         case _:

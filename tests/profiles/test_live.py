@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from proxy.db.engine import DATABASE, open_database
 from proxy.receipts import queries
-from tests.profiles.conftest import PROFILES
+from tests.profiles.conftest import PROFILES, host_of
 from tests.rig import running_rig
 from tests.rig.shipped import shipped_text
 
@@ -75,10 +75,11 @@ async def shipped_rig(tmp_path_factory: pytest.TempPathFactory):
     environment: dict[str, str] = {}
     for profile, example in EXAMPLES:
         refs = {slot: f"env:{variable(profile, slot)}" for slot in slots(profile, example)}
-        providers[profile.name]["accounts"][holder(profile, example)] = {"secrets": refs}
+        variables = {name: given.example for name, given in profile.variables.items() if given.example}
+        providers[profile.name]["accounts"][holder(profile, example)] = {"secrets": refs, "variables": variables}
         agents[agent_of(profile, example)] = (f"{profile.name}/{holder(profile, example)}",)
         environment |= {variable(profile, slot): real(profile, slot) for slot in refs}
-    hosts = tuple(dict.fromkeys(rule.host for profile in PROFILES.values() for rule in profile.hosts))
+    hosts = tuple(dict.fromkeys(host_of(rule, profile) for profile in PROFILES.values() for rule in profile.hosts))
     async with running_rig(
         tmp_path_factory.mktemp("shipped"),
         profiles={name: shipped_text(name) for name in PROFILES},

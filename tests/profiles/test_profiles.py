@@ -24,8 +24,7 @@ from proxy.documents import Strict
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
-    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter",
-    "openweathermap", "sentry", "slack", "stripe", "telegram",
+    "anthropic", "azureopenai", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe", "telegram", "vertex",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
 
@@ -98,7 +97,8 @@ def test_no_wildcard_reaches_a_public_suffix(profile, private_section):
 
 
 def test_shipped_profiles_send_credentials_to_exact_names_only(profile):
-    assert [rule.host for rule in profile.hosts if "*" in rule.host] == []
+    """Or to the one host that an account is pinned to."""
+    assert [rule.host for rule in profile.hosts if "*" in rule.host and rule.account_host is None] == []
 
 
 def test_stand_ins_look_like_the_vendors_tokens(profile):
