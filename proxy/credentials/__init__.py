@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from proxy.credentials.aws import AwsCredential
+from proxy.credentials.aws_role import AwsRoleCredential
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
@@ -21,7 +23,9 @@ CredentialSpec = Annotated[
     | CookieCredential
     | BodyFieldCredential
     | FramesCredential
-    | SeveralCredentials,
+    | SeveralCredentials
+    | AwsCredential
+    | AwsRoleCredential,
     Field(discriminator="kind"),
 ]
 
