@@ -19,7 +19,7 @@ def stand_in(rig, account="main"):
 
 
 def signed(rig, method, url, credentials, service, region="us-east-1", *, body=b"", headers=None, query=False):
-    request = AWSRequest(method, url, headers=headers or {}, data=body)
+    request = AWSRequest(method, url, headers=headers or {}, data=b"" if query else body)
     if query:
         (S3SigV4QueryAuth if service == "s3" else SigV4QueryAuth)(credentials, service, region, expires=60).add_auth(request)
     else:
@@ -38,7 +38,7 @@ async def send(rig, method, host, rest, service, *, credentials=FAKE, region="us
     return await rig.call(method, target, headers=fields, content=body)
 
 
-@pytest.mark.parametrize(("method", "host", "rest", "service", "body"), [
+CALLS = [
     ("POST", "dynamodb.us-east-1.amazonaws.com", "/", "dynamodb", b'{"TableName": "pets"}'),
     ("GET", "lambda.us-east-1.amazonaws.com", "/2015-03-31/functions/a%3Ab/policy?Qualifier=%24LATEST&Empty=", "lambda", b""),
     ("POST", "bedrock-runtime.us-east-1.amazonaws.com", "/model/anthropic.claude-v2%3A1/converse", "bedrock", b"{}"),
@@ -46,28 +46,30 @@ async def send(rig, method, host, rest, service, *, credentials=FAKE, region="us
     ("GET", "iam.amazonaws.com", "/?Action=ListUsers&Version=2010-05-08", "iam", b""),
     ("GET", "s3.us-east-1.amazonaws.com", "/pets/a%20b/%28c%29+d%3De?list-type=2&prefix=a%2Fb", "s3", b""),
     ("PUT", "pets.s3.us-east-1.amazonaws.com", "/k%C3%A4tzchen~1.txt", "s3", b"miau"),
-])  # fmt: skip
-@pytest.mark.parametrize("query", [False, True])
-async def test_a_signature_of_the_agents_is_replaced(rig, method, host, rest, service, body, query):
-    answer = await send(rig, method, host, rest, service, body=body, query=query)
-    assert rig.provider.verdicts == [None]
-    assert answer.status == 200
-    seen = rig.provider.last
-    assert seen.body == body
-    assert FAKE.access_key not in seen.head.decode("latin-1")
-    assert KEY_ID in seen.head.decode("latin-1")
-    assert KEY_ID not in answer.body.decode()
-    (call,) = await rig.settled(1)
-    assert (call.decision["account"], call.decision["credential_kind"]) == ("aws/main", "aws")
-    assert len(call.decision["credential_token"]) == 24
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("query", [False, True])
-async def test_the_stand_in_key_id_says_which_account(rig, query):
-    await send(rig, "GET", "s3.us-east-1.amazonaws.com", "/pets", "s3", credentials=stand_in(rig, "other"), query=query)
-    assert rig.provider.verdicts == [None]
-    assert OTHER_ID in rig.provider.last.head.decode()
-    assert rig.stand_in("aws", "access_key_id", "other") not in rig.provider.last.head.decode()
+async def test_a_signature_of_the_agents_is_replaced(rig, query):
+    for method, host, rest, service, body in CALLS:
+        answer = await send(rig, method, host, rest, service, body=body, query=query)
+        assert (rig.provider.verdicts.pop(), answer.status) == (None, 200), rest
+        seen = rig.provider.last
+        assert seen.body == body
+        assert FAKE.access_key not in seen.head.decode("latin-1")
+        assert KEY_ID in seen.head.decode("latin-1")
+        assert KEY_ID not in answer.body.decode()
+    for call in await rig.settled(len(CALLS)):
+        assert (call.decision["account"], call.decision["credential_kind"]) == ("aws/main", "aws")
+        assert len(call.decision["credential_token"]) == 24
+
+
+async def test_the_stand_in_key_id_says_which_account(rig):
+    for query in (False, True):
+        await send(rig, "GET", "s3.us-east-1.amazonaws.com", "/pets", "s3", credentials=stand_in(rig, "other"), query=query)
+        assert rig.provider.verdicts.pop() is None
+        assert OTHER_ID in rig.provider.last.head.decode()
+        assert rig.stand_in("aws", "access_key_id", "other") not in rig.provider.last.head.decode()
 
 
 async def test_raw_spellings_are_signed_as_aws_reads_them(rig):
@@ -92,17 +94,21 @@ async def test_an_old_presigned_url_is_signed_by_version_4(rig):
     assert "versionId=7" in rig.provider.last.target
 
 
-@pytest.mark.parametrize(("host", "service", "region", "account"), [
+OUTSIDE = [
     ("dynamodb.us-east-1.amazonaws.com", "s3", "us-east-1", "main"),  # the host is another service's
     ("dynamodb.us-east-1.amazonaws.com", "dynamodb", "eu-west-1", "main"),  # the host is in another region
     ("lambda.us-east-1.amazonaws.com", "lambda", "us-east-1", "other"),  # the account's services
     ("dynamodb.eu-west-1.amazonaws.com", "dynamodb", "eu-west-1", "other"),  # the account's regions
     ("pets.mrap.accesspoint.s3-global.amazonaws.com", "s3", "us-east-1", "main"),  # SigV4A only
-])  # fmt: skip
-@pytest.mark.parametrize("query", [False, True])
-async def test_m15_outside_the_scope_nothing_is_signed(rig, host, service, region, account, query):
-    answer = await send(rig, "GET", host, "/x", service, region=region, credentials=stand_in(rig, account), query=query)
-    assert answer.problem == "credential_scope"
+]
+
+
+async def test_m15_outside_the_scope_nothing_is_signed(rig):
+    for host, service, region, account in OUTSIDE:
+        for query in (False, True):
+            keys = stand_in(rig, account)
+            answer = await send(rig, "GET", host, "/x", service, region=region, credentials=keys, query=query)
+            assert answer.problem == "credential_scope", (host, query)
     assert rig.provider.requests == []
 
 
@@ -113,14 +119,17 @@ async def test_unsigned_requests_are_held_to_the_accounts_limits_too(rig):
     assert answer.problem == "credential_scope"
 
 
-@pytest.mark.parametrize("given", [
+HAND_OUTS = [
     {"content": b"Action=AssumeRole&RoleArn=arn"}, {"content": b"X=1;%41ction=AssumeRole"}, {"params": {"Action": "AssumeRole"}},
     {"headers": {"X-Amz-Target": "AWSSecurityTokenServiceV20110615.AssumeRole"}},
     {"content": b"Action=GetCallerIdentity&Action=AssumeRole"},
-])  # fmt: skip
-async def test_p1_actions_that_hand_out_credentials_are_not_signed(rig, given):
-    answer = await rig.call("POST", url(rig, "sts.us-east-1.amazonaws.com"), **given)
-    assert answer.problem == "operation_not_allowed"
+]  # fmt: skip
+
+
+async def test_p1_actions_that_hand_out_credentials_are_not_signed(rig):
+    for given in HAND_OUTS:
+        answer = await rig.call("POST", url(rig, "sts.us-east-1.amazonaws.com"), **given)
+        assert answer.problem == "operation_not_allowed", given
     assert rig.provider.requests == []
 
 
@@ -160,8 +169,6 @@ async def test_p1_nothing_of_the_real_keys_reaches_the_agent(rig):
         answer = await send(rig, "POST", host, rest, service)
         seen.append(str(answer.headers).encode() + answer.body)
     seen.append(repr([c.decision for c in await rig.settled(2)]).encode())
-    signature = rig.provider.last.one("authorization").rpartition("=")[2]
     for canary in (KEY_ID, KEY, OTHER_ID, OTHER):
         assert canary.encode() not in b"".join(seen)
-    assert signature.encode() not in b"".join(seen)
     assert await rig.problems() == ()
