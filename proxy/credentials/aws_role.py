@@ -10,11 +10,12 @@ from pydantic import Field
 
 from proxy.aws import sts
 from proxy.aws.signing import CannotSignError
-from proxy.credentials.aws_signing import AwsSigning
+from proxy.credentials.aws_signing import SKEW_STATUSES, AwsSigning
 from proxy.credentials.kind import (
     Call,
     CallFailedError,
     Credential,
+    Lesson,
     MintFailedError,
     SecretName,
     call,
@@ -28,7 +29,8 @@ from proxy.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from proxy.credentials.kind import Ingredients, Minting, Reply
+    from proxy.credentials.kind import Ingredients, Minting, Moment, Reply
+    from proxy.model import RequestHead, ResponseHead
 
 MARGIN_S: Final = 60
 """A session is not used in its last minute; it is renewed when a tenth of its time is left."""
@@ -102,6 +104,13 @@ class AwsRoleCredential(AwsSigning):
             refresh_at_s=given.now_s + int(left_s * SOONEST_RENEWAL) - MARGIN_S,
             token=self.session_token,
         )
+
+    def learn(self, credential: Credential, head: RequestHead, response: ResponseHead, moment: Moment) -> Lesson:
+        """As for every kind of AWS's; a session that was ended early is not presented again."""
+        told = next((value for name, value in response.headers if name == "x-amzn-errortype"), "")
+        if response.status in SKEW_STATUSES and told.partition(":")[0] in sts.REVOKED:
+            return Lesson(again="mint")
+        return super().learn(credential, head, response, moment)
 
     def _question(self, given: Ingredients) -> Call:
         variables = {**given.variables, "agent": given.agent}

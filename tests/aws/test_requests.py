@@ -172,3 +172,17 @@ async def test_p1_nothing_of_the_real_keys_reaches_the_agent(rig):
     for canary in (KEY_ID, KEY, OTHER_ID, OTHER):
         assert canary.encode() not in b"".join(seen)
     assert await rig.problems() == ()
+
+
+@pytest.mark.parametrize("query", [False, True])
+async def test_sigv4a_is_answered_with_sigv4a(rig, query):
+    key_id, host = stand_in(rig).access_key, "pets.mrap.accesspoint.s3-global.amazonaws.com"
+    scope = f"{key_id}/20130524/s3/aws4_request"
+    given = {"authorization": f"AWS4-ECDSA-P256-SHA256 Credential={scope}, SignedHeaders=host, Signature=3045", "x-amz-region-set": "*"}
+    asked = {"X-Amz-Algorithm": "AWS4-ECDSA-P256-SHA256", "X-Amz-Credential": scope, "X-Amz-Region-Set": "*", "X-Amz-Signature": "30", "a": "b"}
+    answer = await rig.call("GET", url(rig, host, "/k"), **({"params": asked} if query else {"headers": given}))
+    assert (rig.provider.verdicts, answer.status) == ([None], 200)
+    narrow = stand_in(rig, "other").access_key
+    given["authorization"] = given["authorization"].replace(key_id, narrow)
+    answer = await rig.call("GET", url(rig, host, "/k"), headers=given)  # every region is more than us-*
+    assert answer.problem == "credential_scope"
