@@ -36,7 +36,7 @@ variables:
 credentials:
   keys: {{kind: aws, services: "{{services}}", regions: "{{regions}}", refused_actions: [AssumeRole, CreateAccessKey]}}
 operations:
-  - {{id: read, methods: [GET, HEAD], path: "/**", action: read}}
+  - {{id: read, methods: [GET, HEAD], path: "/**", action: read, allow_range: true}}
   - {{id: write, methods: [POST, PUT, DELETE], path: "/**", action: write, limits: {{max_held_bytes: 1048576}}}}
 """
 
@@ -75,7 +75,9 @@ class Aws(Provider):
         self.verdicts.append(self.verifier.judge(seen))
         body = json.dumps({"verdict": self.verdicts[-1], "key": KEY_ID, "again": seen.headers}).encode()
         status = "200 OK" if self.verdicts[-1] is None else "403 Forbidden"
-        writer.write(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        writer.write(
+            f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        )
         writer.write(b"" if seen.method == "HEAD" else body)
 
 
@@ -101,7 +103,12 @@ async def rig(tmp_path):
     await provider.start()
     try:
         async with running_rig(
-            tmp_path, profiles={"aws": profile()}, settings=SETTINGS, environment=ENVIRONMENT, hosts=HOSTS, provider=provider
+            tmp_path,
+            profiles={"aws": profile()},
+            settings=SETTINGS,
+            environment=ENVIRONMENT,
+            hosts=HOSTS,
+            provider=provider,
         ) as found:
             yield found
     finally:

@@ -34,7 +34,9 @@ def test_what_hosts_say():
     assert {host: place_of(host) for host in PLACES} == PLACES
 
 
-@pytest.mark.parametrize("host", ["amazonaws.com", "example.com", "dynamodb.us-east-1.amazonaws.com.evil.test", "amazonaws.com.test"])
+@pytest.mark.parametrize(
+    "host", ["amazonaws.com", "example.com", "dynamodb.us-east-1.amazonaws.com.evil.test", "amazonaws.com.test"]
+)
 def test_hosts_that_are_not_awss_say_nothing(host):
     assert place_of(host) is None
 

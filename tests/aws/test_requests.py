@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
@@ -15,13 +15,17 @@ FAKE = Credentials("AKIANOBODYSKEYATALLS", "whatever-the-agent-has-for-a-secret-
 
 
 def stand_in(rig, account="main"):
-    return Credentials(rig.stand_in("aws", "access_key_id", account), rig.stand_in("aws", "secret_access_key", account), "tok")
+    return Credentials(
+        rig.stand_in("aws", "access_key_id", account), rig.stand_in("aws", "secret_access_key", account), "tok"
+    )
 
 
 def signed(rig, method, url, credentials, service, region="us-east-1", *, body=b"", headers=None, query=False):
     request = AWSRequest(method, url, headers=headers or {}, data=b"" if query else body)
     if query:
-        (S3SigV4QueryAuth if service == "s3" else SigV4QueryAuth)(credentials, service, region, expires=60).add_auth(request)
+        (S3SigV4QueryAuth if service == "s3" else SigV4QueryAuth)(credentials, service, region, expires=60).add_auth(
+            request
+        )
     else:
         (S3SigV4Auth if service == "s3" else SigV4Auth)(credentials, service, region).add_auth(request)
     return request.url, dict(request.headers)
@@ -31,7 +35,9 @@ def url(rig, host, rest="/"):
     return f"https://{host}:{rig.provider.port}{rest}"
 
 
-async def send(rig, method, host, rest, service, *, credentials=FAKE, region="us-east-1", query=False, body=b"", headers=None):
+async def send(
+    rig, method, host, rest, service, *, credentials=FAKE, region="us-east-1", query=False, body=b"", headers=None
+):
     target, fields = signed(
         rig, method, url(rig, host, rest), credentials, service, region, body=body, headers=headers, query=query
     )
@@ -66,14 +72,18 @@ async def test_a_signature_of_the_agents_is_replaced(rig, query):
 
 async def test_the_stand_in_key_id_says_which_account(rig):
     for query in (False, True):
-        await send(rig, "GET", "s3.us-east-1.amazonaws.com", "/pets", "s3", credentials=stand_in(rig, "other"), query=query)
+        await send(
+            rig, "GET", "s3.us-east-1.amazonaws.com", "/pets", "s3", credentials=stand_in(rig, "other"), query=query
+        )
         assert rig.provider.verdicts.pop() is None
         assert OTHER_ID in rig.provider.last.head.decode()
         assert rig.stand_in("aws", "access_key_id", "other") not in rig.provider.last.head.decode()
 
 
 async def test_raw_spellings_are_signed_as_aws_reads_them(rig):
-    answer = await rig.call("GET", url(rig, "s3.us-east-1.amazonaws.com", "/pets/a(b)+c=d:e@f!g*h?prefix=a/b c+d:e&acl&x=%7E"))
+    answer = await rig.call(
+        "GET", url(rig, "s3.us-east-1.amazonaws.com", "/pets/a(b)+c=d:e@f!g*h?prefix=a/b c+d:e&acl&x=%7E")
+    )
     assert answer.status == 200
     assert rig.provider.verdicts == [None]
 
@@ -152,8 +162,13 @@ async def test_the_clock_of_aws_is_learnt(rig):
         class Dated:
             @staticmethod
             def write(data):
-                at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600)
-                writer.write(data.replace(b"Content-Type", b"Date: " + at.strftime("%a, %d %b %Y %H:%M:%S GMT").encode() + b"\r\nContent-Type"))
+                at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=3600)
+                writer.write(
+                    data.replace(
+                        b"Content-Type",
+                        b"Date: " + at.strftime("%a, %d %b %Y %H:%M:%S GMT").encode() + b"\r\nContent-Type",
+                    )
+                )
 
         await inner(seen, reader, Dated)
 
@@ -165,7 +180,10 @@ async def test_the_clock_of_aws_is_learnt(rig):
 
 async def test_p1_nothing_of_the_real_keys_reaches_the_agent(rig):
     seen = []
-    for host, rest, service in (("dynamodb.us-east-1.amazonaws.com", "/", "dynamodb"), ("s3.us-east-1.amazonaws.com", "/pets", "s3")):
+    for host, rest, service in (
+        ("dynamodb.us-east-1.amazonaws.com", "/", "dynamodb"),
+        ("s3.us-east-1.amazonaws.com", "/pets", "s3"),
+    ):
         answer = await send(rig, "POST", host, rest, service)
         seen.append(str(answer.headers).encode() + answer.body)
     seen.append(repr([c.decision for c in await rig.settled(2)]).encode())
@@ -178,8 +196,17 @@ async def test_p1_nothing_of_the_real_keys_reaches_the_agent(rig):
 async def test_sigv4a_is_answered_with_sigv4a(rig, query):
     key_id, host = stand_in(rig).access_key, "pets.mrap.accesspoint.s3-global.amazonaws.com"
     scope = f"{key_id}/20130524/s3/aws4_request"
-    given = {"authorization": f"AWS4-ECDSA-P256-SHA256 Credential={scope}, SignedHeaders=host, Signature=3045", "x-amz-region-set": "*"}
-    asked = {"X-Amz-Algorithm": "AWS4-ECDSA-P256-SHA256", "X-Amz-Credential": scope, "X-Amz-Region-Set": "*", "X-Amz-Signature": "30", "a": "b"}
+    given = {
+        "authorization": f"AWS4-ECDSA-P256-SHA256 Credential={scope}, SignedHeaders=host, Signature=3045",
+        "x-amz-region-set": "*",
+    }
+    asked = {
+        "X-Amz-Algorithm": "AWS4-ECDSA-P256-SHA256",
+        "X-Amz-Credential": scope,
+        "X-Amz-Region-Set": "*",
+        "X-Amz-Signature": "30",
+        "a": "b",
+    }
     answer = await rig.call("GET", url(rig, host, "/k"), **({"params": asked} if query else {"headers": given}))
     assert (rig.provider.verdicts, answer.status) == ([None], 200)
     narrow = stand_in(rig, "other").access_key

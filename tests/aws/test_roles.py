@@ -37,7 +37,11 @@ def settings():
         "providers": {
             "aws": {
                 "accounts": {
-                    "admin": {"secrets": keys, "variables": {"role_arn": ADMIN, "external_id": "x-17"}, "default": True},
+                    "admin": {
+                        "secrets": keys,
+                        "variables": {"role_arn": ADMIN, "external_id": "x-17"},
+                        "default": True,
+                    },
                     "reader": {"secrets": keys, "variables": {"role_arn": READER}},
                     "stranger": {"secrets": keys, "variables": {"role_arn": ADMIN}},
                     "pod": {"secrets": {"web_token": "env:TOKEN"}, "variables": {"role_arn": POD}},
@@ -86,7 +90,9 @@ async def roles(tmp_path):
 async def get(rig, account, agent="tester"):
     key_id = rig.stand_in("aws", "access_key_id", account, agent)
     given = f"AWS4-HMAC-SHA256 Credential={key_id}/20130524/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
-    return await rig.call("GET", f"https://{S3}:{rig.provider.port}/pets", headers={"authorization": given}, agent=agent)
+    return await rig.call(
+        "GET", f"https://{S3}:{rig.provider.port}/pets", headers={"authorization": given}, agent=agent
+    )
 
 
 async def test_the_stand_in_key_id_chooses_the_role_and_its_session_is_kept(roles):
@@ -183,8 +189,9 @@ async def test_a_session_that_aws_has_ended_is_not_used_again(roles):
 
     async def ended(seen, reader, writer):
         if seen.host.startswith("sts."):
-            return await inner(seen, reader, writer)
-        writer.write(http(403, "", "x-amzn-errortype: ExpiredTokenException:http://internal.amazon.com/"))
+            await inner(seen, reader, writer)
+        else:
+            writer.write(http(403, "", "x-amzn-errortype: ExpiredTokenException:http://internal.amazon.com/"))
 
     rig.provider.handlers.handler = ended
     await get(rig, "reader")

@@ -44,7 +44,11 @@ async def test_signed_chunks_are_signed_anew_as_they_stream(rig, http2):
     url = f"https://{S3}:{rig.provider.port}/pets/big"
     for kind, trailer in ((SIGNED, b""), (TRAILED, b"x-amz-checksum-crc32c:sOO8/Q==\r\n")):
         body = chunked(*data, trailer=trailer)
-        more = {"content-length": str(len(body)), "content-encoding": "aws-chunked", "x-amz-decoded-content-length": "1310724"}
+        more = {
+            "content-length": str(len(body)),
+            "content-encoding": "aws-chunked",
+            "x-amz-decoded-content-length": "1310724",
+        }
         if trailer:
             more["x-amz-trailer"] = "x-amz-checksum-crc32c"
         answer = await rig.call("PUT", url, headers=headers(kind, **more), content=pieces_of(body, 50_000), http2=http2)
@@ -66,7 +70,11 @@ async def test_unsigned_chunks_with_a_trailer_pass_as_they_are(rig):
 
 async def test_a_declared_hash_streams_and_the_server_checks_it(rig):
     url, body = f"https://{S3}:{rig.provider.port}/pets/k", b"x" * 3_000_000  # more than may be held
-    for told, verdict in ((hashlib.sha256(body).hexdigest(), None), ("0" * 64, "XAmzContentSHA256Mismatch"), ("UNSIGNED-PAYLOAD", None)):
+    for told, verdict in (
+        (hashlib.sha256(body).hexdigest(), None),
+        ("0" * 64, "XAmzContentSHA256Mismatch"),
+        ("UNSIGNED-PAYLOAD", None),
+    ):
         await rig.call("PUT", url, headers=headers(told), content=body)
         assert rig.provider.verdicts.pop() == verdict
         assert rig.provider.last.body == body
@@ -99,7 +107,9 @@ def event(payload, at_ms=1_795_600_000_000):
 async def test_signed_event_streams_are_signed_anew(rig, http2):
     url = f"https://transcribestreaming.us-east-1.amazonaws.com:{rig.provider.port}/stream-transcription"
     body = event(b"audio" * 1000) + event(b"more") + event(b"")
-    given = headers("STREAMING-AWS4-HMAC-SHA256-EVENTS", "transcribe", **{"content-type": "application/vnd.amazon.eventstream"})
+    given = headers(
+        "STREAMING-AWS4-HMAC-SHA256-EVENTS", "transcribe", **{"content-type": "application/vnd.amazon.eventstream"}
+    )
     answer = await rig.call("POST", url, headers=given, content=pieces_of(body, 999), http2=http2)
     assert (rig.provider.verdicts, answer.status) == ([None], 200)
     assert len(rig.provider.last.body) == len(body)
@@ -124,7 +134,11 @@ def test_the_example_of_the_reference_in_any_pieces():
 
 
 def test_what_may_be_held_has_a_ceiling():
-    for bad in (b"x" * 2000, b"%x;chunk-signature=%s\r\n" % (MAX_CHUNK_BYTES + 1, FAKE), b"ffffffffff;chunk-signature=" + FAKE + b"\r\n"):
+    for bad in (
+        b"x" * 2000,
+        b"%x;chunk-signature=%s\r\n" % (MAX_CHUNK_BYTES + 1, FAKE),
+        b"ffffffffff;chunk-signature=" + FAKE + b"\r\n",
+    ):
         with pytest.raises(Refused):
             ChunkSigner(EXAMPLE, Scope("s3", "us-east-1"), stamp="20130524T000000Z", seed="", trailer=False).feed(bad)
     trailed = ChunkSigner(EXAMPLE, Scope("s3", "us-east-1"), stamp="20130524T000000Z", seed="", trailer=True)

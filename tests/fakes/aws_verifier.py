@@ -6,7 +6,7 @@ signed chunks with and without trailers, and signed event streams.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import hmac
 import re
@@ -42,7 +42,7 @@ class Verifier:
         except (KeyError, ValueError, IndexError, struct.error) as error:
             return f"unreadable: {type(error).__name__} {error}"
 
-    def _judge(self, seen: Seen) -> str | None:
+    def _judge(self, seen: Seen) -> str | None:  # noqa: PLR0911  # one reason each
         path, _, query = seen.target.partition("?")
         pairs = parse_qsl(query, keep_blank_values=True)
         given = dict(pairs)
@@ -64,7 +64,11 @@ class Verifier:
             algorithm, _, rest = headers["authorization"].partition(" ")
             fields = dict(part.strip().split("=", 1) for part in rest.split(","))
             credential, signed, signature = fields["Credential"], fields["SignedHeaders"], fields["Signature"]
-            date, token, regions = headers["x-amz-date"], headers.get("x-amz-security-token"), headers.get("x-amz-region-set")
+            date, token, regions = (
+                headers["x-amz-date"],
+                headers.get("x-amz-security-token"),
+                headers.get("x-amz-region-set"),
+            )
         key_id, *scope = credential.split("/")
         if key_id not in self.keys:
             return "InvalidAccessKeyId"
@@ -76,8 +80,8 @@ class Verifier:
         unsigned = [n for n in headers if n.startswith("x-amz-") and n not in names]
         if unsigned:
             return f"not signed: {unsigned}"
-        at = datetime.datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC).timestamp()
-        now = datetime.datetime.now(datetime.UTC).timestamp() + self.offset_s
+        at = dt.datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC).timestamp()
+        now = dt.datetime.now(dt.UTC).timestamp() + self.offset_s
         if abs(now - at) > WINDOW_S:
             return "RequestTimeTooSkewed"
         service = scope[-2]
@@ -181,7 +185,7 @@ class Verifier:
             headers, payload = message[12 : 12 + size], message[12 + size : -4]
             if headers[:6] != b"\x05:date" or headers[6] != 8:
                 return "event headers"
-            at = datetime.datetime.fromtimestamp(int.from_bytes(headers[7:15]) / 1000, datetime.UTC)
+            at = dt.datetime.fromtimestamp(int.from_bytes(headers[7:15]) / 1000, dt.UTC)
             date = at.strftime("%Y%m%dT%H%M%SZ")
             text = "\n".join(
                 ("AWS4-HMAC-SHA256-PAYLOAD", date, "/".join([date[:8], *scope[1:]]), previous,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,7 +19,9 @@ SESSION = """\
   <SessionToken>{token}</SessionToken><Expiration>{ends}</Expiration></Credentials>
 </AssumeRoleResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></AssumeRoleResponse>
 """
-ERROR = "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+ERROR = (
+    "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+)
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Sts:
         key_id, key, token = f"ASIA{secrets.token_hex(8).upper()}", secrets.token_hex(20), secrets.token_hex(100)
         self.verifier.keys[key_id], self.verifier.tokens[key_id] = key, token
         lasts_s = int(form["DurationSeconds"]) if self.lasts_s is None else self.lasts_s
-        ends = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=lasts_s)
+        ends = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=lasts_s)
         return http(200, SESSION.format(key_id=key_id, key=key, token=token, ends=ends.strftime("%Y-%m-%dT%H:%M:%SZ")))
 
     def _problem(self, form: dict[str, str], seen: Seen) -> str | None:
