@@ -32,16 +32,17 @@ from proxy.front.listener import Front
 from proxy.generation import build_generation
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
-from proxy.services import credential_services, preload, secret_stores
+from proxy.services import credential_services, preload, resume, secret_stores, shared_database
 from proxy.settings import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from pathlib import Path
 
     from certs.authority import CertificateAuthority
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
+    from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.identity.registry import Authenticator
     from proxy.model import Agent
@@ -68,6 +69,7 @@ class Parts:
         passphrase: of the `local:` store, where it has one.
         hosts: names pinned to addresses, as `/etc/hosts` would; for tests and the demonstration.
         resume: go on with the last chain of this label instead of a new one.
+        asks_consent: secrets go to new origins only after `briefcased accounts consent`.
     """
 
     home: Path
@@ -82,6 +84,7 @@ class Parts:
     passphrase: Secret | None = None
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     resume: bool = False
+    asks_consent: bool = True
 
 
 class Sidecar:
@@ -100,6 +103,7 @@ class Sidecar:
         parts: Parts,
         pipeline: Pipeline,
         memory: Memory[Vocabulary],
+        broker: Broker,
         receipts: ReceiptLog,
         lane: MitmproxyLane,
         front: Front,
@@ -114,6 +118,7 @@ class Sidecar:
         self.reloads = 0
         self._parts: Final = parts
         self._memory: Final = memory
+        self._broker: Final = broker
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
@@ -174,6 +179,7 @@ class Sidecar:
         )
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._memory, generation.accounts, configuration)
+        await resume(self._broker, generation.accounts)
         self._parts.authority.rehost(generation.catalog.patterns())
         self._memory.replace_stand_ins(generation.stand_ins)
         self.pipeline.generation = generation
@@ -229,7 +235,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
     async with contextlib.AsyncExitStack() as stack:
         database = open_database(parts.home / DATABASE)
         stack.callback(database.dispose)
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        spawn = await stack.enter_async_context(_background())
         receipts = ReceiptLog.open(
             database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
         )
@@ -237,30 +243,42 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         await self_test(settings.limits)
         generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
         parts.authority.rehost(generation.catalog.patterns())
+        sidecar: Sidecar
+        started: list[Sidecar] = []
+
+        def listening() -> frozenset[tuple[str, int]]:
+            return started[0].listeners() if started else frozenset()
+
         stores = secret_stores(
-            settings.secret_stores,
+            settings,
             home=parts.home,
             environment=parts.environment,
             clock=parts.clock,
             passphrase=parts.passphrase,
+            hosts=parts.hosts,
+            own_listeners=listening,
         )
-        sidecar: Sidecar
+        stack.push_async_callback(stores.close)
         dialler = Dialler(
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
-            own_listeners=lambda: sidecar.listeners(),  # noqa: PLW0108  # it does not exist yet
+            own_listeners=listening,
             read_secret=partial(stores.get, at_least=1),  # no answer can quote what only the upstream proxy sees
         )
         pipeline: Pipeline
+        shared = await shared_database(settings.state, database, stores)
+        if shared is not database:
+            stack.callback(shared.dispose)
         credentials = await credential_services(
             settings.state,
             home=parts.home,
-            database=database,
+            database=shared,
             stores=stores,
             clock=parts.clock,
             http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
             routes=lambda: pipeline.generation,
-            spawn=tasks.create_task,
+            spawn=spawn,
+            asks_consent=parts.asks_consent,
         )
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
@@ -290,14 +308,31 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             parts=parts,
             pipeline=pipeline,
             memory=credentials.memory,
+            broker=credentials.broker,
             receipts=receipts,
             lane=lane,
             front=front,
             control=control,
         )
+        started.append(sidecar)
         stack.push_async_callback(sidecar.drain)
+        await resume(credentials.broker, generation.accounts)
+        stack.callback(spawn(credentials.broker.watch()).cancel)
         await sidecar.start()
         yield sidecar
+
+
+@contextlib.asynccontextmanager
+async def _background() -> AsyncIterator[Callable[[Coroutine[None, None, None]], asyncio.Task[None]]]:
+    """Starts tasks that are waited for at the end, also where the block fails: what they began is not cut off."""
+    failure: BaseException | None = None
+    async with asyncio.TaskGroup() as tasks:
+        try:
+            yield tasks.create_task
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # raised again, not within a group
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def _split(listen: str) -> tuple[str, int]:

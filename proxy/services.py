@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from proxy.credentials.bindings import Bindings
 from proxy.credentials.broker import Broker
 from proxy.credentials.caller import Caller
 from proxy.credentials.grants import Grants
 from proxy.credentials.memory import Memory
 from proxy.credentials.standin import StandIns
 from proxy.db.sealing import Seal
+from proxy.egress.dial import Dialler
+from proxy.egress.http import HttpClient
+from proxy.egress.resolver import Resolver
 from proxy.errors import BriefcaseError
 from proxy.firewall import Needle, Vocabulary
 from proxy.keys.ring import KeyRing
 from proxy.keys.tls import TlsIdentity
+from proxy.lent import lasting_orders
 from proxy.model import Mode
-from proxy.secretstore import SecretStores
+from proxy.secretstore import ASKED, ASKED_HERE, SecretStores
 from proxy.secretstore.env import EnvStore
 from proxy.secretstore.exec import ExecStore
 from proxy.secretstore.file import FileStore
+from proxy.secretstore.k8s import MountedStore
+from proxy.secretstore.kept import Keeping, Kept
 from proxy.secretstore.local import LocalStore
+from proxy.secretstore.store import Means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -36,9 +46,10 @@ if TYPE_CHECKING:
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
     from proxy.credentials.caller import Routes
-    from proxy.egress.http import HttpClient
     from proxy.secret import Secret
-    from proxy.settings import SecretStoreSettings, State
+    from proxy.secretstore.store import AskedStore
+    from proxy.settings import Settings, State
+    from proxy.store_settings import Keeping as KeepingSettings
 
 _log: Final = logging.getLogger("proxy.app")
 SEAL_KEY: Final = "seal.key"
@@ -54,6 +65,22 @@ class CredentialServices:
     keys: KeyRing
     grants: Grants
     caller: Caller
+    bindings: Bindings
+
+
+async def shared_database(settings: State, own: Engine, stores: SecretStores) -> Engine:
+    """Where grants and keys rest: the database that sidecars share, or our `own`.
+
+    Raises:
+        BriefcaseError: it cannot be opened, or its password cannot be read.
+    """
+    shared = settings.shared
+    if shared is None:
+        return own
+    from proxy.db.shared import open_shared  # noqa: PLC0415  # its driver is optional, and takes a while to load
+
+    password = None if shared.password is None else await stores.get(shared.password, at_least=1)
+    return await asyncio.to_thread(open_shared, shared, password)
 
 
 async def credential_services(
@@ -66,6 +93,7 @@ async def credential_services(
     http: HttpClient,
     routes: Callable[[], Routes],
     spawn: Callable[[Coroutine[None, None, None]], object],
+    asks_consent: bool = True,
 ) -> CredentialServices:
     """The broker, and everything it works with.
 
@@ -80,6 +108,7 @@ async def credential_services(
     memory = Memory(stores=stores, stand_ins=StandIns(()), compile_vocabulary=_vocabulary)
     keys = KeyRing(database=database, seal=seal, stores=stores, backends={}, clock=clock)
     grants = Grants(database, seal, clock)
+    bindings = Bindings(database, key=seal.derived("secret fingerprints"), clock=clock, asks=asks_consent)
     caller = Caller(http=http, routes=routes, identify=TlsIdentity)
     broker = Broker(
         stores=stores,
@@ -90,32 +119,61 @@ async def credential_services(
         token_key=seal.derived("token ids"),
         spawn=spawn,
         memory=memory,
+        bindings=bindings,
     )
-    return CredentialServices(broker, memory, keys, grants, caller)
+    return CredentialServices(broker, memory, keys, grants, caller, bindings)
 
 
 def secret_stores(
-    settings: SecretStoreSettings,
+    settings: Settings,
     *,
     home: Path,
     environment: Mapping[str, str],
     clock: Clock,
     passphrase: Secret | None,
+    hosts: Mapping[str, tuple[str, ...]] | None = None,
+    own_listeners: Callable[[], frozenset[tuple[str, int]]] = frozenset,
 ) -> SecretStores:
-    """Every secret store there is."""
-    return SecretStores(
+    """Every secret store there is: those at hand, and on top of them those that are asked over the network.
+
+    The latter have a way out of their own, whose upstream proxy gets its credentials from the former alone.
+    """
+    own = settings.secret_stores
+    at_hand = SecretStores(
         {
             "env": EnvStore(environment),
             "file": FileStore(),
-            "exec": ExecStore(
-                clock=clock,
-                ttl_s=settings.exec_ttl_s,
-                timeout_s=settings.exec_timeout_s,
-                environment=environment,
-            ),
+            "exec": ExecStore(clock=clock, ttl_s=own.exec_ttl_s, timeout_s=own.exec_timeout_s, environment=environment),
             "local": LocalStore(home, passphrase),
+            "k8s": MountedStore(own.k8s.directory),
         }
     )
+    connect_timeout_s = settings.egress.connect_timeout_s
+    dialler = Dialler(
+        resolver=Resolver(clock=clock, timeout_s=connect_timeout_s, hosts=hosts),
+        connect_timeout_s=connect_timeout_s,
+        own_listeners=own_listeners,
+        read_secret=partial(at_hand.get, at_least=1),
+    )
+    http = HttpClient(dialler=dialler, timeout_s=own.timeout_s)
+    means = Means(http=http, clock=clock, read=partial(at_hand.get, at_least=1), environment=environment)
+    here = SecretStores(at_hand.by_scheme, _asked(ASKED_HERE, settings, means))
+    means = replace(means, read=partial(here.get, at_least=1))
+    return SecretStores(here.by_scheme, {**here.asked, **_asked(ASKED, settings, means)})
+
+
+def _asked(kinds: Mapping[str, type[AskedStore]], settings: Settings, means: Means) -> dict[str, Kept]:
+    made = ((scheme, kind.made(settings, means)) for scheme, kind in kinds.items())
+    return {
+        scheme: Kept(store, clock=means.clock, keeping=_keeping(settings, scheme))
+        for scheme, store in made
+        if store is not None
+    }
+
+
+def _keeping(settings: Settings, scheme: str) -> Keeping:
+    described: KeepingSettings = getattr(settings.secret_stores, scheme)
+    return Keeping(described.ttl_s, settings.secret_stores.failed_s, described.stale_s)
 
 
 async def preload(
@@ -134,6 +192,13 @@ async def preload(
         _log.warning("%s", failure)
     if failures and configuration.settings.mode is Mode.GA:
         raise BriefcaseError("mode ga needs every secret:\n" + "\n".join(failures))
+
+
+async def resume(broker: Broker, accounts: Mapping[str, Iterable[BoundAccount]]) -> None:
+    """Go on where an earlier process died while it minted; what is kept for accounts is searched for from now on."""
+    for group in accounts.values():
+        for order in lasting_orders(group):
+            await broker.resume(order)
 
 
 def persistent_key(path: Path) -> bytes:

@@ -1,6 +1,6 @@
 """`briefcased.yaml` and the environment: every knob of the sidecar, typed.
 
-Secret values never stand in the file, only secret refs (`env:NAME`, `file:/path`, `exec:["cmd"]`, `local:name`).
+Secret values never stand in the file, only secret refs (`env:NAME`, `file:/path`, `local:name`, `vault:…`).
 The environment is read here and nowhere else.
 """
 
@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from proxy.documents import Strict
 from proxy.model import Action, Mode
+from proxy.store_settings import SecretStoreSettings
 
 FIRST_ACTIVATED: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
@@ -192,8 +193,24 @@ class Limits(Strict):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
 
 
+class SharedDatabase(Strict):
+    """PostgreSQL for what several sidecars share: grants and keys of accounts."""
+
+    host: Annotated[
+        str, Field(min_length=1, max_length=253, description="A name, an address, or a socket's directory.")
+    ]
+    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    database: Annotated[str, Field(min_length=1, max_length=63)] = "briefcased"
+    user: Annotated[str, Field(min_length=1, max_length=63)] = "briefcased"
+    password: str | None = Field(default=None, description="Secret ref.")
+    tls: Literal["verify", "off"] = Field(default="verify", description="`off` for a socket of the same machine.")
+    ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots of its server, PEM.")
+
+
 class State(Strict):
     """Where state rests, and under which key."""
+
+    shared: SharedDatabase | None = None
 
     seal_key: str | None = Field(
         default=None,
@@ -232,13 +249,6 @@ class Confinement(Strict):
     max_age_s: Annotated[float, Field(gt=0, le=31_536_000)] = 86_400.0
     accept: tuple[str, ...] = Field(default=(), description="Ways that are known to be open.")
     required: bool = Field(default=True, description="Mode `ga` starts only with a report that says closed.")
-
-
-class SecretStoreSettings(Strict):
-    """How secret stores are asked."""
-
-    exec_ttl_s: Annotated[float, Field(ge=0, le=86_400)] = 300.0
-    exec_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
 
 
 class Settings(Strict):

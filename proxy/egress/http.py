@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import h11
 
 from proxy.canonical import parse_authority
+from proxy.egress.addresses import Reach, classify
 from proxy.egress.dial import NAMED_BY_THE_OPERATOR, READ_LIMIT_BYTES
 from proxy.egress.trust import TrustedContexts
 from proxy.errors import BriefcaseError, Refused
@@ -160,6 +162,35 @@ class HttpClient:
         except h11.RemoteProtocolError:
             raise HttpFailedError(f"{url.authority}: the answer is not valid HTTP") from None
 
+    async def metadata(self, place: Authority, target: str, *, headers: Mapping[str, str], max_bytes: int) -> Answer:
+        """What the machine's metadata service says, in plain HTTP: these services have no TLS.
+
+        `place` is an address of the metadata or the loopback kind, never a name, so that nothing but the machine itself
+        can answer.
+
+        Raises:
+            HttpFailedError: another kind of address, no connection, bad HTTP, too long or too late.
+        """
+        if not _is_metadata(place.host):
+            raise HttpFailedError(f"{place}: not the address of a metadata service")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reader, writer = await asyncio.open_connection(place.host, place.port, limit=READ_LIMIT_BYTES)
+                try:
+                    fields = {"host": str(place), "accept-encoding": "identity", "connection": "close", **headers}
+                    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+                    head = http.send(h11.Request(method="GET", target=target, headers=list(fields.items()))) or b""
+                    writer.write(head + (http.send(h11.EndOfMessage()) or b""))
+                    return await _answer(http, reader, max_bytes, str(place))
+                finally:
+                    writer.transport.abort()
+        except TimeoutError:
+            raise HttpFailedError(f"{place}: no answer within {self._timeout_s:g} s") from None
+        except OSError:
+            raise HttpFailedError(f"{place}: the connection failed") from None
+        except h11.RemoteProtocolError:
+            raise HttpFailedError(f"{place}: the answer is not valid HTTP") from None
+
     async def _ask(self, writer: asyncio.StreamWriter, asked: _Question, context: ssl.SSLContext) -> Answer:
         authority = asked.url.authority
         reader, transport = await _over_tls(writer, context, authority.host)
@@ -174,6 +205,13 @@ class HttpClient:
             return await _answer(http, reader, asked.max_bytes, str(authority))
         finally:
             transport.abort()
+
+
+def _is_metadata(host: str) -> bool:
+    try:
+        return classify(ipaddress.ip_address(host)) in (Reach.METADATA, Reach.LOOPBACK)
+    except ValueError:
+        return False
 
 
 async def _over_tls(

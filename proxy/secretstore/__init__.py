@@ -1,32 +1,75 @@
-"""One file per secret store; a ref's scheme names it: `env:NAME`, `file:/path`, `exec:[…]`, `local:name`."""
+"""One file per secret store; a ref's scheme names it: `env:NAME`, `file:/path`, `local:name`, `vault:mount/path#field`.
+
+`AT_HAND` are read at every use; `ASKED_HERE` are asked on this machine, `ASKED` over the network, and what they give is
+kept. The latter are logged in to with secrets of the others alone, so that nothing goes in circles: the connection to a
+store may itself go through an upstream proxy that wants a password.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from proxy.secretstore.azurekv import AzureStore
+from proxy.secretstore.bw import BitwardenStore
 from proxy.secretstore.env import EnvStore
 from proxy.secretstore.exec import ExecStore
 from proxy.secretstore.file import FileStore
+from proxy.secretstore.gcpsm import GoogleStore
+from proxy.secretstore.infisical import InfisicalStore
+from proxy.secretstore.k8s import MountedStore
+from proxy.secretstore.keyring import KeyringStore
 from proxy.secretstore.local import LocalStore
-from proxy.secretstore.store import SecretStore, SecretUnavailableError
+from proxy.secretstore.op import OnePasswordStore
+from proxy.secretstore.sops import SopsStore
+from proxy.secretstore.store import AskedStore, SecretStore, SecretUnavailableError
+from proxy.secretstore.vault import VaultStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from proxy.secret import Secret
+    from proxy.secretstore.kept import Kept
 
-STORES: Final[Mapping[str, type[SecretStore]]] = {
+AT_HAND: Final[Mapping[str, type[SecretStore]]] = {
     "env": EnvStore,
     "file": FileStore,
     "exec": ExecStore,
     "local": LocalStore,
+    "k8s": MountedStore,
 }
+ASKED_HERE: Final[Mapping[str, type[AskedStore]]] = {
+    "keyring": KeyringStore,
+    "sops": SopsStore,
+}
+ASKED: Final[Mapping[str, type[AskedStore]]] = {
+    "vault": VaultStore,
+    "gcpsm": GoogleStore,
+    "azurekv": AzureStore,
+    "op": OnePasswordStore,
+    "bw": BitwardenStore,
+    "infisical": InfisicalStore,
+}
+NEAR: Final = (*AT_HAND, *ASKED_HERE)
+"""What the stores of `ASKED` may rest their own logins in."""
+STORES: Final[Mapping[str, type[SecretStore | AskedStore]]] = {**AT_HAND, **ASKED_HERE, **ASKED}
 MIN_SECRET_BYTES: Final = 8
-_REF: Final = re.compile(r"([a-z]+):(.+)", re.DOTALL)
+CLOSE_S: Final = 5.0
+_REF: Final = re.compile(r"([a-z][a-z0-9]*):(.+)", re.DOTALL)
 
-__all__ = ["STORES", "SecretStore", "SecretStores", "SecretUnavailableError", "bad_ref"]
+__all__ = [
+    "ASKED",
+    "ASKED_HERE",
+    "AT_HAND",
+    "NEAR",
+    "STORES",
+    "SecretStore",
+    "SecretStores",
+    "SecretUnavailableError",
+    "bad_ref",
+]
 
 
 def bad_ref(ref: str) -> str | None:
@@ -39,9 +82,10 @@ def bad_ref(ref: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class SecretStores:
-    """The stores of one process, by scheme."""
+    """The stores of one process, by scheme: those at hand, and those that are asked, where they are configured."""
 
     by_scheme: Mapping[str, SecretStore]
+    asked: Mapping[str, Kept] = field(default_factory=dict)
 
     async def get(self, ref: str, *, at_least: int = MIN_SECRET_BYTES) -> Secret:
         """The secret that `ref` names, as it is now, of `at_least` so many bytes.
@@ -50,10 +94,20 @@ class SecretStores:
             SecretUnavailableError: it is missing, unreadable, or too short to be looked for in answers.
         """
         scheme, _, place = ref.partition(":")
-        store = self.by_scheme.get(scheme)
+        store = self.by_scheme.get(scheme) or self.asked.get(scheme)
         if store is None:
-            raise SecretUnavailableError(scheme, "no such store")
+            reason = f"secret_stores.{scheme} is not configured" if scheme in ASKED else "no such store"
+            raise SecretUnavailableError(scheme, reason)
         secret = await store.get(place)
         if len(secret) < at_least:
             raise SecretUnavailableError(scheme, f"shorter than {at_least} bytes")
         return secret
+
+    async def close(self) -> None:
+        """Give back what stores have only lent; nobody waits for that longer than `CLOSE_S`."""
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                for store in self.asked.values():
+                    await store.close()
+        except TimeoutError:
+            pass

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from proxy.secret import Secret
+from proxy.secretstore.command import output_of
 from proxy.secretstore.store import SecretUnavailableError, stripped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from proxy.clock import Clock
-
-MAX_BYTES: Final = 64 * 1024
 
 
 class ExecStore:
@@ -54,32 +52,7 @@ class ExecStore:
         command = _command(place)
         if not command:
             raise SecretUnavailableError("exec", "not a JSON list of texts")
-        name = Path(command[0]).name
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=self._environment,
-            )
-        except OSError as error:
-            raise SecretUnavailableError("exec", f"{name}: {error.strerror}") from None
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                output = await process.stdout.read(MAX_BYTES + 1)
-                while piece := await process.stdout.read(MAX_BYTES + 1 - len(output)):
-                    output += piece
-                code = await process.wait() if len(output) <= MAX_BYTES else -1
-        except TimeoutError:
-            raise SecretUnavailableError("exec", f"{name} took longer than {self._timeout_s:g} s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if code != 0 or not 0 < len(output) <= MAX_BYTES:
-            raise SecretUnavailableError("exec", f"{name} ended with {code} and {len(output)} bytes")
-        return output
+        return await output_of("exec", command, environment=self._environment, timeout_s=self._timeout_s)
 
 
 def _command(place: str) -> list[str]:

@@ -13,8 +13,9 @@ import pytest
 from proxy.clock import SystemClock
 from proxy.secret import Secret
 from proxy.secretstore import SecretStores, SecretUnavailableError, bad_ref
+from proxy.secretstore.command import MAX_BYTES
 from proxy.secretstore.env import EnvStore
-from proxy.secretstore.exec import MAX_BYTES, ExecStore
+from proxy.secretstore.exec import ExecStore
 from proxy.secretstore.file import MAX_BYTES as MAX_FILE_BYTES
 from proxy.secretstore.file import FileStore
 from proxy.secretstore.local import FILE, KEY_FILE, LocalStore, LocalStoreError

@@ -1,0 +1,51 @@
+"""Runs the command of a password manager: without a shell, bounded in time and output, its standard error unread."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from proxy.secretstore.store import SecretUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MAX_BYTES: Final = 64 * 1024
+
+
+async def output_of(
+    scheme: str, command: Sequence[str], *, environment: Mapping[str, str], timeout_s: float, max_bytes: int = MAX_BYTES
+) -> bytes:
+    """What `command` prints.
+
+    Raises:
+        SecretUnavailableError: it cannot be started, takes too long, prints nothing or too much, or ends with a code
+            other than 0. The text has its name and the code alone.
+    """
+    name = Path(command[0]).name
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=dict(environment),
+        )
+    except OSError as error:
+        raise SecretUnavailableError(scheme, f"{name}: {error.strerror}") from None
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(timeout_s):
+            output = await process.stdout.read(max_bytes + 1)
+            while piece := await process.stdout.read(max_bytes + 1 - len(output)):
+                output += piece
+            code = await process.wait() if len(output) <= max_bytes else -1
+    except TimeoutError:
+        raise SecretUnavailableError(scheme, f"{name} took longer than {timeout_s:g} s", passing=True) from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+    if code != 0 or not 0 < len(output) <= max_bytes:
+        raise SecretUnavailableError(scheme, f"{name} ended with {code} and {len(output)} bytes", passing=code != 0)
+    return output
