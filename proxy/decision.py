@@ -97,7 +97,8 @@ def decide(generation: Generation, agent: Agent, head: RequestHead) -> Decision 
         credential = account.credential_for(operation)
         if credential is None:
             return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
-    return Decision(_clean(head, match, account), match, account, credential)
+    read = credential[1].reads if credential is not None else frozenset()
+    return Decision(_clean(head, match, account, read), match, account, credential)
 
 
 def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
@@ -136,7 +137,7 @@ def _choose_account(generation: Generation, agent: Agent, match: Match, head: Re
     return chosen[0]
 
 
-def _clean(head: RequestHead, match: Match, account: BoundAccount) -> RequestHead:
+def _clean(head: RequestHead, match: Match, account: BoundAccount, read: frozenset[str]) -> RequestHead:
     """Without anything the agent brought that could act as a credential or choose whose account is used (D-02)."""
     profile, operation = match.profile, match.operation
     head = strip_foreign(
@@ -145,6 +146,7 @@ def _clean(head: RequestHead, match: Match, account: BoundAccount) -> RequestHea
         strip_query=profile.strip_query,
         owned_headers=profile.owned_headers,
         owned_query=profile.owned_query,
+        read=read,
     )
     ours = (*((name.lower(), value) for name, value in account.account.headers.items()),)
     query = head.query

@@ -178,6 +178,14 @@ class ChunkFilter(Protocol):
         ...
 
 
+class BodyFilter(Protocol):
+    """A streaming rewriter of a request body."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Bytes that may leave now; b"" ends the body. Raises `Refused` to give the request up."""
+        ...
+
+
 class Rewriter(Protocol):
     """Puts the secret into the agent's WebSocket messages."""
 
@@ -241,6 +249,7 @@ class Exchange:
         credential_kind: of the credential.
         credential_token: a keyed hash of the token that was presented last.
         attempts: how often the request was sent.
+        request_filter: rewrites the agent's body as it streams.
         presenter: what learns from the provider's answers.
         rewriter: where the credential stands in the agent's WebSocket messages.
         messages: how messages pass; set once a 101 has been believed.
@@ -259,6 +268,7 @@ class Exchange:
     credential_kind: str | None = None
     credential_token: str | None = None
     attempts: int = 1
+    request_filter: BodyFilter | None = None
     presenter: Presenter | None = None
     via: UpstreamProxy | None = None
     denial: Denial | None = None

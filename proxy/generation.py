@@ -46,11 +46,13 @@ def build_generation(
 
 
 def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key: bytes) -> Iterator[StandIn]:
-    """One stand-in for every secret of every account that `agent` may use."""
+    """One stand-in for every secret of every account that `agent` may use, and for what its kinds want one for."""
     for account in accounts:
         if not agent.may_use(account.id):
             continue
-        for slot in account.account.secrets:
+        kinds = account.profile.credentials.values()
+        wanted = {**account.account.secrets, **{name: "" for kind in kinds for name in sorted(kind.stand_in_names())}}
+        for slot in wanted:
             shape = account.profile.secrets[slot].stand_in
             value = make(shape, key=stand_in_key, purpose=f"{agent.name}:{account.id}:{slot}")
             yield StandIn(value, agent.name, account.id, slot, random_bits(shape))

@@ -33,7 +33,7 @@ def held(decision: Decision) -> Hold | None:
         return None
     spec, head, limit = decision.credential[1], decision.head, decision.match.operation.limits.max_held_bytes
     small = head.content_length is not None and head.content_length <= min(REPLAYED_BYTES, limit)
-    if head.has_body and (spec.needs_body or (spec.retries and small)):
+    if spec.wants_body(head) or (head.has_body and spec.retries and small):
         return Hold(limit)
     return None
 

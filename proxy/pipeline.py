@@ -199,7 +199,7 @@ class Pipeline:
                 exchange.credential_token = self._broker.token_id(minted)
                 presented = await self._broker.prove(order, minted, head, body)
                 exchange.presenter = Lent(self._broker, order, minted, head, body, presented.head)
-                head, body = presented.head, presented.body
+                head, body, exchange.request_filter = presented.head, presented.body, presented.filter
                 certificate = await self._broker.certificate(order)
                 if isinstance(spec, FramesCredential) and head.scheme == "https":
                     own = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)

@@ -94,6 +94,33 @@ class GoogleSettings(Asked):
     auth: GoogleAuth = GoogleAuth()
 
 
+class AwsAuth(Strict):
+    """Where the keys for AWS come from."""
+
+    method: Literal["environment", "keys", "profile", "web_identity", "container"] = "environment"
+    access_key_id: str | None = Field(default=None, description="Secret ref (keys).")
+    secret_access_key: str | None = Field(default=None, description="Secret ref (keys).")
+    session_token: str | None = Field(default=None, description="Secret ref, where the keys are temporary (keys).")
+    profile: str = Field(default="default", min_length=1, description="Section of the credentials file (profile).")
+    file: Path | None = Field(default=None, strict=False, description="None: ~/.aws/credentials (profile).")
+    role_arn: str | None = Field(default=None, description="The role to assume (web_identity).")
+    token: str | None = Field(default=None, description="Secret ref: the token to show (web_identity).")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        keys = {"keys": ("access_key_id", "secret_access_key"), "web_identity": ("role_arn", "token")}
+        return _with(self, self.method, {"environment": (), "profile": (), "container": (), **keys})
+
+
+class AwsStoreSettings(Asked):
+    """A store of AWS. The addresses are for private access."""
+
+    region: Segment | None = Field(default=None, description="None: AWS_REGION, or what an ARN says.")
+    address: Https | None = None
+    sts_address: Https | None = None
+    auth: AwsAuth = AwsAuth()
+
+
 class AzureAuth(Strict):
     """How to log in to Microsoft Entra."""
 
@@ -219,6 +246,8 @@ class SecretStoreSettings(Strict):
     vault: VaultSettings | None = None
     gcpsm: GoogleSettings | None = None
     azurekv: AzureSettings | None = None
+    awssm: AwsStoreSettings | None = None
+    awsssm: AwsStoreSettings | None = None
     op: OnePasswordSettings | None = None
     bw: BitwardenSettings | None = None
     infisical: InfisicalSettings | None = None

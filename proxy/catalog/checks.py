@@ -35,8 +35,8 @@ NEVER_INJECTED: Final = frozenset(
 
 
 @cache
-def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList()
+def _suffixes(*, private: bool) -> PublicSuffixList:
+    return PublicSuffixList(only_icann=not private)
 
 
 def profile_mistakes(profile: Profile) -> Iterator[Mistake]:
@@ -48,14 +48,18 @@ def profile_mistakes(profile: Profile) -> Iterator[Mistake]:
     yield from _operations(profile)
 
 
-def bad_host(pattern: str) -> str | None:
-    """What is wrong with a host or one-label wildcard, or None."""
+def bad_host(pattern: str, *, bound: bool = False) -> str | None:
+    """What is wrong with a host or one-label wildcard, or None.
+
+    `bound`: what is sent there is of no use elsewhere; a wildcard may then stand below a name under which a company
+    gives its customers names (a private section of the list of public suffixes).
+    """
     name = pattern.removeprefix(WILDCARD)
     if parse_host(name.encode("utf-8")) != name and parse_host(f"[{name}]".encode()) != name:
         return "a host is a lower-case ASCII name or an address; *. in front stands for exactly one label"
     if pattern.startswith(WILDCARD) and name.rpartition(".")[2].isdigit():
         return "a wildcard stands before a name, not an address"
-    if pattern.startswith(WILDCARD) and ("." not in name or _suffixes().is_public(name)):
+    if pattern.startswith(WILDCARD) and ("." not in name or _suffixes(private=not bound).is_public(name)):
         return "a wildcard below a public suffix would cover other people's hosts"
     return None
 
@@ -63,7 +67,7 @@ def bad_host(pattern: str) -> str | None:
 def _hosts(profile: Profile) -> Iterator[Mistake]:
     seen: set[tuple[str, int]] = set()
     for index, rule in enumerate(profile.hosts):
-        if (problem := bad_host(rule.host)) is not None:
+        if (problem := bad_host(rule.host, bound=_bound(profile, rule))) is not None:
             yield ("hosts", index, "host"), problem
         if (rule.host, rule.port) in seen:
             yield ("hosts", index, "host"), "this host stands twice"
@@ -73,6 +77,13 @@ def _hosts(profile: Profile) -> Iterator[Mistake]:
                 yield ("hosts", index, "paths", at), "a path prefix starts with / and has no patterns"
         if rule.http_upgrade and (rule.scheme, rule.port) != ("https", 443):
             yield ("hosts", index, "http_upgrade"), "only an https host on port 443 can be upgraded to"
+
+
+def _bound(profile: Profile, rule: HostRule) -> bool:
+    """Whether everything that is sent to the hosts of `rule` is of no use elsewhere."""
+    here = [o for o in profile.operations if not o.anonymous and (not o.hosts or rule.host in o.hosts)]
+    names = {name for operation in here for name in operation.credentials or profile.credentials}
+    return all(kind.bound_to_request for name, kind in profile.credentials.items() if name in names)
 
 
 def _variables(profile: Profile) -> Iterator[Mistake]:
@@ -103,7 +114,7 @@ def _stand_ins(profile: Profile) -> Iterator[Mistake]:
 
 def _credentials(profile: Profile) -> Iterator[Mistake]:
     for name, credential in profile.credentials.items():
-        named = credential.secret_names() | credential.optional_secret_names()
+        named = credential.secret_names() | credential.optional_secret_names() | credential.stand_in_names()
         for secret in sorted(named - profile.secrets.keys()):
             yield ("credentials", name), f"there is no secret named {secret}"
         for variable in sorted(credential.variable_names() - profile.variables.keys()):
@@ -174,9 +185,17 @@ def _same_calls(profile: Profile, one: Operation, other: Operation) -> bool:
         and bool(set(one.hosts or hosts) & set(other.hosts or hosts))
         and one.websocket == other.websocket
         and len(one.query) + len(one.headers) == len(other.query) + len(other.headers)
+        and not _interchangeable(one, other)
         and all(other.query.get(name, value) in ("*", value) or value == "*" for name, value in one.query.items())
         and all(other.headers.get(name, value) in ("*", value) or value == "*" for name, value in one.headers.items())
     )
+
+
+def _interchangeable(one: Operation, other: Operation) -> bool:
+    """Whether a call that is both may be either: told by different parameters, they are treated in the same way."""
+    told_apart = one.query.keys() != other.query.keys() and not one.headers and not other.headers
+    same = ("action", "credentials", "anonymous", "limits", "websocket", "allow_range")
+    return told_apart and all(getattr(one, name) == getattr(other, name) for name in same)
 
 
 @cache

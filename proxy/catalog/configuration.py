@@ -157,6 +157,10 @@ def _account(account: Account, profile: Profile) -> Iterator[Mistake]:
     if not account.secrets and not any(_complete(kind, account, profile) for kind in profile.credentials.values()):
         yield ("secrets",), "an account has at least one secret"
     yield from _plain_values(account, profile)
+    for kind in profile.credentials.values():
+        if kind.secret_names() <= account.secrets.keys() and (problem := kind.lacks()) is not None:
+            yield (), problem
+            break
     for name, ref in account.secrets.items():
         if name not in profile.secrets:
             yield ("secrets", name), f"the profile has no secret of this name{_suggest(name, profile.secrets)}"

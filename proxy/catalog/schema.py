@@ -45,7 +45,7 @@ class StandInShape(Strict):
 
     prefix: str = ""
     length: Annotated[int, Field(ge=16, le=256)] = 40
-    alphabet: Literal["base62", "hex", "digits", "base64url"] = "base62"
+    alphabet: Literal["base32", "base62", "hex", "digits", "base64url"] = "base62"
     template: str | None = Field(
         default=None, description="For compound shapes: `{digits:10}:{base64url:35}`; replaces prefix and length."
     )

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from proxy.credentials.aws import AwsCredential
+from proxy.credentials.aws_role import AwsRoleCredential
 from proxy.credentials.azure import AzureCredential
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
@@ -27,7 +29,9 @@ from proxy.credentials.totp import TotpCredential
 from proxy.credentials.workload_federation import WorkloadFederationCredential
 
 CredentialSpec = Annotated[
-    AzureCredential
+    AwsCredential
+    | AwsRoleCredential
+    | AzureCredential
     | BasicCredential
     | BodyFieldCredential
     | CookieCredential

@@ -22,6 +22,7 @@ from proxy.documents import Strict
 from proxy.errors import Denial, Refused
 
 if TYPE_CHECKING:
+    from proxy.exchange import BodyFilter
     from proxy.keys.public import PublicKey
     from proxy.model import AccountId, RequestHead, ResponseHead
     from proxy.secret import Secret
@@ -162,11 +163,17 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """The request as it leaves. `secrets` were made for it alone, and must never be seen either."""
+    """The request as it leaves.
+
+    Attributes:
+        secrets: made for it alone, and never to be seen either.
+        filter: rewrites a body that streams; None leaves it as it is.
+    """
 
     head: RequestHead
     body: bytes | None
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    filter: BodyFilter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +243,10 @@ class Kind(Strict):
     """A credential is for one agent; otherwise for the account."""
     retries: ClassVar[int] = 0
     """How often a challenge may cause the request to be sent again; its body, if small, is then held in memory."""
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """Headers of the agent's, in which credentials stand, that it is shown; it takes them off itself."""
+    bound_to_request: ClassVar[bool] = False
+    """What leaves is good for one request at one host: it may be sent to hosts below a public suffix."""
 
     def secret_names(self) -> frozenset[str]:
         """The secrets it cannot do without, by slot name."""
@@ -244,6 +255,18 @@ class Kind(Strict):
     def optional_secret_names(self) -> frozenset[str]:
         """The secrets it uses where the account has them."""
         return frozenset()
+
+    def stand_in_names(self) -> frozenset[str]:
+        """The secrets for which an agent holds a stand-in although the account may not have them."""
+        return frozenset()
+
+    def lacks(self) -> str | None:
+        """What this installation lacks for it, for whoever wrote the configuration; None for nothing."""
+        return None
+
+    def wants_body(self, head: RequestHead) -> bool:
+        """Whether the body of this request must be there before it is presented."""
+        return self.needs_body and head.has_body
 
     def variable_names(self) -> frozenset[str]:
         """The account's variables it cannot do without."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.model import AccountId, Headers, RequestHead
 
 ALPHABETS: Final = {
+    "base32": string.ascii_uppercase + "234567",
     "base62": string.ascii_letters + string.digits,
     "hex": "0123456789abcdef",
     "digits": string.digits,
@@ -28,7 +29,7 @@ ALPHABETS: Final = {
 }
 IDENTIFYING_BITS: Final = 96
 """A stand-in that is harder to guess than this may say which agent sends it (NIST SP 800-63B, section 5.1.2.2: 64)."""
-RANDOM: Final = re.compile(r"\{(base62|hex|digits|base64url):(\d{1,3})\}")
+RANDOM: Final = re.compile(r"\{(base32|base62|hex|digits|base64url):(\d{1,3})\}")
 
 
 class Shape(Protocol):

@@ -26,9 +26,13 @@ def strip_foreign(
     strip_query: tuple[str, ...],
     owned_headers: tuple[str, ...],
     owned_query: tuple[str, ...],
+    read: frozenset[str] = frozenset(),
 ) -> RequestHead:
-    """`head` without usual and profile-named credentials, and without what chooses whose account is used."""
-    headers = ALWAYS_HEADERS.union(map(str.lower, strip_headers), map(str.lower, owned_headers))
+    """`head` without usual and profile-named credentials, and without what chooses whose account is used.
+
+    `read` are headers that stay, because the credential kind reads them and takes them off.
+    """
+    headers = ALWAYS_HEADERS.union(map(str.lower, strip_headers)) - read | set(map(str.lower, owned_headers))
     query = ALWAYS_QUERY.union(map(str.lower, strip_query), map(str.lower, owned_query))
     return replace(
         head,

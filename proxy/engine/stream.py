@@ -31,7 +31,7 @@ from proxy.engine.commands import KeyedConnection, PauseAgent, SidecarClientGone
 from proxy.engine.failure import denial_for
 from proxy.engine.refusing import NO_DECISION
 from proxy.engine.responding import RespondingStream
-from proxy.errors import Denial
+from proxy.errors import Denial, Refused
 from proxy.exchange import HOLD_KEY, Exchange
 
 if TYPE_CHECKING:
@@ -112,13 +112,32 @@ class SidecarStream(RespondingStream):
             if self.sent_bytes > exchange.forward.max_body_bytes:
                 yield from self._too_large()
                 return
-        yield from super().state_stream_request_body(event)
+        try:
+            filtered = self._filtered(event)
+        except Refused as refused:
+            yield from self._drop_upstream()
+            yield from self._answer(refused.denial)
+            return
+        for part in filtered:
+            yield from super().state_stream_request_body(part)
         if isinstance(event, RequestEndOfMessage) and self.server_state == self.state_wait_for_response_headers:
             exchange = self.exchange
             assert exchange is not None
             assert exchange.forward is not None
             # From the end of the request: an upload may be long.
             yield WatchStream(self, exchange.forward.response_timeout_s)
+
+    def _filtered(self, event: HttpEvent) -> tuple[HttpEvent, ...]:
+        """`event` as it leaves where the credential rewrites the body; an empty DATA frame is no end of it."""
+        rewriter = self.exchange.request_filter if self.exchange is not None else None
+        if rewriter is None:
+            return (event,)
+        if isinstance(event, RequestData):
+            out = rewriter.feed(event.data) if event.data else b""
+            return (RequestData(event.stream_id, out),) if out else ()
+        if isinstance(event, RequestEndOfMessage) and (rest := rewriter.feed(b"")):
+            return (RequestData(event.stream_id, rest), event)
+        return (event,)
 
     def state_consume_request_body(self, event: HttpEvent) -> Steps[None]:
         """As mitmproxy, but what is held has a ceiling."""

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from proxy.secretstore.awssm import SecretsManagerStore
+from proxy.secretstore.awsssm import ParameterStore
 from proxy.secretstore.azurekv import AzureStore
 from proxy.secretstore.bw import BitwardenStore
 from proxy.secretstore.env import EnvStore
@@ -52,6 +54,8 @@ ASKED: Final[Mapping[str, type[AskedStore]]] = {
     "vault": VaultStore,
     "gcpsm": GoogleStore,
     "azurekv": AzureStore,
+    "awssm": SecretsManagerStore,
+    "awsssm": ParameterStore,
     "op": OnePasswordStore,
     "bw": BitwardenStore,
     "infisical": InfisicalStore,

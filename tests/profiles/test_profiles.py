@@ -27,6 +27,8 @@ SHIPPED = {
     "anthropic", "azureopenai", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe", "telegram", "vertex",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
+RANDOM_PART = re.compile(r"\{(?:base32|base62|hex|digits|base64url):(\d+)\}")
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def leaves(
@@ -92,13 +94,19 @@ def test_no_wildcard_reaches_a_public_suffix(profile, private_section):
         assert rule.scheme == "https"
         assert rule.host == rule.host.lower()
         assert rule.host.isascii()
-        assert suffixes.privatesuffix(rule.host.removeprefix("*.")) is not None, rule.host
+        assert suffixes.privatesuffix(rule.host.removeprefix("*.")) is not None or bound(profile), rule.host
         assert "*" not in rule.host.removeprefix("*.")
+
+
+def bound(profile):
+    """Whether all that it sends is of no use at another host."""
+    return all(spec.bound_to_request for spec in leaves(profile))
 
 
 def test_shipped_profiles_send_credentials_to_exact_names_only(profile):
     """Or to the one host that an account is pinned to."""
     assert [rule.host for rule in profile.hosts if "*" in rule.host and rule.account_host is None] == []
+    assert bound(profile) or [rule.host for rule in profile.hosts if "*" in rule.host] == []
 
 
 def test_stand_ins_look_like_the_vendors_tokens(profile):

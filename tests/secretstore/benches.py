@@ -9,7 +9,8 @@ import orjson
 from proxy.clock import SystemClock
 from proxy.services import secret_stores
 from proxy.settings import Settings
-from tests.fakes.stores import azure, connect, infisical
+from tests.fakes.stores import aws, azure, connect, infisical
+from tests.fakes.stores.aws import FakeAws
 from tests.fakes.stores.azure import FakeAzure
 from tests.fakes.stores.connect import FakeConnect
 from tests.fakes.stores.google import FakeGoogle
@@ -148,12 +149,46 @@ class InfisicalBench:
         self.server.values[f"prod/agents/{name}"] = value
 
 
+class SecretsManagerBench:
+    scheme = "awssm"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = FakeAws(folder)
+
+    def settings(self) -> dict[str, Any]:
+        return {"address": self.server.address, "region": "us-east-1"}
+
+    def environment(self) -> dict[str, str]:
+        return {"AWS_ACCESS_KEY_ID": aws.KEY_ID, "AWS_SECRET_ACCESS_KEY": aws.KEY}
+
+    def ref(self, name: str) -> str:
+        return f"awssm:{name}#token"
+
+    def put(self, name: str, value: str) -> None:
+        self.server.values[name] = orjson.dumps({"token": value}).decode()
+
+
+class ParameterBench(SecretsManagerBench):
+    scheme = "awsssm"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = FakeAws(folder, "ssm.us-east-1.amazonaws.com")
+
+    def ref(self, name: str) -> str:
+        return f"awsssm:/agents/{name}"
+
+    def put(self, name: str, value: str) -> None:
+        self.server.values[f"/agents/{name}"] = value
+
+
 BENCHES: dict[str, type[Any]] = {
     "vault": VaultBench,
     "gcpsm": GoogleBench,
     "azurekv": AzureBench,
     "op": ConnectBench,
     "infisical": InfisicalBench,
+    "awssm": SecretsManagerBench,
+    "awsssm": ParameterBench,
 }
 
 

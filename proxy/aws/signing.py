@@ -1,0 +1,141 @@
+"""Signatures of whole requests: SigV4 and SigV4A, in headers or in the query. Made by the AWS Common Runtime."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import importlib.util
+from dataclasses import dataclass, field
+from typing import Final
+
+from proxy.errors import BriefcaseError
+
+type Fields = tuple[tuple[str, str], ...]
+
+MISSING: Final = "signing for AWS needs the extra aws: pip install 'credential-briefcase[aws]'"
+UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+EMPTY: Final = hashlib.sha256(b"").hexdigest()
+S3_FAMILY: Final = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
+"""Services that sign the path as it is, neither encoded twice nor normalised, and check a declared payload hash."""
+SIGNED: Final = frozenset({"host", "content-type", "content-md5"})
+"""Signed besides every `x-amz-` header."""
+
+
+class CannotSignError(BriefcaseError):
+    """There is no signature. The text is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What signs: an access key, with the session token of temporary ones."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a signature is good for.
+
+    Attributes:
+        service: the signing name: `bedrock` for `bedrock-runtime.us-east-1.amazonaws.com`.
+        region: one region; with `asymmetric` a region set, such as `us-east-1,us-west-1` or `*`.
+        asymmetric: SigV4A.
+    """
+
+    service: str
+    region: str
+    asymmetric: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """A request as it leaves but for its signature. `target` is path and query, fully encoded; `host` has its port."""
+
+    method: str
+    host: str
+    target: str
+    headers: Fields = field(default=(), repr=False)
+
+
+def lacking() -> str | None:
+    """What this installation lacks for signing, or None."""
+    return None if importlib.util.find_spec("awscrt") is not None else MISSING
+
+
+def stamp(at_s: float) -> str:
+    """`20150830T123600Z`."""
+    return dt.datetime.fromtimestamp(int(at_s), dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def sign_headers(request: Unsigned, keys: Keys, scope: Scope, *, payload: str, at_s: float) -> Fields:
+    """`request.headers` with the signature: Authorization, X-Amz-Date, and what else goes with it.
+
+    Args:
+        request: without any signature.
+        keys: whose.
+        scope: for what.
+        payload: hexadecimal SHA-256 of the body, or one of the words that stand for it.
+        at_s: wall clock, seconds since the epoch.
+
+    Raises:
+        CannotSignError: the signing library is missing, or refuses the request.
+    """
+    declared = scope.service in S3_FAMILY or len(payload) != len(EMPTY)
+    return _signed(request, keys, scope, payload=payload, at_s=at_s, declared=declared)[1]
+
+
+def sign_query(request: Unsigned, keys: Keys, scope: Scope, *, payload: str, at_s: float, expires_s: int) -> str:
+    """`request.target` with the signature in its query. Arguments and errors as in `sign_headers`."""
+    return _signed(request, keys, scope, payload=payload, at_s=at_s, expires_s=expires_s)[0]
+
+
+def _signed(
+    request: Unsigned,
+    keys: Keys,
+    scope: Scope,
+    *,
+    payload: str,
+    at_s: float,
+    declared: bool = False,
+    expires_s: int | None = None,
+) -> tuple[str, Fields]:
+    """Target and headers (without `host`), signed."""
+    try:
+        from awscrt import auth, http  # noqa: PLC0415  # an optional extra
+    except ImportError:
+        raise CannotSignError(MISSING) from None
+    headers = http.HttpHeaders([("host", request.host), *request.headers])
+    wanted = http.HttpRequest(request.method, request.target, headers)
+    plain = scope.service in S3_FAMILY
+    kind, body_header = auth.AwsSignatureType, auth.AwsSignedBodyHeaderType
+    algorithm = auth.AwsSigningAlgorithm
+    config = auth.AwsSigningConfig(
+        algorithm=algorithm.V4_ASYMMETRIC if scope.asymmetric else algorithm.V4,
+        signature_type=kind.HTTP_REQUEST_HEADERS if expires_s is None else kind.HTTP_REQUEST_QUERY_PARAMS,
+        credentials_provider=auth.AwsCredentialsProvider.new_static(
+            keys.access_key_id, keys.secret_access_key, keys.session_token
+        ),
+        region=scope.region,
+        service=scope.service,
+        date=dt.datetime.fromtimestamp(int(at_s), dt.UTC),
+        should_sign_header=_is_signed,
+        use_double_uri_encode=not plain,
+        should_normalize_uri_path=not plain,
+        signed_body_value=payload,
+        signed_body_header_type=body_header.X_AMZ_CONTENT_SHA_256 if declared else body_header.NONE,
+        expiration_in_seconds=expires_s,
+    )
+    try:
+        # With keys at hand the library signs at once, in this thread.
+        done = auth.aws_sign_request(wanted, config).result(timeout=5)
+    except Exception as error:  # noqa: BLE001  # its errors have no common class
+        raise CannotSignError(f"the request cannot be signed ({type(error).__name__})") from None
+    fields = tuple((name.lower(), value) for name, value in done.headers if name.lower() != "host")
+    return done.path, fields
+
+
+def _is_signed(name: str) -> bool:
+    name = name.lower()
+    return name in SIGNED or name.startswith("x-amz-")

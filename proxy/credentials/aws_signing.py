@@ -1,0 +1,158 @@
+"""What both AWS kinds do to a request: take the agent's signature off, and sign with the account's keys. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, ClassVar, Final
+from urllib.parse import parse_qsl, unquote_plus
+
+from pydantic import Field
+
+from proxy.aws import chunks, resign, signing
+from proxy.aws.names import Place, place_of
+from proxy.aws.scope import claim_of, settled
+from proxy.credentials.kind import NOTHING_LEARNT, Kind, Lesson, Presented, SecretName, filled, named_in, unusable
+from proxy.errors import Denial, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from proxy.credentials.kind import Credential, Moment, Proving
+    from proxy.model import RequestHead, ResponseHead
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_ASYMMETRIC: Final = frozenset({signing.UNSIGNED, chunks.UNSIGNED_TRAILER})
+_STREAMED: Final = _ASYMMETRIC | {chunks.CHUNKED, chunks.CHUNKED_TRAILER, chunks.EVENTS}
+"""What may stand for a payload's hash."""
+MAX_SKEW_S: Final = 86_400
+SMALL_SKEW_S: Final = 60
+SKEW_STATUSES: Final = frozenset({400, 401, 403})
+
+
+class AwsSigning(Kind):
+    """Fields and behaviour that are the same however the keys were obtained."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({"authorization"})
+    bound_to_request: ClassVar[bool] = True
+
+    services: str = Field(description="Signing names that are allowed: `s3,dynamodb`, `s3*`, `*`; with {variable}.")
+    regions: str = Field(description="Regions that are allowed, written as `services` is.")
+    access_key_id: SecretName = Field(default="access_key_id", description="Name of the secret, and of the stand-in.")
+    secret_access_key: SecretName = Field(default="secret_access_key", description="Name of the secret.")
+    session_token: SecretName = Field(default="session_token", description="Name of the optional secret.")
+    service: str | None = Field(default=None, description="Signing name, where the host is none of AWS's own.")
+    region: str | None = Field(default=None, description="Region, where the host is none of AWS's own.")
+    refused_actions: tuple[str, ...] = Field(default=(), description="API actions that are never signed.")
+
+    def lacks(self) -> str | None:
+        """The extra."""
+        return signing.lacking()
+
+    def variable_names(self) -> frozenset[str]:
+        """What the limits are written with."""
+        return named_in(self.services, self.regions)
+
+    def stand_in_names(self) -> frozenset[str]:
+        """An SDK signs with both; the access key id says which account is meant."""
+        return frozenset({self.access_key_id, self.secret_access_key})
+
+    def wants_body(self, head: RequestHead) -> bool:
+        """Unless S3 is told the hash by the agent, and checks it, or the body is signed piece by piece."""
+        place = self._place(head)
+        return head.has_body and place is not None and _declared(head, place.services[0]) is None
+
+    def prove(
+        self, credential: Credential, head: RequestHead, body: bytes | None, moment: Moment
+    ) -> Proving[Presented]:
+        """The request with our signature in place of the agent's."""
+        yield from ()
+        place, claim = self._place(head), claim_of(head)
+        if place is None:
+            raise Refused(unusable("This host does not say which service and region it is."))
+        services = _names(self.services, credential.facts)
+        wanted = settled(claim, place, services=services, regions=_names(self.regions, credential.facts))
+        if wanted.service in signing.S3_FAMILY and "%2F" in head.path:
+            raise Refused(Denial("ambiguous_request", "A key of S3 has its slashes as they are.", by="credentials"))
+        self._check_action(head, body)
+        payload = None if claim.in_query else _declared(head, wanted.service)
+        if payload is None:
+            unsigned = claim.in_query and wanted.service in signing.S3_FAMILY
+            payload = signing.UNSIGNED if unsigned else hashlib.sha256(body or b"").hexdigest()
+        if payload not in (_ASYMMETRIC if wanted.asymmetric else _STREAMED) and not _HASH.fullmatch(payload):
+            detail = "A body signed in this form cannot be signed anew."
+            raise Refused(Denial("invalid_request", detail, by="credentials"))
+        at_s, clean = moment.now_s + _skew_s(moment.learnt), resign.cleaned(head, claim)
+        keys = self.keys_of(credential)
+        try:
+            signed, pieces = resign.signed(clean, keys, wanted, claim, payload=payload, at_s=at_s)
+        except signing.CannotSignError:
+            raise Refused(unusable("The request cannot be signed.")) from None
+        return Presented(signed, body, pieces)
+
+    def learn(self, credential: Credential, head: RequestHead, response: ResponseHead, moment: Moment) -> Lesson:
+        """How far AWS's clock is from ours, where it refused a request; the next one is signed by its clock."""
+        del credential, head
+        date = next((value for name, value in response.headers if name == "date"), None)
+        if response.status not in SKEW_STATUSES or date is None:
+            return NOTHING_LEARNT
+        try:
+            skew_s = int(parsedate_to_datetime(date).timestamp() - moment.now_s)
+        except (ValueError, TypeError, OverflowError):
+            return NOTHING_LEARNT
+        if abs(skew_s - _skew_s(moment.learnt)) < SMALL_SKEW_S or abs(skew_s) > MAX_SKEW_S:
+            return NOTHING_LEARNT
+        return Lesson({"skew_s": str(skew_s)})
+
+    def keys_of(self, credential: Credential) -> signing.Keys:
+        """The keys in `credential`. Raises `Refused`."""
+        token = credential.text(self.session_token) if self.session_token in credential.secrets else None
+        return signing.Keys(credential.text(self.access_key_id), credential.text(self.secret_access_key), token)
+
+    def _place(self, head: RequestHead) -> Place | None:
+        """Service and region of the destination, by the profile or by its name."""
+        return place_of(head.authority.host) if self.service is None else Place((self.service,), self.region)
+
+    def _check_action(self, head: RequestHead, body: bytes | None) -> None:
+        """Refuse `refused_actions`, in whichever of AWS's protocols they are asked for.
+
+        Raises:
+            Refused: `operation_not_allowed`.
+        """
+        if not self.refused_actions:
+            return
+        asked = {(head.header("x-amz-target") or "").rpartition(".")[2].strip(), *head.segments}
+        asked.update(_actions(head.query or ""), _actions((body or b"").decode("latin-1")))
+        if not asked.isdisjoint(self.refused_actions):
+            detail = "This action hands out credentials; it is never signed."
+            raise Refused(Denial("operation_not_allowed", detail, by="credentials"))
+
+
+def _declared(head: RequestHead, service: str) -> str | None:
+    """What stands for the body's hash without our reading it, whether or not it can; None where we have to read."""
+    given = head.header("x-amz-content-sha256")
+    if given == chunks.EVENTS:
+        return given
+    if service not in signing.S3_FAMILY:
+        return None
+    if given is None:
+        return signing.UNSIGNED if head.has_body else signing.EMPTY
+    return given
+
+
+def _actions(text: str) -> set[str]:
+    """The values of `Action` in a form or query, also where `;` separates its pairs."""
+    if "Action" not in unquote_plus(text):
+        return set()
+    pairs = (pair for part in re.split("[&;]", text) for pair in parse_qsl(part, keep_blank_values=True))
+    return {value.strip() for name, value in pairs if name.strip() == "Action"}
+
+
+def _names(template: str, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The names in a list with commas."""
+    return tuple(name for part in filled(template, variables).split(",") if (name := part.strip()))
+
+
+def _skew_s(learnt: Mapping[str, str]) -> int:
+    return int(learnt.get("skew_s", "0"))
