@@ -12,6 +12,7 @@ from proxy.credentials.header import HeaderCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
+from proxy.credentials.vc.kind import VcCredential
 
 CredentialSpec = Annotated[
     HeaderCredential
@@ -21,7 +22,8 @@ CredentialSpec = Annotated[
     | CookieCredential
     | BodyFieldCredential
     | FramesCredential
-    | SeveralCredentials,
+    | SeveralCredentials
+    | VcCredential,
     Field(discriminator="kind"),
 ]
 
