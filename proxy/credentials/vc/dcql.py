@@ -74,12 +74,12 @@ def _shown(entry: dict[str, object], held: Held, allowed: tuple[ClaimPath, ...])
     claims = entry.get("claims", [])
     if not isinstance(claims, list) or len(claims) > MAX_CLAIMS or not all(isinstance(c, dict) for c in claims):
         raise BadTokenError("the verifier's query is malformed")
-    limit = held.disclosing(allowed)
+    limit = held.permitted(allowed)
     for wanted in _claim_sets(entry.get("claim_sets"), claims):
         found = [_found(claim, held.claims) for claim in wanted]
         if any(not places for places in found):
             continue
-        needed = held.disclosing(tuple(place for places in found for place in places))
+        needed = held.needed(tuple(place for places in found for place in places))
         if needed <= limit:
             return needed
     return None

@@ -67,7 +67,7 @@ def by_token_request(way: InTokenRequest, what: Presenting) -> Minting[Token]:
         nonce = replies.token_at(document, name, "The nonce endpoint gave no nonce.")
     for attempt in (0, 1):
         presentation = yield from what.held.presented(
-            what.held.disclosing(what.allowed),
+            what.held.permitted(what.allowed),
             what.key,
             audience=filled(way.audience, what.variables) if way.audience is not None else endpoint,
             nonce=nonce,

@@ -61,9 +61,13 @@ class Held:
         kinds = self.claims["type"]
         return frozenset(kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str))
 
-    def disclosing(self, paths: tuple[ClaimPath, ...]) -> frozenset[str]:
-        """The disclosures that `paths` take."""
+    def needed(self, paths: tuple[ClaimPath, ...]) -> frozenset[str]:
+        """The disclosures that `paths` cannot do without."""
         return frozenset() if self.sd is None else self.sd.needed(paths)
+
+    def permitted(self, paths: tuple[ClaimPath, ...]) -> frozenset[str]:
+        """The disclosures of `paths` that show nothing beyond them."""
+        return frozenset() if self.sd is None else self.sd.permitted(paths)
 
     def presented(
         self, digests: frozenset[str], key: PublicKey | None, *, audience: str, nonce: str, now_s: int

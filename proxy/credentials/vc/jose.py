@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from proxy.credentials.kind import Reply
     from proxy.keys.public import PublicKey
 
-MAX_CHARACTERS: Final = 256 * 1024
+MAX_CHARACTERS: Final = 2 * 1024 * 1024
+"""Enough for a status list; everything else is far smaller."""
 MAX_KEYS: Final = 64
 MAX_TRIED: Final = 4
 MIN_RSA_CHARACTERS: Final = 342
@@ -36,6 +37,13 @@ _FITS: Final[dict[str, tuple[str, str | None]]] = {
     "Ed25519": ("OKP", "Ed25519"),
     **{f"{family}{bits}": ("RSA", None) for family in ("RS", "PS") for bits in (256, 384, 512)},
 }
+
+
+class _Registry(jws.JWSRegistry):
+    """joserfc's own limits (512 bytes of header) are too small for certificates and status lists; ours is checked."""
+
+    max_header_length = MAX_CHARACTERS
+    max_payload_length = MAX_CHARACTERS
 
 
 class BadTokenError(Exception):
@@ -82,12 +90,13 @@ def verify(token: Jws, keys: Iterable[Mapping[str, object]]) -> None:
         BadTokenError: none has.
     """
     algorithm = str(token.header["alg"])
+    registry = _Registry(algorithms=[algorithm], strict_check_header=False)  # what must be understood is refused before
     fitting = [key for key in keys if _fits(key, algorithm, token.header.get("kid"))]
     for key in fitting[:MAX_TRIED]:
         public = {name: str(key[name]) for name in ("kty", *REQUIRED[str(key["kty"])]) if name in key}
         try:
             imported = jwk.import_key(dict(public))
-            jws.deserialize_compact(token.text, imported, algorithms=[algorithm])
+            jws.deserialize_compact(token.text, imported, registry=registry)
         except (JoseError, ValueError, TypeError, KeyError):
             continue
         return

@@ -171,7 +171,7 @@ class VcCredential(Kind):
             return Presented(without(head, way.header), body)
         held = read(credential.text(CREDENTIAL), self.format)
         presentation = yield from held.presented(
-            held.disclosing(self.disclose),
+            held.permitted(self.disclose),
             credential.keys.get(HOLDER),
             audience=filled(way.audience, credential.facts),
             nonce=nonce,

@@ -15,7 +15,7 @@ from proxy.credentials.vc.jose import BadTokenError, parse, signed
 from proxy.keys.public import base64url, from_base64url
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from proxy.credentials.kind import Reply, Sign
     from proxy.credentials.vc.jose import Jws
@@ -27,6 +27,8 @@ MAX_DISCLOSURES: Final = 512
 MAX_DEPTH: Final = 32
 HASHES: Final = {"sha-256": hashlib.sha256, "sha-384": hashlib.sha384, "sha-512": hashlib.sha512}
 _RESERVED: Final = frozenset({"_sd", "..."})
+_SOME: Final = -1
+"""An index that only None in a claim path names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,23 @@ class SdJwt:
     hash_name: str
 
     def needed(self, paths: Iterable[ClaimPath]) -> frozenset[str]:
-        """Digests of the disclosures that show what `paths` name, and all below it."""
+        """Digests of the disclosures without which what `paths` name, and all below it, cannot be seen."""
         wanted = tuple(paths)
+        return frozenset(d.digest for p in self.placed if _meets(wanted, p.path) for d in p.chain)
+
+    def permitted(self, paths: Iterable[ClaimPath]) -> frozenset[str]:
+        """Digests of those among `needed` that show nothing else: neither do the ones that they hang on."""
+        wanted = tuple(paths)
+        clean = {
+            p.chain[-1].digest
+            for p in self.placed
+            if all(_within(wanted, leaf) for leaf in _open_leaves(p.chain[-1].value, p.path))
+        }
         return frozenset(
-            d.digest for p in self.placed if any(_within(path, p.path) for path in wanted) for d in p.chain
+            d.digest
+            for p in self.placed
+            if _meets(wanted, p.path) and all(d.digest in clean for d in p.chain)
+            for d in p.chain
         )
 
     def showing(self, digests: frozenset[str]) -> str:
@@ -192,9 +207,31 @@ class _Unfolding:
         return self.value(disclosure.value, path, chain)
 
 
-def _within(wanted: ClaimPath, path: tuple[str | int, ...]) -> bool:
-    """Whether `path` is what `wanted` names, or lies below it."""
-    return len(wanted) <= len(path) and all(matches(w, p) for w, p in zip(wanted, path, strict=False))
+def _within(wanted: tuple[ClaimPath, ...], path: tuple[str | int, ...]) -> bool:
+    """Whether `path` is what one of `wanted` names, or lies below it."""
+    return any(len(w) <= len(path) and _along(w, path) for w in wanted)
+
+
+def _meets(wanted: tuple[ClaimPath, ...], path: tuple[str | int, ...]) -> bool:
+    """Whether `path` is what one of `wanted` names, lies below it, or on the way to it."""
+    return any(_along(w, path) for w in wanted)
+
+
+def _along(wanted: ClaimPath, path: tuple[str | int, ...]) -> bool:
+    return all(matches(w, p) for w, p in zip(wanted, path, strict=False))
+
+
+def _open_leaves(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """Where a disclosure's value says something by itself; what hangs on digests in it is left out."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in _RESERVED:
+                yield from _open_leaves(inner, (*path, name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _open_leaves(inner, (*path, _SOME))
+    else:
+        yield path
 
 
 def matches(step: str | int | None, at: str | int) -> bool:

@@ -99,6 +99,23 @@ def test_elements_of_lists_and_decoys():
     assert found.showing(found.needed([("nationalities", None)])).split("~")[1:-1] == [one[0], other[0]]
 
 
+def test_p1_what_a_profile_does_not_name_is_not_shown_along_with_what_it_names():
+    flat = disclosure("s1", "address", {"country": "DE", "street": "x"})
+    found = read(issued({"_sd": [flat[1]]}, [flat[0]]), TYPES)
+    assert found.needed([("address", "country")]) == {flat[1]}
+    assert found.permitted([("address", "country")]) == frozenset()
+    assert found.permitted([("address", "country"), ("address", "street")]) == {flat[1]}
+    inner = disclosure("s2", "country", "DE")
+    mixed = disclosure("s3", "address", {"_sd": [inner[1]], "street": "x"})
+    found = read(issued({"_sd": [mixed[1]]}, [inner[0], mixed[0]]), TYPES)
+    assert found.permitted([("address", "country")]) == frozenset()
+    assert found.permitted([("address",)]) == {inner[1], mixed[1]}
+    listed = disclosure("s4", "roles", ["a", "b"])
+    found = read(issued({"_sd": [listed[1]]}, [listed[0]]), TYPES)
+    assert found.permitted([("roles", 0)]) == frozenset()
+    assert found.permitted([("roles", None)]) == found.permitted([("roles",)]) == {listed[1]}
+
+
 A, B = disclosure("s1", "a", 1), disclosure("s2", "b", {"_sd": []})
 ELEMENT = disclosure("s3", 7)
 REFUSED = {
