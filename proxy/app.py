@@ -32,7 +32,7 @@ from proxy.front.listener import Front
 from proxy.generation import build_generation
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
-from proxy.services import credential_services, preload, secret_stores
+from proxy.services import credential_services, preload, resume, secret_stores
 from proxy.settings import Listener
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from certs.authority import CertificateAuthority
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
+    from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.identity.registry import Authenticator
     from proxy.model import Agent
@@ -100,6 +101,7 @@ class Sidecar:
         parts: Parts,
         pipeline: Pipeline,
         memory: Memory[Vocabulary],
+        broker: Broker,
         receipts: ReceiptLog,
         lane: MitmproxyLane,
         front: Front,
@@ -114,6 +116,7 @@ class Sidecar:
         self.reloads = 0
         self._parts: Final = parts
         self._memory: Final = memory
+        self._broker: Final = broker
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
@@ -174,6 +177,7 @@ class Sidecar:
         )
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._memory, generation.accounts, configuration)
+        await resume(self._broker, generation.accounts)
         self._parts.authority.rehost(generation.catalog.patterns())
         self._memory.replace_stand_ins(generation.stand_ins)
         self.pipeline.generation = generation
@@ -290,12 +294,15 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             parts=parts,
             pipeline=pipeline,
             memory=credentials.memory,
+            broker=credentials.broker,
             receipts=receipts,
             lane=lane,
             front=front,
             control=control,
         )
         stack.push_async_callback(sidecar.drain)
+        await resume(credentials.broker, generation.accounts)
+        stack.callback(tasks.create_task(credentials.broker.watch()).cancel)
         await sidecar.start()
         yield sidecar
 

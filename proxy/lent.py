@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.credentials.broker import Order
+from proxy.credentials.order import Order
 from proxy.exchange import Hold
+from proxy.model import ANONYMOUS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from proxy.catalog.binding import BoundAccount
     from proxy.credentials import CredentialSpec
     from proxy.credentials.broker import Broker
@@ -41,6 +44,15 @@ def order_for(account: BoundAccount, name: str, spec: CredentialSpec, agent: Age
     return Order(account.id, name, spec, described.secrets, described.keys, account.variables, agent.name)
 
 
+def lasting_orders(accounts: Iterable[BoundAccount]) -> Iterator[Order]:
+    """What may have been kept for `accounts` by an earlier process: one order for each durable credential."""
+    for account in accounts:
+        for name, spec in account.profile.credentials.items():
+            complete = spec.secret_names() <= account.account.secrets.keys()
+            if spec.durable and not spec.per_agent and complete and spec.variable_names() <= account.variables.keys():
+                yield order_for(account, name, spec, ANONYMOUS)
+
+
 @dataclass(slots=True)
 class Lent:
     """`clean` and `body` are the request without the credential, `sent` the head as it left last."""
@@ -58,6 +70,11 @@ class Lent:
     def retries(self) -> int:
         """See `Presenter`."""
         return self.order.kind.retries
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """See `Presenter`."""
+        return self.order.kind.withheld_headers()
 
     def learn(self, response: ResponseHead) -> bool:
         """See `Presenter`."""

@@ -9,6 +9,7 @@ from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
@@ -23,6 +24,7 @@ CredentialSpec = Annotated[
     | BodyFieldCredential
     | FramesCredential
     | SeveralCredentials
+    | OAuthCredential
     | VcCredential,
     Field(discriminator="kind"),
 ]

@@ -193,10 +193,12 @@ class Lesson:
     Attributes:
         facts: to be remembered for the account at this origin, in place of what stood under the same names.
         again: whether the request should be sent once more: `prove` with the same credential, `mint` with a new one.
+        notice: for the operator's log; text of ours, never of the answer.
     """
 
     facts: Mapping[str, str] = field(default_factory=dict)
     again: Literal["no", "prove", "mint"] = "no"
+    notice: str = ""
 
 
 NOTHING_LEARNT: Final = Lesson()
@@ -248,6 +250,10 @@ class Kind(Strict):
     def key_names(self) -> Mapping[str, str]:
         """The keys it signs with: slot name to the JOSE algorithm for a key that has to be made (`ES256`)."""
         return {}
+
+    def withheld_headers(self) -> frozenset[str]:
+        """Headers of answers (lower-case) that are for us and not for the agent."""
+        return frozenset()
 
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
         """The https URLs, besides the profile's hosts, that its secrets may be sent to: the origins it is bound to."""

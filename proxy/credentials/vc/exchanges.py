@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 
 from proxy.credentials.kind import Call, CallFailedError, MintFailedError, call, filled, unusable
+from proxy.credentials.oauth.reply import failed, read_reply
 from proxy.credentials.vc import replies
 from proxy.credentials.vc.dcql import answered
 from proxy.credentials.vc.jose import BadTokenError
@@ -62,7 +63,7 @@ def by_token_request(way: InTokenRequest, what: Presenting) -> Minting[Token]:
     nonce = random_nonce()
     if way.nonce_endpoint is not None:
         reply = yield from call(Call("POST", filled(way.nonce_endpoint, what.variables), FORM))
-        document = replies.good_object(reply, "The nonce endpoint gave no nonce.")
+        document = replies.good_object(reply, what.now_s, "The nonce endpoint gave no nonce.")
         name = "/c_nonce" if "c_nonce" in document else "/nonce"
         nonce = replies.token_at(document, name, "The nonce endpoint gave no nonce.")
     for attempt in (0, 1):
@@ -80,12 +81,10 @@ def by_token_request(way: InTokenRequest, what: Presenting) -> Minting[Token]:
         if attempt or wanted is None:
             break
         nonce = wanted
-    document = replies.good_object(reply, NO_TOKEN)
-    if str(document.get("token_type", "Bearer")).lower() != "bearer":
-        raise replies.failed("The token endpoint gave a token of a type that is not supported.")
-    return Token(
-        replies.token_at(document, "/access_token", NO_TOKEN), replies.expires_at_s(document, what.now_s, NO_TOKEN)
-    )
+    told = read_reply(reply, what.now_s)
+    if told.token_type not in ("", "bearer"):
+        raise failed("The token endpoint gave a token of a type that is not supported.")
+    return Token(told.access_token, replies.expires_at_s(told.expires_in_s, what.now_s, NO_TOKEN))
 
 
 def by_verifier(way: ForVerifier, what: Presenting) -> Minting[Token]:
@@ -97,7 +96,7 @@ def by_verifier(way: ForVerifier, what: Presenting) -> Minting[Token]:
     """
     start = filled(way.start, what.variables)
     reply = yield from call(Call("POST", start, FORM))
-    url = replies.token_at(replies.good_object(reply, NO_REQUEST), way.request_pointer, NO_REQUEST)
+    url = replies.token_at(replies.good_object(reply, what.now_s, NO_REQUEST), way.request_pointer, NO_REQUEST)
     try:
         request = yield from requested(url, way.verifier, what.now_s)
         hosts = {urlsplit(start).netloc, *way.response_hosts}
@@ -114,10 +113,9 @@ def by_verifier(way: ForVerifier, what: Presenting) -> Minting[Token]:
     except BadTokenError as bad:
         raise MintFailedError(unusable(f"The verifier's request is refused: {bad}.")) from None
     reply = yield from call(Call("POST", request.response_uri, FORM, urlencode(form).encode()))
-    document = replies.good_object(reply, NO_ANSWER)
-    return Token(
-        replies.token_at(document, way.token_pointer, NO_ANSWER), replies.expires_at_s(document, what.now_s, NO_ANSWER)
-    )
+    document = replies.good_object(reply, what.now_s, NO_ANSWER)
+    token = replies.token_at(document, way.token_pointer, NO_ANSWER)
+    return Token(token, replies.expires_at_s(document.get("expires_in"), what.now_s, NO_ANSWER))
 
 
 def requested(url: str, verifier: Verifier, now_s: int) -> Minting[Request]:
