@@ -13,6 +13,7 @@ from proxy.cli import (
     agents,
     ca,
     check,
+    credentials,
     demo,
     doctor,
     env,
@@ -58,6 +59,7 @@ app.add_typer(agents.app, name="agents")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(receipts.app, name="receipts")
 app.add_typer(ca.app, name="ca")
+app.add_typer(credentials.app, name="credentials")
 
 FAILED = 1
 BAD_INPUT = 2
