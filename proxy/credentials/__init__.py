@@ -6,6 +6,7 @@ from pydantic import Field
 
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
+from proxy.credentials.capability.kind import CapabilityCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
@@ -25,7 +26,8 @@ CredentialSpec = Annotated[
     | FramesCredential
     | SeveralCredentials
     | OAuthCredential
-    | VcCredential,
+    | VcCredential
+    | CapabilityCredential,
     Field(discriminator="kind"),
 ]
 

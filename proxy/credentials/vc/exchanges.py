@@ -77,7 +77,7 @@ def by_token_request(way: InTokenRequest, what: Presenting) -> Minting[Token]:
         value = presentation if way.query_id is None else orjson.dumps({way.query_id: [presentation]}).decode()
         form = {name: filled(text, what.variables) for name, text in way.form.items()} | {way.parameter: value}
         reply = yield from call(Call("POST", endpoint, FORM, urlencode(form).encode()))
-        wanted = nonce_in(reply.headers, way.nonce_header) if reply.status in ASKS_AGAIN else None
+        wanted = nonce_in(reply.headers.items(), way.nonce_header) if reply.status in ASKS_AGAIN else None
         if attempt or wanted is None:
             break
         nonce = wanted

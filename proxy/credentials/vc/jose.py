@@ -64,8 +64,8 @@ class Jws:
         return value if isinstance(value, str) else None
 
 
-def parse(text: str, types: Iterable[str]) -> Jws:
-    """A compact JWS whose `typ` is one of `types` (with or without `application/`).
+def parse(text: str, types: Iterable[str] | None) -> Jws:
+    """A compact JWS whose `typ` is one of `types` (with or without `application/`); None takes any.
 
     Raises:
         BadTokenError: another shape or type, base64url that is not canonical, or header fields that must be understood.
@@ -76,7 +76,8 @@ def parse(text: str, types: Iterable[str]) -> Jws:
     header, claims = json_object(_decoded(pieces[0])), json_object(_decoded(pieces[1]))
     _decoded(pieces[2])
     kind = header.get("typ")
-    if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in set(types):
+    named = kind.lower().removeprefix("application/") if isinstance(kind, str) else None
+    if types is not None and (named is None or named not in set(types)):
         raise BadTokenError("its type (typ) is not the one that belongs here")
     if header.keys() & {"crit", "b64", "enc", "zip"} or header.get("alg") not in tuple(_FITS):  # it may be unhashable
         raise BadTokenError("its header asks for something that is not supported")

@@ -185,7 +185,7 @@ class VcCredential(Kind):
         if not isinstance(way, InHeader):
             again = response.status == UNAUTHORIZED and moment.attempt == 0
             return Lesson(again="mint") if again else NOTHING_LEARNT
-        nonce = nonce_in(dict(response.headers), way.nonce_header)
+        nonce = nonce_in(response.headers, way.nonce_header)
         if way.nonce == "random" or nonce is None:
             return NOTHING_LEARNT
         fresh = nonce != moment.learnt.get(NONCE) and response.status == UNAUTHORIZED and moment.attempt == 0

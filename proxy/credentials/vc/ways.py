@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field
 
 from proxy.credentials.kind import HeaderName  # noqa: TC001  # pydantic needs it at run time
+from proxy.credentials.oauth.challenges import challenged
 from proxy.credentials.vc.request import Verifier  # noqa: TC001
 from proxy.documents import Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
 HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s#]{1,1024}$")]
 Pointer = Annotated[str, Field(pattern=r"^(/[^/]*)+$")]
-NONCE: Final = re.compile(r'\bnonce="([\x21\x23-\x5b\x5d-\x7e]{1,512})"')
-_PLAIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
+_PLAIN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,512}")
 
 
 def random_nonce() -> str:
@@ -26,12 +26,12 @@ def random_nonce() -> str:
     return secrets.token_urlsafe(16)
 
 
-def nonce_in(headers: Mapping[str, str], name: str | None) -> str | None:
+def nonce_in(headers: Iterable[tuple[str, str]], name: str | None) -> str | None:
     """The nonce of a challenge: the header `name`, else the parameter `nonce` of `WWW-Authenticate`."""
-    if name is not None and (plain := headers.get(name.lower())) is not None:
-        return plain if _PLAIN.fullmatch(plain) else None
-    found = NONCE.search(headers.get("www-authenticate", ""))
-    return found[1] if found is not None else None
+    wanted = (name or "www-authenticate").lower()
+    said = ", ".join(value for key, value in headers if key == wanted)
+    nonce = challenged(said, "nonce") if name is None else said
+    return nonce if nonce is not None and _PLAIN.fullmatch(nonce) else None
 
 
 class InHeader(Strict):
