@@ -46,7 +46,7 @@ credentials:
     refusals: REFUSALS
 operations:
   - {{id: use, methods: [GET, POST], path: "/use", action: write, credentials: [plain]}}
-  - {{id: bound, methods: [GET], path: "/bound", action: read, credentials: [bound]}}
+  - {{id: bound, methods: [GET, POST], path: "/bound", action: write, credentials: [bound]}}
 """
 REFUSALS = (
     json.dumps(
@@ -150,9 +150,10 @@ async def test_an_exhausted_capability_is_replaced_unseen(stage):
 
 
 async def test_a_replayed_capability_is_replaced_and_the_operator_is_told(stage, caplog):
-    assert (await stage.get()).status == 200
+    stage.capabilities.bound_to = stage.holder.thumbprint()
+    assert (await stage.get("/bound")).status == 200
     stage.capabilities.replayed.add(stage.id(0))
-    assert (await stage.get(method="POST", content=b"x")).status == 200
+    assert (await stage.get("/bound", method="POST", content=b"x")).status == 200
     assert len(stage.capabilities.minted) == 2
     assert "replayed" in caplog.text
 
