@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sqlite3
 from dataclasses import dataclass
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
-import httpx
 import pytest
 import yaml
 

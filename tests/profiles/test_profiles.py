@@ -26,7 +26,6 @@ SHIPPED = {
     "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
-PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def leaves(
@@ -72,11 +71,10 @@ def test_every_name_refers_to_something(profile):
         assert set(operation.credentials) <= set(profile.credentials), operation.id
         assert not (operation.anonymous and operation.credentials), operation.id
     for spec in leaves(profile):
-        named = getattr(spec, "secret", None)
-        texts = [getattr(spec, "template", None) or "", getattr(spec, "username", ""), getattr(spec, "password", "")]
-        used = {named} - {None} | {name for text in texts for name in PLACEHOLDER.findall(text)}
-        assert used, spec
+        used = spec.secret_names() | spec.optional_secret_names()
+        assert used or spec.key_names() or spec.mints, spec
         assert used <= set(profile.secrets), spec
+        assert spec.variable_names() <= set(profile.variables), spec
 
 
 def test_every_secret_is_used(profile):
@@ -139,14 +137,16 @@ def test_headers_that_choose_the_account_belong_to_it(name, headers):
 
 
 def test_the_page_about_profiles_names_every_field_and_every_profile():
-    page = (FOLDER.parent / "docs" / "profiles.md").read_text()
+    docs = FOLDER.parent / "docs"
+    page = (docs / "profiles.md").read_text()
+    kinds = "".join(path.read_text() for path in (docs / "credentials").iterdir())
     fields = {
         info.alias or name
         for model in (*vars(schema).values(), *vars(credentials).values())
         if isinstance(model, type) and issubclass(model, Strict)
         for name, info in model.model_fields.items()
     }
-    assert [field for field in sorted(fields) if f"`{field}`" not in page] == []
+    assert [field for field in sorted(fields) if f"`{field}`" not in page + kinds] == []
     assert set(re.findall(r"^\| `([a-z]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
 
 

@@ -22,7 +22,7 @@ ASSERTION_S: Final = 60
 CLIENT_KEY: Final = "client"
 TLS_KEY: Final = "tls"
 """The key slot of the client certificate, towards the authorization server and towards the provider."""
-Algorithm = Literal["ES256", "ES384", "RS256", "PS256", "EdDSA", "Ed25519"]
+Algorithm = Literal["ES256", "ES384", "RS256", "EdDSA", "Ed25519"]
 
 
 class Client(Strict):

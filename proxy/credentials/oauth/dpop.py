@@ -91,11 +91,11 @@ def target_uri(scheme: str, authority: Authority, path: str) -> str:
 
 def target_of(url: str) -> str:
     """`htu` for one of our own calls, whose URL is an https URL. Raises ValueError."""
-    place, slash, rest = url.removeprefix("https://").partition("/")
-    authority = parse_authority(place.partition("?")[0].encode("ascii"), HTTPS_PORT)
+    place, _, path = url.removeprefix("https://").partition("?")[0].partition("/")
+    authority = parse_authority(place.encode("ascii"), HTTPS_PORT)
     if authority is None:
         raise ValueError("not an https URL")
-    return target_uri("https", authority, f"{slash}{rest}".partition("?")[0] or "/")
+    return target_uri("https", authority, f"/{path}")
 
 
 def nonce_of(value: str | None) -> str | None:
