@@ -16,6 +16,7 @@ from proxy.secret import Secret, SecretExposedError
 ROOT = Path(__file__).parents[1]
 REVEALS = {
     "proxy/credentials/memory.py",
+    "proxy/credentials/vc/kind.py",  # what is parsed and verified before it is used
     "proxy/keys/software.py",
     "proxy/services.py",
     "certs/storage.py",  # the passphrase of the CA's keys

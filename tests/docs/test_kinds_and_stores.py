@@ -84,6 +84,8 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
             assert (headers, rewriter.rewritten(login)) == ({}, login.replace(b"STAND-IN", VALUE.encode()))
         case "oauth":
             assert headers == {}  # a proof comes from `prove`: tests/credentials/oauth
+        case "vc" | "capability":
+            assert headers == {}  # both come from `prove`: tests/credentials/vc, tests/credentials/capability
         case "several":
             assert headers == {"x-api-key": VALUE, "x-application-key": VALUE}
         case _:
