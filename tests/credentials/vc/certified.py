@@ -15,9 +15,12 @@ from jwcrypto.jwk import JWK
 class Certified:
     """A verifier's key with a certificate below a root."""
 
-    def __init__(self, name: str = "api.example.test") -> None:
-        root_key, self.root = self._certificate("Verifiers", None, None, None)
-        leaf_key, self.leaf = self._certificate(name, name, root_key, self.root)
+    def __init__(self, name: str = "api.example.test", *, beside: Certified | None = None) -> None:
+        if beside is None:
+            self.root_key, self.root = self._certificate("Verifiers", None, None, None)
+        else:
+            self.root_key, self.root = beside.root_key, beside.root
+        leaf_key, self.leaf = self._certificate(name, name, self.root_key, self.root)
         pem = leaf_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

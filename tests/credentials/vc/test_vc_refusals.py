@@ -20,6 +20,7 @@ CLIENT = "x509_san_dns:api.example.test"
 URI = f"{BASE}/status/1"
 HIDDEN = {"given_name": "Ada", "family_name": "Möbius", "roles": ["engineer"]}
 CERTIFIED, OTHER_CERTIFIED = Certified(), Certified()
+NEIGHBOUR = Certified("other.example.test", beside=CERTIFIED)
 HEADER = {"by": "header", "audience": API}
 TOKEN = {"by": "token_request", "token_endpoint": f"{API}/token"}
 
@@ -304,6 +305,7 @@ REFUSED = {
     "signed by another": lambda w: w.object(by=key()),
     "no certificate": lambda w: w.object(x5c=[]),
     "a certificate below another root": lambda w: w.object(by=OTHER_CERTIFIED.key, x5c=OTHER_CERTIFIED.x5c),
+    "a certificate of another below the same root": lambda w: w.object(by=NEIGHBOUR.key, x5c=NEIGHBOUR.x5c),
     "garbage": lambda w: "garbage",
 }  # fmt: skip
 
