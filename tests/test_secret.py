@@ -16,6 +16,7 @@ from proxy.secret import Secret, SecretExposedError
 ROOT = Path(__file__).parents[1]
 REVEALS = {
     "proxy/credentials/memory.py",
+    "proxy/credentials/vc/kind.py",  # what is parsed and verified before it is used
     "proxy/keys/software.py",
     "proxy/db/shared.py",
     "proxy/services.py",

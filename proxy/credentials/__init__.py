@@ -9,6 +9,7 @@ from proxy.credentials.aws_role import AwsRoleCredential
 from proxy.credentials.azure import AzureCredential
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
+from proxy.credentials.capability.kind import CapabilityCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.digest import DigestCredential
 from proxy.credentials.frames import FramesCredential
@@ -26,6 +27,7 @@ from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.snowflake import SnowflakeCredential
 from proxy.credentials.tls_client import TlsClientCredential
 from proxy.credentials.totp import TotpCredential
+from proxy.credentials.vc.kind import VcCredential
 from proxy.credentials.workload_federation import WorkloadFederationCredential
 
 CredentialSpec = Annotated[
@@ -34,6 +36,7 @@ CredentialSpec = Annotated[
     | AzureCredential
     | BasicCredential
     | BodyFieldCredential
+    | CapabilityCredential
     | CookieCredential
     | DigestCredential
     | FramesCredential
@@ -51,6 +54,7 @@ CredentialSpec = Annotated[
     | SnowflakeCredential
     | TlsClientCredential
     | TotpCredential
+    | VcCredential
     | WorkloadFederationCredential,
     Field(discriminator="kind"),
 ]
