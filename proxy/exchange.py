@@ -4,8 +4,8 @@ A lane (the mitmproxy engine today, the express lane later) drives an exchange t
 `proxy.pipeline.Pipeline` and does what they return. It decides nothing itself:
 
     on_connect          Denial | Tunnel          the agent asks for a destination
-    on_head             Denial | Hold | Forward  the request head is complete
-    on_body             Denial | Forward         the whole body, where a rule asked for it (after Hold)
+    on_head             Denial | Hold | Answer | Forward  the request head is complete
+    on_body             Denial | Answer | Forward         the whole body, where a rule asked for it (after Hold)
     on_challenge        Forward | None           a 401 or 402 that might be answered: send this once more, or give it on
     on_response_head    Denial | Relay           the upstream's head
     on_response_chunk   bytes | Cut              a piece of the body, scrubbed; b"" ends it
@@ -32,7 +32,7 @@ EXCHANGE_KEY: Final = "briefcased.exchange"  # the `Exchange`
 INVALID_KEY: Final = "briefcased.invalid"  # a `Denial`: the head never reaches the pipeline, only its receipt
 BODYLESS_KEY: Final = "briefcased.bodyless"  # True: no request body follows
 RESPONSE_BODYLESS_KEY: Final = "briefcased.response_bodyless"  # True: no response body follows
-ANSWER_KEY: Final = "briefcased.answer"  # a `Denial`: to be answered now
+ANSWER_KEY: Final = "briefcased.answer"  # a `Denial` or an `Answer`: to be sent now
 HOLD_KEY: Final = "briefcased.hold"  # bytes of body that may be held
 RETRIES_KEY: Final = "briefcased.retries"  # further attempts that a challenge may cause
 RETRY_KEY: Final = "briefcased.retry"  # True: attempt again now
@@ -226,6 +226,7 @@ class Exchange:
         base: in base-URL mode the path's first segment, which named the destination.
         credential_kind: of the credential.
         credential_token: a keyed hash of the token that was presented last.
+        answered: the kind of answer that the sidecar gives itself; None where the call goes to the provider.
         attempts: how often the request was sent.
         presenter: what learns from the provider's answers.
         rewriter: where the credential stands in the agent's WebSocket messages.
@@ -244,6 +245,7 @@ class Exchange:
     credential: str | None = None
     credential_kind: str | None = None
     credential_token: str | None = None
+    answered: str | None = None
     attempts: int = 1
     presenter: Presenter | None = None
     via: UpstreamProxy | None = None

@@ -46,11 +46,13 @@ def build_generation(
 
 
 def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key: bytes) -> Iterator[StandIn]:
-    """One stand-in for every secret of every account that `agent` may use."""
+    """One stand-in for every secret, also those to be minted, of every account that `agent` may use."""
     for account in accounts:
         if not agent.may_use(account.id):
             continue
-        for slot in account.account.secrets:
-            shape = account.profile.secrets[slot].stand_in
+        described = account.profile.secrets
+        minted = (slot for slot, secret in described.items() if secret.minted)
+        for slot in (*account.account.secrets, *minted):
+            shape = described[slot].stand_in
             value = make(shape, key=stand_in_key, purpose=f"{agent.name}:{account.id}:{slot}")
             yield StandIn(value, agent.name, account.id, slot, random_bits(shape))

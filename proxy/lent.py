@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from proxy.credentials.answers.fields import MAX_FIELDS_BYTES
 from proxy.credentials.broker import Order
 from proxy.exchange import Hold
 
@@ -26,7 +27,11 @@ def held(decision: Decision) -> Hold | None:
 
     A small body is also held where the provider may ask for the request once more.
     """
-    if decision.credential is None or decision.match is None or decision.match.operation is None:
+    if decision.match is None or decision.match.operation is None:
+        return None
+    if decision.wants_body:
+        return Hold(min(MAX_FIELDS_BYTES, decision.match.operation.limits.max_held_bytes))
+    if decision.credential is None:
         return None
     spec, head, limit = decision.credential[1], decision.head, decision.match.operation.limits.max_held_bytes
     small = head.content_length is not None and head.content_length <= min(REPLAYED_BYTES, limit)

@@ -14,21 +14,24 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from proxy.answering import local_answer
 from proxy.caller import identify
 from proxy.canonical import ABSOLUTE, Place, canonical_head
 from proxy.catalog.base_url import relocated, resolve
 from proxy.conversation import Conversation
 from proxy.credentials.frames import FramesCredential
 from proxy.decision import Decision, Generation, decide
-from proxy.errors import Denial, Refused
+from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Capture, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
-from proxy.firewall import Vocabulary, WithheldError, plan, scrub_headers
+from proxy.firewall import Vocabulary, WithheldError, plan, scrub, scrub_headers
+from proxy.forwarding import forward
 from proxy.lent import Lent, held, order_for
 from proxy.model import ANONYMOUS
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
+    from proxy.catalog.binding import BoundAccount
     from proxy.catalog.matcher import Match
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from proxy.model import Authority, Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
 
-UNMATCHED_TIMEOUT_S: Final = 600
 DRAIN_RETRY_S: Final = 5
 
 
@@ -117,8 +119,8 @@ class Pipeline:
 
     # -- request -------------------------------------------------------------------------------------------------
 
-    async def on_head(self, exchange: Exchange, raw: RawHead, *, sni: str | None) -> Denial | Hold | Forward:
-        """The request head is complete: refuse, ask for the body, or forward."""
+    async def on_head(self, exchange: Exchange, raw: RawHead, *, sni: str | None) -> Denial | Hold | Answer | Forward:
+        """The request head is complete: refuse, ask for the body, answer, or forward."""
         exchange.deciding = True
         try:
             return await self._on_head(self.generation, exchange, raw, sni)
@@ -127,7 +129,7 @@ class Pipeline:
 
     async def _on_head(
         self, generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None
-    ) -> Denial | Hold | Forward:
+    ) -> Denial | Hold | Answer | Forward:
         exchange.generation = generation.number
         if self.draining:
             return await self.refuse(exchange, _draining())
@@ -144,9 +146,7 @@ class Pipeline:
         if isinstance(decision, Denial):
             _describe(exchange, generation.catalog.match(head))
             return await self.refuse(exchange, decision)
-        _describe(exchange, decision.match)
-        if decision.account is not None:
-            exchange.account = str(decision.account.id)
+        _describe(exchange, decision.match, decision.account)
         if (hold := held(decision)) is not None:
             self._pending[exchange.id] = (generation, decision)
             return hold
@@ -170,23 +170,34 @@ class Pipeline:
         encoded_slash = authority is not None and slashes(authority.host, authority.port)
         return canonical_head(raw, place=place, sni=sni, limits=generation.head_limits, encoded_slash=encoded_slash)
 
-    async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Forward:
+    async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Answer | Forward:
         """The whole body, where `on_head` asked to hold it."""
         generation, decision = self._pending.pop(exchange.id)
         exchange.deciding = True
         try:
+            if decision.wants_body:
+                decided = decide(generation, exchange.tunnel.agent, decision.head, body)
+                if isinstance(decided, Denial):
+                    return await self.refuse(exchange, decided)
+                decision = decided
             return await self._admit(generation, exchange, decision, body)
         finally:
             exchange.deciding = False
 
     async def _admit(
         self, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
-    ) -> Denial | Forward:
+    ) -> Denial | Answer | Forward:
         """mint -> present -> record intent. Nothing is resolved or dialled before the receipt is durable (P3).
 
         `present` is pure and may still refuse, so it comes first: its refusal is then the decision.
         """
         head = decision.head
+        _describe(exchange, decision.match, decision.account)
+        answer = local_answer(generation, exchange, decision, body, now_s=self._clock.wall_ms() // 1000)
+        if isinstance(answer, Denial):
+            return await self.refuse(exchange, answer)
+        if answer is not None:
+            return await self._answer(exchange, answer)
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         try:
             if decision.credential is not None and decision.account is not None:
@@ -205,37 +216,30 @@ class Pipeline:
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
-        exchange.forward = self._forward(generation, exchange, decision, head, body)
+        exchange.forward = forward(generation, exchange, decision, head, body)
         self.tally.decisions["allow"] += 1
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
         return exchange.forward
 
-    def _forward(
-        self, generation: Generation, exchange: Exchange, decision: Decision, head: RequestHead, body: bytes | None
-    ) -> Forward:
-        limits, operation = generation.settings.limits, decision.match.operation if decision.match else None
-        provider = decision.match.profile.name if decision.match else ""
-        dial = Dial(
-            authority=head.authority,
-            tls=head.scheme == "https",
-            agent=exchange.tunnel.agent.name,
-            account=exchange.account or "-",
-            trust=generation.trust(provider),
-            allow_private=generation.allow_private.get(head.authority.host, ()),
-            via=exchange.via,
-        )
-        largest = operation.limits.max_body_bytes if operation else None
-        return Forward(
-            head=head,
-            dial=dial,
-            body=body,
-            max_body_bytes=limits.max_body_bytes if largest is None else min(largest, limits.max_body_bytes),
-            response_timeout_s=operation.limits.response_timeout_s if operation else UNMATCHED_TIMEOUT_S,
-            max_message_bytes=limits.max_message_bytes,
-            max_socket_bytes=limits.max_socket_bytes,
-            retries=exchange.presenter.retries if exchange.presenter is not None else 0,
-        )
+    async def _answer(self, exchange: Exchange, answer: Answer) -> Denial | Answer:
+        """Record that the call is allowed and answered here; the answer, scrubbed like any other."""
+        try:
+            await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
+        except Refused as refused:
+            return await self.refuse(exchange, refused.denial)
+        exchange.decided = exchange.allowed = True
+        self.tally.decisions["allow"] += 1
+        if exchange.ended:
+            self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
+        return self._scrubbed(exchange, answer)
+
+    def _scrubbed(self, exchange: Exchange, answer: Answer) -> Answer:
+        body, hits = scrub(answer.body, self._memory.vocabulary(exchange.tunnel.agent.name))
+        exchange.redactions += hits
+        exchange.response_bytes = len(body)
+        receipt = (b"briefcased-receipt", exchange.id.encode())
+        return replace(answer, headers=(*answer.headers, receipt), body=body)
 
     async def refuse(self, exchange: Exchange, denial: Denial) -> Denial:
         """Record a refusal; if even that fails, the refusal is that receipts are unavailable."""
@@ -369,8 +373,10 @@ class Pipeline:
         return self.generation.stand_ins.mask(path)
 
 
-def _describe(exchange: Exchange, match: Match | None) -> None:
-    """Note for the receipts what the call is."""
+def _describe(exchange: Exchange, match: Match | None, account: BoundAccount | None = None) -> None:
+    """Note for the receipts what the call is, and whose account it uses."""
+    if account is not None:
+        exchange.account = str(account.id)
     if match is not None:
         exchange.profile = match.profile.name
         if match.operation is not None:

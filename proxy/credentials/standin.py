@@ -95,7 +95,7 @@ class StandIns:
             if self.all
             else None
         )
-        self._values: Final = frozenset(s.value for s in self.all)
+        self._by_value: Final = {s.value: s for s in self.all}
         self._by_place: Final = {(s.agent, s.account, s.slot): s.value for s in self.all}
 
     def lookup(self, agent: str, account: AccountId, slot: str) -> str | None:
@@ -119,7 +119,17 @@ class StandIns:
 
     def knows(self, value: str) -> bool:
         """Whether `value` is a stand-in, of any agent."""
-        return value in self._values
+        return value in self._by_value
+
+    def among(self, values: Iterable[str]) -> tuple[StandIn, ...]:
+        """Those that are, whole, one of `values`: fields of a body that is made of credentials, as a token call's."""
+        return tuple(dict.fromkeys(self._by_value[value] for value in values if value in self._by_value))
+
+    def held(self, agent: str, account: AccountId) -> dict[str, str]:
+        """What `agent` holds for `account`, by slot."""
+        return {
+            slot: value for (whose, which, slot), value in self._by_place.items() if (whose, which) == (agent, account)
+        }
 
     def find(self, head: RequestHead) -> tuple[StandIn, ...]:
         """Those that stand in the path, the query or a header; a body is never searched.

@@ -32,6 +32,7 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "credential": exchange.credential,
         "credential_kind": exchange.credential_kind,
         "credential_token": exchange.credential_token,
+        "answered": exchange.answered,
         "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
     }
 
