@@ -20,6 +20,9 @@ hosts:
   - {{host: api.widgets.test, port: {port}}}
   - {{host: token.widgets.test, port: {port}}}
   - {{host: 169.254.169.254, port: 80, scheme: http}}
+  - {{host: 169.254.170.2, port: 80, scheme: http}}
+  - {{host: metadata.google.internal, port: 80, scheme: http}}
+  - {{host: oauth2.googleapis.com}}
 secrets:
   key: {{stand_in: {{template: "wk-{{base62:28}}"}}}}
   client_secret: {{stand_in: {{template: "cs-{{base62:28}}"}}, minted: true}}
@@ -41,6 +44,42 @@ operations:
     hosts: [token.widgets.test]
     action: read
     answer: {{kind: oauth_token, refresh_token: refresh_token, issuer_variable: email}}
+  - id: google.token
+    methods: [POST]
+    path: /token
+    hosts: [oauth2.googleapis.com]
+    action: read
+    answer: {{kind: oauth_token, issuer_variable: email}}
+  - {{id: gce.ping, methods: [GET], path: /, hosts: [169.254.169.254, metadata.google.internal], action: read, headers: {{Metadata-Flavor: Google}}, answer: {{kind: document, body: "computeMetadata/", headers: {{Metadata-Flavor: Google}}}}}}
+  - {{id: gce.project, methods: [GET], path: /computeMetadata/v1/project/project-id, hosts: [metadata.google.internal], action: read, headers: {{Metadata-Flavor: Google}}, answer: {{kind: document, body: widgets-project, headers: {{Metadata-Flavor: Google}}}}}}
+  - {{id: gce.universe, methods: [GET], path: /computeMetadata/v1/universe/universe-domain, hosts: [metadata.google.internal], action: read, headers: {{Metadata-Flavor: Google}}, answer: {{kind: document, body: googleapis.com, headers: {{Metadata-Flavor: Google}}}}}}
+  - id: gce.account
+    methods: [GET]
+    path: /computeMetadata/v1/instance/service-accounts/{{account}}/
+    hosts: [metadata.google.internal]
+    action: read
+    headers: {{Metadata-Flavor: Google}}
+    answer: {{kind: document, headers: {{Metadata-Flavor: Google}}, body: {{email: "{{variable:email}}", aliases: [default], scopes: [https://www.googleapis.com/auth/cloud-platform]}}}}
+  - id: gce.token
+    methods: [GET]
+    path: /computeMetadata/v1/instance/service-accounts/{{account}}/token
+    hosts: [metadata.google.internal]
+    action: read
+    headers: {{Metadata-Flavor: Google}}
+    answer: {{kind: document, headers: {{Metadata-Flavor: Google}}, body: {{access_token: "{{stand_in:access_token}}", expires_in: 3599, token_type: Bearer}}}}
+  - id: ecs.role
+    methods: [GET]
+    path: /v2/credentials/{{id}}
+    hosts: [169.254.170.2]
+    action: read
+    answer:
+      kind: document
+      body:
+        RoleArn: "{{variable:role_arn}}"
+        AccessKeyId: "{{stand_in:access_key_id}}"
+        SecretAccessKey: "{{stand_in:secret_access_key}}"
+        Token: "{{stand_in:session_token}}"
+        Expiration: "{{expires}}"
   - id: sts
     methods: [GET, POST]
     path: /
@@ -84,6 +123,11 @@ def account(ref, **extra):
 
 
 SETTINGS = {
+    "listeners": {
+        "proxy": "127.0.0.1:0",
+        "control": "127.0.0.1:0",
+        "more": [{"at": "127.0.0.1:0", "kind": "base_url"}],
+    },
     "providers": {
         "widgets": {
             "accounts": {
@@ -94,7 +138,7 @@ SETTINGS = {
                 ),
             }
         }
-    }
+    },
 }
 
 
