@@ -29,7 +29,7 @@ from proxy.errors import BriefcaseError
 from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
-from proxy.generation import build_generation
+from proxy.generation import build_generation, login_slots
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
 from proxy.services import credential_services, preload, secret_stores
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from certs.authority import CertificateAuthority
+    from proxy.capturing import Keeper
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
     from proxy.credentials.memory import Memory
@@ -100,6 +101,7 @@ class Sidecar:
         parts: Parts,
         pipeline: Pipeline,
         memory: Memory[Vocabulary],
+        keeper: Keeper,
         receipts: ReceiptLog,
         lane: MitmproxyLane,
         front: Front,
@@ -114,6 +116,7 @@ class Sidecar:
         self.reloads = 0
         self._parts: Final = parts
         self._memory: Final = memory
+        self._keeper: Final = keeper
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
@@ -175,8 +178,8 @@ class Sidecar:
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._memory, generation.accounts, configuration)
         self._parts.authority.rehost(generation.catalog.patterns())
-        self._memory.replace_stand_ins(generation.stand_ins)
-        self.pipeline.generation = generation
+        self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))
+        self._memory.replace_stand_ins(self.pipeline.generation.stand_ins)
         self._configuration = configuration
         self._agents = frozenset(agent.name for agent in agents)
         _log.info("configuration %d is in force", number)
@@ -262,6 +265,8 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             routes=lambda: pipeline.generation,
             spawn=tasks.create_task,
         )
+        credentials.keeper.load(partial(login_slots, parts.configuration.profiles))
+        generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
         pipeline = Pipeline(
@@ -271,6 +276,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             receipts=receipts,
             clock=parts.clock,
             authenticator=parts.authenticator,
+            keeper=credentials.keeper,
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -290,6 +296,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             parts=parts,
             pipeline=pipeline,
             memory=credentials.memory,
+            keeper=credentials.keeper,
             receipts=receipts,
             lane=lane,
             front=front,

@@ -5,7 +5,7 @@ The simulator, the tests and the live path call the same function.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import HeadLimits, set_query
@@ -72,6 +72,7 @@ class Decision:
     Attributes:
         match: None for an unmanaged host that the operator lets through.
         named: a stand-in in the request says which account is meant.
+        captured: ids of the captured secrets that take the place of the account's own, by slot.
         wants_body: not yet a yes: the body has to be read to know whose account is meant.
     """
 
@@ -80,6 +81,7 @@ class Decision:
     account: BoundAccount | None
     credential: tuple[str, CredentialSpec] | None
     named: bool = False
+    captured: Mapping[str, str] = field(default_factory=dict)
     wants_body: bool = False
 
 
@@ -105,15 +107,35 @@ def decide(generation: Generation, agent: Agent, head: RequestHead, body: bytes 
     wanted_host = match.host_rule.account_host
     if wanted_host is not None and head.authority.host != filled(wanted_host, account.variables):
         return Denial("credential_scope", "This host is not the account's own.", by="match")
-    limit = operation.limits.max_body_bytes
-    if limit is not None and (head.content_length or 0) > limit:
+    if _too_large(operation, head):
         return Denial("request_too_large", "The body is larger than this operation allows.", by="validate")
-    credential = None
-    if not operation.anonymous:
-        credential = account.credential_for(operation)
-        if credential is None and operation.answer is None:
-            return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
-    return Decision(_clean(head, match, account), match, account, credential, named=bool(found))
+    captured = {one.slot: one.captured for one in found if one.captured is not None}
+    credential = _credential(account, operation, found, captured)
+    if isinstance(credential, Denial):
+        return credential
+    clean = _clean(head, match, account)
+    return Decision(clean, match, account, credential, named=bool(found), captured=captured)
+
+
+def _too_large(operation: Operation, head: RequestHead) -> bool:
+    limit = operation.limits.max_body_bytes
+    return limit is not None and (head.content_length or 0) > limit
+
+
+def _credential(
+    account: BoundAccount, operation: Operation, found: tuple[StandIn, ...], captured: Mapping[str, str]
+) -> tuple[str, CredentialSpec] | Denial | None:
+    """What the call is presented with; None where it needs nothing, or may be answered here."""
+    if len(captured) < sum(one.captured is not None for one in found):
+        return Denial("credential_scope", "Two captured secrets of one kind in one request.", by="identify")
+    if operation.anonymous:
+        return None
+    credential = account.credential_for(operation, captured)
+    if credential is None and captured:
+        return Denial("credential_scope", "This key does not serve for this operation.", by="match")
+    if credential is None and operation.answer is None:
+        return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
+    return credential
 
 
 def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:

@@ -7,7 +7,8 @@ A lane (the mitmproxy engine today, the express lane later) drives an exchange t
     on_head             Denial | Hold | Answer | Forward  the request head is complete
     on_body             Denial | Answer | Forward         the whole body, where a rule asked for it (after Hold)
     on_challenge        Forward | None           a 401 or 402 that might be answered: send this once more, or give it on
-    on_response_head    Denial | Relay           the upstream's head
+    on_response_head    Denial | Collect | Relay the upstream's head
+    on_reply            Denial | Answer          its whole body, where `Collect` asked for it
     on_response_chunk   bytes | Cut              a piece of the body, scrubbed; b"" ends it
     on_trailers         headers                  scrubbed
     on_end              None                     exactly once, whatever happened
@@ -150,6 +151,13 @@ class Relay:
 
 
 @dataclass(frozen=True, slots=True)
+class Collect:
+    """Hold the whole body, at most this many bytes as they came, then call `on_reply`."""
+
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """Reset the connection: an answer that has begun must not end cleanly."""
 
@@ -194,6 +202,23 @@ class Presenter(Protocol):
         ...
 
 
+class Taker(Protocol):
+    """Takes fresh secrets out of a provider's answer, before the agent gets it."""
+
+    @property
+    def max_bytes(self) -> int:
+        """The longest answer that is held for it."""
+        ...
+
+    def wants(self, head: ResponseHead, request: RequestHead) -> bool:
+        """Whether an answer with this head may hold some."""
+        ...
+
+    async def take(self, head: ResponseHead, body: bytes) -> bytes:
+        """The body, decoded, with stand-ins. Raises `Refused` where that is not sure."""
+        ...
+
+
 class MessageFilter(Protocol):
     """What a lane asks about each whole message of an open WebSocket."""
 
@@ -227,6 +252,10 @@ class Exchange:
         credential_kind: of the credential.
         credential_token: a keyed hash of the token that was presented last.
         answered: the kind of answer that the sidecar gives itself; None where the call goes to the provider.
+        taker: takes fresh secrets out of the answer.
+        reply: the head of an answer that is held.
+        collect: how much of the answer the lane holds; None to pass it on as it comes.
+        captured: the slots of the secrets that were taken out of it.
         attempts: how often the request was sent.
         presenter: what learns from the provider's answers.
         rewriter: where the credential stands in the agent's WebSocket messages.
@@ -246,6 +275,10 @@ class Exchange:
     credential_kind: str | None = None
     credential_token: str | None = None
     answered: str | None = None
+    taker: Taker | None = None
+    reply: ResponseHead | None = None
+    collect: int | None = None
+    captured: str | None = None
     attempts: int = 1
     presenter: Presenter | None = None
     via: UpstreamProxy | None = None

@@ -12,10 +12,12 @@ from proxy.decision import Generation
 from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from proxy.catalog.binding import BoundAccount
     from proxy.catalog.configuration import Configuration
+    from proxy.catalog.schema import Profile
+    from proxy.credentials.grants import GrantKey
     from proxy.model import Agent
 
 
@@ -43,6 +45,18 @@ def build_generation(
         },
         unread=frozenset(a for h in settings.passthrough_hosts if (a := parse_authority(h.encode(), HTTPS_PORT))),
     )
+
+
+def login_slots(profiles: Mapping[str, Profile], key: GrantKey) -> dict[str, str]:
+    """The slot of each token of a login that was captured for `key`, by the token's name; empty where none is."""
+    profile = profiles.get(key.account.provider)
+    specs = [operation.capture for operation in profile.operations if operation.capture] if profile else []
+    return {
+        pointer.rpartition("/")[2]: slot
+        for spec in specs
+        if spec.grant == key.credential
+        for pointer, slot in spec.secrets.items()
+    }
 
 
 def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key: bytes) -> Iterator[StandIn]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from proxy.credentials.answers.fields import MAX_FIELDS_BYTES
 from proxy.credentials.broker import Order
+from proxy.credentials.captures.store import SCHEME
 from proxy.exchange import Hold
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from proxy.catalog.binding import BoundAccount
     from proxy.credentials import CredentialSpec
     from proxy.credentials.broker import Broker
@@ -40,10 +44,25 @@ def held(decision: Decision) -> Hold | None:
     return None
 
 
-def order_for(account: BoundAccount, name: str, spec: CredentialSpec, agent: Agent) -> Order:
-    """What the broker is asked for, for one request of `agent`."""
+def order_for(
+    account: BoundAccount,
+    name: str,
+    spec: CredentialSpec,
+    agent: Agent,
+    *,
+    captured: Mapping[str, str] = MappingProxyType({}),
+    own: bool = False,
+) -> Order:
+    """What the broker is asked for, for one request of `agent`.
+
+    `captured` are ids of captured secrets, by slot; `own`: the grant is the agent's own.
+    """
     described = account.account
-    return Order(account.id, name, spec, described.secrets, described.keys, account.variables, agent.name)
+    refs = {**described.secrets, **{slot: f"{SCHEME}:{id_}" for slot, id_ in captured.items()}}
+    places = {slot: f"{slot}#{id_}" for slot, id_ in captured.items()}
+    whole = "#".join((name, *captured.values()))  # what is minted from another secret is another credential
+    variables = account.variables
+    return Order(account.id, whole, spec, refs, described.keys, variables, agent.name, own=own, places=places)
 
 
 @dataclass(slots=True)

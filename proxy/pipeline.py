@@ -15,15 +15,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from proxy.answering import local_answer
+from proxy.arriving import canonical, relocate
 from proxy.caller import identify
-from proxy.canonical import ABSOLUTE, Place, canonical_head
-from proxy.catalog.base_url import relocated, resolve
 from proxy.conversation import Conversation
 from proxy.credentials.frames import FramesCredential
 from proxy.decision import Decision, Generation, decide
 from proxy.errors import Answer, Denial, Refused
-from proxy.exchange import Capture, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
-from proxy.firewall import Vocabulary, WithheldError, plan, scrub, scrub_headers
+from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
+from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
 from proxy.forwarding import forward
 from proxy.lent import Lent, held, order_for
 from proxy.model import ANONYMOUS
@@ -31,13 +30,15 @@ from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
+    from proxy.capturing import Keeper
     from proxy.catalog.binding import BoundAccount
     from proxy.catalog.matcher import Match
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
+    from proxy.credentials.standin import StandIn
     from proxy.identity.registry import Authenticator
-    from proxy.model import Authority, Headers, RawHead, RequestHead, ResponseHead
+    from proxy.model import Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
 
 DRAIN_RETRY_S: Final = 5
@@ -55,6 +56,7 @@ class Pipeline:
         receipts: ReceiptLog,
         clock: Clock,
         authenticator: Authenticator,
+        keeper: Keeper,
     ) -> None:
         self.generation = generation
         self.draining = False
@@ -63,6 +65,8 @@ class Pipeline:
         self._receipts: Final = receipts
         self._clock: Final = clock
         self._authenticator: Final = authenticator
+        self._keeper: Final = keeper
+        keeper.publish = self.publish
         self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
         self.tally: Final = Tally()
 
@@ -138,7 +142,7 @@ class Pipeline:
             exchange.tunnel = replace(exchange.tunnel, agent=ANONYMOUS)
             return await self.refuse(exchange, _not_now())
         exchange.tunnel = replace(exchange.tunnel, agent=agent)
-        head = self._canonical(generation, exchange, raw, sni)
+        head = canonical(generation, exchange, raw, sni)
         if isinstance(head, Denial):
             return await self.refuse(exchange, head)
         exchange.head = head
@@ -151,24 +155,6 @@ class Pipeline:
             self._pending[exchange.id] = (generation, decision)
             return hold
         return await self._admit(generation, exchange, decision, None)
-
-    @staticmethod
-    def _canonical(generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None) -> RequestHead | Denial:
-        """The head in the one form that decides and leaves (P8)."""
-        tunnel, slashes = exchange.tunnel, generation.catalog.allows_encoded_slash
-        place, authority = ABSOLUTE, tunnel.authority
-        if tunnel.authority is not None:
-            place = Place(connect=tunnel.authority)
-        elif tunnel.capture is Capture.TRANSPARENT:
-            place = Place(port=tunnel.port)
-        elif tunnel.capture is Capture.BASE_URL:
-            based = resolve(generation.catalog, raw.target)
-            if isinstance(based, Denial):
-                return based
-            exchange.base, authority = based.base, based.authority
-            place, raw = Place(base=(based.scheme, based.authority)), replace(raw, target=based.target)
-        encoded_slash = authority is not None and slashes(authority.host, authority.port)
-        return canonical_head(raw, place=place, sni=sni, limits=generation.head_limits, encoded_slash=encoded_slash)
 
     async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Answer | Forward:
         """The whole body, where `on_head` asked to hold it."""
@@ -203,15 +189,17 @@ class Pipeline:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
                 account, exchange.credential, exchange.credential_kind = decision.account, name, spec.kind
-                order = order_for(account, name, spec, exchange.tunnel.agent)
+                own = self._keeper.owns(exchange.tunnel.agent.name, account.id, name)
+                order = order_for(account, name, spec, exchange.tunnel.agent, captured=decision.captured, own=own)
                 minted = await self._broker.mint(order)
                 exchange.credential_token = self._broker.token_id(minted)
                 presented = await self._broker.prove(order, minted, head, body)
                 exchange.presenter = Lent(self._broker, order, minted, head, body, presented.head)
                 head, body = presented.head, presented.body
                 if isinstance(spec, FramesCredential) and head.scheme == "https":
-                    own = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
-                    exchange.rewriter = spec.rewriter(minted, generation.stand_ins, own)
+                    held_value = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
+                    exchange.rewriter = spec.rewriter(minted, generation.stand_ins, held_value)
+            exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
@@ -232,14 +220,18 @@ class Pipeline:
         self.tally.decisions["allow"] += 1
         if exchange.ended:
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
-        return self._scrubbed(exchange, answer)
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers)
+        return self._scrubbed(exchange, answer.status, headers, answer.body)
 
-    def _scrubbed(self, exchange: Exchange, answer: Answer) -> Answer:
-        body, hits = scrub(answer.body, self._memory.vocabulary(exchange.tunnel.agent.name))
-        exchange.redactions += hits
-        exchange.response_bytes = len(body)
-        receipt = (b"briefcased-receipt", exchange.id.encode())
-        return replace(answer, headers=(*answer.headers, receipt), body=body)
+    def _scrubbed(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> Answer:
+        """A whole answer as the agent gets it."""
+        vocabulary = self._memory.vocabulary(exchange.tunnel.agent.name)
+        clean, hits = scrub_headers(headers, vocabulary)
+        content, more = scrub(body, vocabulary)
+        exchange.redactions += hits + more
+        exchange.response_bytes = len(content)
+        fields = (*clean, ("briefcased-receipt", exchange.id))
+        return Answer(status, tuple((n.encode("latin-1"), v.encode("latin-1")) for n, v in fields), content)
 
     async def refuse(self, exchange: Exchange, denial: Denial) -> Denial:
         """Record a refusal; if even that fails, the refusal is that receipts are unavailable."""
@@ -276,8 +268,8 @@ class Pipeline:
         exchange.forward = replace(forward, head=again, body=body)
         return exchange.forward
 
-    def on_response_head(self, exchange: Exchange, head: ResponseHead) -> Denial | Relay:
-        """The upstream's head: refused, or to be relayed through the scanner."""
+    def on_response_head(self, exchange: Exchange, head: ResponseHead) -> Denial | Collect | Relay:
+        """The upstream's head: refused, to be relayed through the scanner, or its body to be held whole."""
         assert exchange.forward is not None
         exchange.status = head.status
         if exchange.presenter is not None:
@@ -286,11 +278,14 @@ class Pipeline:
         planned = plan(head, exchange.forward.head, vocabulary)  # what was asked for, not what the agent asked for
         if isinstance(planned, Denial):
             return planned
+        if exchange.taker is not None and exchange.taker.wants(head, exchange.forward.head):
+            exchange.reply, exchange.collect = head, exchange.taker.max_bytes
+            return Collect(exchange.taker.max_bytes)
         exchange.redactions += planned.hits
         exchange.filter = planned.filter
         headers = planned.headers
         if exchange.base is not None:
-            headers = self._relocate(exchange.base, exchange.forward.head.authority, headers)
+            headers = relocate(self.generation.catalog, exchange.base, exchange.forward.head.authority, headers)
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
             exchange.messages = Conversation(
                 exchange,
@@ -302,12 +297,24 @@ class Pipeline:
         receipt = ("briefcased-receipt", exchange.id)
         return Relay((*headers, receipt), scan=planned.filter is not None)
 
-    def _relocate(self, base: str, authority: Authority, headers: Headers) -> Headers:
-        catalog = self.generation.catalog
-        return tuple(
-            (n, relocated(catalog, v, base=base, authority=authority) if n in ("location", "content-location") else v)
-            for n, v in headers
-        )
+    async def on_reply(self, exchange: Exchange, body: bytes) -> Denial | Answer:
+        """The whole body of an answer, where `on_response_head` asked to hold it: with stand-ins for what is fresh.
+
+        What is fresh rests durably before the agent gets anything; else the answer is withheld.
+        """
+        head, taker = exchange.reply, exchange.taker
+        assert head is not None
+        assert taker is not None
+        try:
+            content = await taker.take(head, body)
+        except Refused as refused:
+            return refused.denial
+        return self._scrubbed(exchange, head.status, headers_of_whole(head.headers), content)
+
+    def publish(self, new: tuple[StandIn, ...]) -> None:
+        """Stand-ins that every request from now on may carry."""
+        self.generation = replace(self.generation, stand_ins=self.generation.stand_ins.plus(new))
+        self._memory.replace_stand_ins(self.generation.stand_ins)
 
     def on_response_chunk(self, exchange: Exchange, data: bytes) -> bytes | Cut:
         """Scrub one piece of the body; b"" ends it. After a `Cut` the lane resets the agent's connection."""

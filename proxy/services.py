@@ -9,8 +9,10 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from proxy.capturing import Keeper
 from proxy.credentials.broker import Broker
 from proxy.credentials.caller import Caller
+from proxy.credentials.captures.store import SCHEME, CapturedSecrets
 from proxy.credentials.grants import Grants
 from proxy.credentials.memory import Memory
 from proxy.credentials.standin import StandIns
@@ -54,6 +56,7 @@ class CredentialServices:
     keys: KeyRing
     grants: Grants
     caller: Caller
+    keeper: Keeper
 
 
 async def credential_services(
@@ -81,8 +84,9 @@ async def credential_services(
     keys = KeyRing(database=database, seal=seal, stores=stores, backends={}, clock=clock)
     grants = Grants(database, seal, clock)
     caller = Caller(http=http, routes=routes, identify=TlsIdentity)
+    captured = CapturedSecrets(database, seal, clock)
     broker = Broker(
-        stores=stores,
+        stores=SecretStores({**stores.by_scheme, SCHEME: captured}),
         keys=keys,
         grants=grants,
         caller=caller,
@@ -91,7 +95,8 @@ async def credential_services(
         spawn=spawn,
         memory=memory,
     )
-    return CredentialServices(broker, memory, keys, grants, caller)
+    keeper = Keeper(captured=captured, grants=grants, memory=memory, broker=broker, clock=clock)
+    return CredentialServices(broker, memory, keys, grants, caller, keeper)
 
 
 def secret_stores(

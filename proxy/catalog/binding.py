@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from proxy.model import AccountId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from proxy.catalog.schema import Operation, Profile
     from proxy.credentials import CredentialSpec
@@ -24,15 +24,23 @@ class BoundAccount:
     account: Account
     is_default: bool
 
-    def credential_for(self, operation: Operation) -> tuple[str, CredentialSpec] | None:
-        """The first credential whose secrets and variables the account has: in its own order, else the operation's."""
+    def credential_for(self, operation: Operation, captured: Collection[str] = ()) -> tuple[str, CredentialSpec] | None:
+        """The first credential whose secrets and variables the account has: in its own order, else the operation's.
+
+        `captured` are slots that a captured secret fills: the credential then uses all of them.
+        """
         names = operation.credentials or tuple(n for n, kind in self.profile.credentials.items() if not kind.opt_in)
-        if self.account.credentials:
+        if self.account.credentials and not captured:
             names = tuple(name for name in self.account.credentials if name in names)
         variables = self.variables
         for name in names:
             kind = self.profile.credentials[name]
-            if kind.secret_names() <= self.account.secrets.keys() and kind.variable_names() <= variables.keys():
+            if not set(captured) <= kind.secret_names() | kind.optional_secret_names():
+                continue
+            if (
+                kind.secret_names() <= self.account.secrets.keys() | set(captured)
+                and kind.variable_names() <= variables.keys()
+            ):
                 return name, kind
         return None
 

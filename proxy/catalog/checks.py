@@ -137,6 +137,7 @@ def _operations(profile: Profile) -> Iterator[Mistake]:
                 yield (*place, "credentials", at), f"there is no credential named {name}"
         yield from _frames(profile, operation, place)
         yield from _answer(profile, operation, place)
+        yield from _capture(profile, operation, place)
         if operation.anonymous and operation.credentials:
             yield (*place, "anonymous"), "an anonymous operation has no credentials"
         for earlier in profile.operations[:index]:
@@ -158,6 +159,27 @@ def _answer(profile: Profile, operation: Operation, place: Place) -> Iterator[Mi
         yield (*place, "answer"), "a WebSocket is not answered here"
     if operation.credentials and not operation.may_leave:
         yield (*place, "credentials"), "what is answered here has no credentials"
+
+
+def _capture(profile: Profile, operation: Operation, place: Place) -> Iterator[Mistake]:
+    """What is captured has a slot; the tokens of a login are held by stand-ins that are there before."""
+    spec = operation.capture
+    if spec is None:
+        return
+    kinds = profile.credentials.values()
+    used = {slot for kind in kinds for slot in kind.secret_names() | kind.optional_secret_names()}
+    for pointer, slot in spec.secrets.items():
+        where = (*place, "capture", "secrets", pointer)
+        if slot not in profile.secrets:
+            yield where, f"there is no secret named {slot}"
+        elif spec.grant is not None and not profile.secrets[slot].minted:
+            yield where, "a token of a login fills a slot that is minted"
+        elif spec.grant is None and slot not in used:
+            yield where, "no credential of the profile uses this secret"
+    if spec.grant is not None and not (spec.grant in profile.credentials and profile.credentials[spec.grant].durable):
+        yield (*place, "capture", "grant"), "there is no credential of this name that keeps a grant"
+    if operation.websocket or not operation.may_leave:
+        yield (*place, "capture"), "there is no reply of the provider to capture"
 
 
 def stays(profile: Profile, rule: HostRule) -> bool:

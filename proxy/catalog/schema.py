@@ -12,6 +12,7 @@ from pydantic import Field
 
 from proxy.credentials import CredentialSpec  # noqa: TC001  # pydantic needs it at run time
 from proxy.credentials.answers import AnswerSpec  # noqa: TC001
+from proxy.credentials.captures.spec import CaptureSpec  # noqa: TC001
 from proxy.credentials.kind import HeaderName  # noqa: TC001
 from proxy.documents import Strict
 from proxy.model import Action  # noqa: TC001
@@ -104,6 +105,9 @@ class Operation(Strict):
     answer: AnswerSpec | None = Field(
         default=None, description="The sidecar answers the call itself, with stand-ins; nothing is dialled."
     )
+    capture: CaptureSpec | None = Field(
+        default=None, description="Fresh secrets in the reply are stored, and the agent gets stand-ins."
+    )
     limits: Limits = Limits()
     websocket: bool = False
     allow_range: bool = Field(default=False, description="Let `Range` through; off because ranges defeat scrubbing.")
@@ -111,7 +115,7 @@ class Operation(Strict):
     @property
     def reads_body(self) -> bool:
         """Whether the body's fields may say which account is meant."""
-        return self.answer is not None
+        return self.answer is not None or self.capture is not None
 
     @property
     def may_leave(self) -> bool:

@@ -57,6 +57,8 @@ class Order:
         keys: key refs of the account, by slot name.
         variables: the account's plain values, with the profile's defaults.
         agent: for whom.
+        own: the grant is one that the agent itself has logged in for.
+        places: where memory has a secret, by slot, if not under the slot's own name.
     """
 
     account: AccountId
@@ -66,11 +68,13 @@ class Order:
     keys: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     agent: str = ""
+    own: bool = False
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> GrantKey:
         """Which credential this is, among all."""
-        return GrantKey(self.account, self.name, self.agent if self.kind.per_agent else "")
+        return GrantKey(self.account, self.name, self.agent if self.kind.per_agent or self.own else "")
 
 
 @dataclass(slots=True)
@@ -162,6 +166,12 @@ class Broker:
             del self._entries[order.key]
             self._rejected[order.key] = entry.version
 
+    def replaced(self, key: GrantKey) -> None:
+        """What is kept for `key` was replaced from outside: what was minted from the old one serves no longer."""
+        self._entries.pop(key, None)
+        self._rejected.pop(key, None)
+        self._failures.pop(key, None)
+
     def _serving(self, key: GrantKey, made_from: object) -> _Entry | None:
         """The credential at hand, where it may still be presented."""
         entry = self._entries.get(key)
@@ -245,7 +255,7 @@ class Broker:
     def _remember(self, order: Order, *found: Mapping[str, Secret]) -> None:
         for secrets in found:
             for name, secret in secrets.items():
-                self._memory.remember(order.account, name, secret)
+                self._memory.remember(order.account, order.places.get(name, name), secret)
 
     def _fail(self, key: GrantKey, failed: MintFailedError, made_from: object) -> None:
         """Nobody asks again at once: for what the provider says, else twice as long each time, with jitter."""

@@ -93,3 +93,15 @@ account_keys: Final = Table(
     Column("created_at_ms", Integer, nullable=False),
     PrimaryKeyConstraint("account", "slot"),
 )
+
+captured: Final = Table(
+    "captured",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("agent", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("receipt", Text, nullable=False),
+    Column("created_at_ms", Integer, nullable=False),
+)
