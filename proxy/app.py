@@ -32,7 +32,7 @@ from proxy.front.listener import Front
 from proxy.generation import build_generation, login_slots
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
-from proxy.services import credential_services, preload, secret_stores
+from proxy.services import credential_services, preload, resume, secret_stores
 from proxy.settings import Listener
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from proxy.capturing import Keeper
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
+    from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.identity.registry import Authenticator
     from proxy.model import Agent
@@ -102,6 +103,7 @@ class Sidecar:
         pipeline: Pipeline,
         memory: Memory[Vocabulary],
         keeper: Keeper,
+        broker: Broker,
         receipts: ReceiptLog,
         lane: MitmproxyLane,
         front: Front,
@@ -117,6 +119,7 @@ class Sidecar:
         self._parts: Final = parts
         self._memory: Final = memory
         self._keeper: Final = keeper
+        self._broker: Final = broker
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
@@ -177,6 +180,7 @@ class Sidecar:
         )
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._memory, generation.accounts, configuration)
+        await resume(self._broker, generation.accounts)
         self._parts.authority.rehost(generation.catalog.patterns())
         self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))
         self._memory.replace_stand_ins(self.pipeline.generation.stand_ins)
@@ -297,12 +301,14 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             pipeline=pipeline,
             memory=credentials.memory,
             keeper=credentials.keeper,
+            broker=credentials.broker,
             receipts=receipts,
             lane=lane,
             front=front,
             control=control,
         )
         stack.push_async_callback(sidecar.drain)
+        await resume(credentials.broker, generation.accounts)
         await sidecar.start()
         yield sidecar
 

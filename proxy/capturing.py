@@ -129,7 +129,9 @@ class Keeper:
         if any(fresh.slot not in held for fresh in reply.fresh):
             raise CaptureFailedError("There is no stand-in for a secret in the reply.")
         key = GrantKey(account, credential, agent)
-        await in_thread(self._grants.put, key, reply.state(self._clock.wall_ms() // 1000))
+        issuer = one.account.profile.credentials[credential].issued_by(one.account.variables)
+        state = {"token_type": "bearer", "issuer": issuer, **reply.state(self._clock.wall_ms() // 1000)}
+        await in_thread(self._grants.put, key, state)
         self._own.add(key)
         self._broker.replaced(key)
         return {fresh.pointer: held[fresh.slot] for fresh in reply.fresh}

@@ -193,6 +193,11 @@ class Presenter(Protocol):
         """How often a challenge may cause the request to be sent again."""
         ...
 
+    @property
+    def withheld(self) -> frozenset[str]:
+        """Headers of answers (lower-case) that the agent does not get."""
+        ...
+
     def learn(self, response: ResponseHead) -> bool:
         """Remember what the answer teaches; whether the request should be sent again."""
         ...

@@ -7,12 +7,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from proxy.credentials.answers.fields import MAX_FIELDS_BYTES
-from proxy.credentials.broker import Order
 from proxy.credentials.captures.store import SCHEME
+from proxy.credentials.order import Order
 from proxy.exchange import Hold
+from proxy.model import ANONYMOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from proxy.catalog.binding import BoundAccount
     from proxy.credentials import CredentialSpec
@@ -65,6 +66,15 @@ def order_for(
     return Order(account.id, whole, spec, refs, described.keys, variables, agent.name, own=own, places=places)
 
 
+def lasting_orders(accounts: Iterable[BoundAccount]) -> Iterator[Order]:
+    """What may have been kept for `accounts` by an earlier process: one order for each durable credential."""
+    for account in accounts:
+        for name, spec in account.profile.credentials.items():
+            complete = spec.secret_names() <= account.account.secrets.keys()
+            if spec.durable and not spec.per_agent and complete and spec.variable_names() <= account.variables.keys():
+                yield order_for(account, name, spec, ANONYMOUS)
+
+
 @dataclass(slots=True)
 class Lent:
     """`clean` and `body` are the request without the credential, `sent` the head as it left last."""
@@ -82,6 +92,11 @@ class Lent:
     def retries(self) -> int:
         """See `Presenter`."""
         return self.order.kind.retries
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """See `Presenter`."""
+        return self.order.kind.withheld_headers()
 
     def learn(self, response: ResponseHead) -> bool:
         """See `Presenter`."""

@@ -272,8 +272,9 @@ class Pipeline:
         """The upstream's head: refused, to be relayed through the scanner, or its body to be held whole."""
         assert exchange.forward is not None
         exchange.status = head.status
-        if exchange.presenter is not None:
-            exchange.presenter.learn(head)
+        if (presenter := exchange.presenter) is not None:
+            presenter.learn(head)
+            head = replace(head, headers=tuple(pair for pair in head.headers if pair[0] not in presenter.withheld))
         vocabulary = self._memory.vocabulary(exchange.tunnel.agent.name)
         planned = plan(head, exchange.forward.head, vocabulary)  # what was asked for, not what the agent asked for
         if isinstance(planned, Denial):

@@ -21,6 +21,7 @@ from proxy.errors import BriefcaseError
 from proxy.firewall import Needle, Vocabulary
 from proxy.keys.ring import KeyRing
 from proxy.keys.tls import TlsIdentity
+from proxy.lent import lasting_orders
 from proxy.model import Mode
 from proxy.secretstore import SecretStores
 from proxy.secretstore.env import EnvStore
@@ -139,6 +140,13 @@ async def preload(
         _log.warning("%s", failure)
     if failures and configuration.settings.mode is Mode.GA:
         raise BriefcaseError("mode ga needs every secret:\n" + "\n".join(failures))
+
+
+async def resume(broker: Broker, accounts: Mapping[str, Iterable[BoundAccount]]) -> None:
+    """Go on where an earlier process died while it minted; what is kept for accounts is searched for from now on."""
+    for group in accounts.values():
+        for order in lasting_orders(group):
+            await broker.resume(order)
 
 
 def persistent_key(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
@@ -21,7 +22,8 @@ CredentialSpec = Annotated[
     | CookieCredential
     | BodyFieldCredential
     | FramesCredential
-    | SeveralCredentials,
+    | SeveralCredentials
+    | OAuthCredential,
     Field(discriminator="kind"),
 ]
 

@@ -7,17 +7,21 @@ import contextlib
 import hashlib
 import hmac
 import logging
+import math
 import random
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.credentials.grants import Granted, GrantKey, LostLeaseError, in_thread
-from proxy.credentials.kind import Credential, Ingredients, MintFailedError, Moment, unusable
+from proxy.credentials.grants import Granted, in_thread
+from proxy.credentials.kind import Credential, MintFailedError, Moment, unusable
+from proxy.credentials.order import Order as Order  # noqa: PLC0414  # whoever has the broker orders from it
+from proxy.credentials.order import ingredients
+from proxy.credentials.refresher import Job, Refresher
 from proxy.credentials.runner import Runner
 from proxy.db.sealing import UnsealError
-from proxy.errors import Denial, Refused
+from proxy.errors import Refused
 from proxy.keys.signer import KeyUnavailableError
 from proxy.secretstore.store import SecretUnavailableError
 
@@ -26,55 +30,25 @@ if TYPE_CHECKING:
 
     from proxy.clock import Clock
     from proxy.credentials.caller import Caller
-    from proxy.credentials.grants import Grants
-    from proxy.credentials.kind import Kind, Presented
+    from proxy.credentials.grants import GrantKey, Grants
+    from proxy.credentials.kind import Presented
     from proxy.credentials.memory import Memory
+    from proxy.errors import Denial
     from proxy.keys.public import PublicKey
     from proxy.keys.ring import KeyRing
     from proxy.keys.signer import Signer
-    from proxy.model import AccountId, Authority, RequestHead, ResponseHead
+    from proxy.model import Authority, RequestHead, ResponseHead
     from proxy.secret import Secret
     from proxy.secretstore import SecretStores
 
 _log: Final = logging.getLogger("proxy.credentials")
-MINT_S: Final = 30.0
-"""How long a mint may take with all its calls; less than a lease lasts."""
 BACK_OFF_S: Final = 2.0
 MAX_BACK_OFF_S: Final = 300.0
-LEASE_LOOK_S: Final = 0.05
+FORCED_S: Final = 60.0
+"""A credential that the provider did not accept is replaced at most so often; a 401 for ever costs no more mints."""
 MAX_CACHED: Final = 4096
 MAX_LEARNT: Final = 1024
 MAX_FACT_BYTES: Final = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be obtained: a credential of an account, as its profile and the configuration describe it.
-
-    Attributes:
-        name: of the credential in the profile.
-        secrets: secret refs of the account, by slot name.
-        keys: key refs of the account, by slot name.
-        variables: the account's plain values, with the profile's defaults.
-        agent: for whom.
-        own: the grant is one that the agent itself has logged in for.
-        places: where memory has a secret, by slot, if not under the slot's own name.
-    """
-
-    account: AccountId
-    name: str
-    kind: Kind
-    secrets: Mapping[str, str]
-    keys: Mapping[str, str] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
-    agent: str = ""
-    own: bool = False
-    places: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def key(self) -> GrantKey:
-        """Which credential this is, among all."""
-        return GrantKey(self.account, self.name, self.agent if self.kind.per_agent or self.own else "")
 
 
 @dataclass(slots=True)
@@ -115,13 +89,17 @@ class Broker:
         self._stores: Final = stores
         self._keys: Final = keys
         self._grants: Final = grants
-        self._runner: Final = Runner(caller, grants)
+        self._runner: Final = Runner(caller, grants, clock)
         self._clock: Final = clock
         self._token_key: Final = token_key
         self._spawn: Final = spawn
         self._memory: Final = memory
+        self._refresher: Final = Refresher(
+            grants=grants, runner=self._runner, clock=clock, token_key=token_key, remember=self._remember
+        )
         self._entries: Final[OrderedDict[GrantKey, _Entry]] = OrderedDict()
         self._rejected: Final[dict[GrantKey, int]] = {}
+        self._forced_at_s: Final[dict[GrantKey, float]] = {}
         self._refreshing: Final[set[GrantKey]] = set()
         self._failures: Final[dict[GrantKey, _Failure]] = {}
         self._locks: Final[dict[GrantKey, asyncio.Lock]] = {}
@@ -140,7 +118,7 @@ class Broker:
         if not kind.mints:
             keys = await self._public_keys(order) if kind.key_names() else {}
             return Credential(secrets, facts=order.variables, keys=keys)
-        made_from = _made_from(order, secrets)
+        made_from = order.made_from(secrets)
         entry = self._serving(order.key, made_from)
         if entry is None:
             lock = self._locks.setdefault(order.key, asyncio.Lock())
@@ -151,6 +129,24 @@ class Broker:
             self._spawn(self._refresh(order, secrets, made_from))
         entry.uses += 1
         return entry.credential
+
+    async def resume(self, order: Order) -> None:
+        """At the start: search answers for what is kept, and go on at once where a process died while it minted.
+
+        Some providers take a refresh token that they have replaced only for moments more.
+        """
+        try:
+            granted = await in_thread(self._grants.read, order.key)
+        except UnsealError as error:
+            _log.warning("account %s: %s", order.account, error)
+            return
+        self._remember(order, order.kind.kept_secrets(granted.kept))
+        if granted.journal is not None:
+            self._spawn(self._resumed(order))
+
+    async def _resumed(self, order: Order) -> None:
+        with contextlib.suppress(Refused):
+            await self.mint(order)
 
     def token_id(self, credential: Credential) -> str | None:
         """What receipts say of the credential: a keyed hash of its token, useless for anything else."""
@@ -224,24 +220,14 @@ class Broker:
     async def _mint_anew(self, order: Order, secrets: Mapping[str, Secret], made_from: object) -> _Entry:
         key = order.key
         failure = self._failures.get(key)
-        if failure is not None and failure.made_from == made_from and failure.until_s > self._clock.monotonic_s():
-            raise Refused(failure.denial)
+        waits = failure is not None and failure.made_from == made_from
+        if failure is not None and waits and failure.until_s > self._clock.monotonic_s():
+            raise Refused(self._told(failure))
         try:
-            async with asyncio.timeout(MINT_S):
-                signers = await self._signers(order)
-                if order.kind.durable:
-                    credential, version = await self._mint_alone(order, secrets, signers)
-                else:
-                    minting = order.kind.mint(self._given(order, secrets, signers))
-                    credential, version = await self._runner.mint(minting, order.account.provider, signers), 0
+            credential, version = await self._fresh(order, secrets)
         except MintFailedError as failed:
-            self._fail(key, failed, made_from)
-            raise Refused(failed.denial) from None
-        except TimeoutError:
-            late = MintFailedError(Denial("token_endpoint_error", "No credential came in time.", by="credentials"))
-            self._fail(key, late, made_from)
-            raise Refused(late.denial) from None
-        except (KeyUnavailableError, UnsealError, LostLeaseError) as error:
+            raise Refused(self._told(self._fail(key, failed, made_from))) from None
+        except (KeyUnavailableError, SecretUnavailableError, UnsealError) as error:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("A key or a grant of this account cannot be used.")) from None
         self._failures.pop(key, None)
@@ -249,63 +235,38 @@ class Broker:
         self._entries.move_to_end(key)
         while len(self._entries) > MAX_CACHED:
             self._entries.popitem(last=False)
-        self._remember(order, credential.secrets, order.kind.kept_secrets(credential.keep or {}))
+        self._remember(order, credential.secrets)
         return entry
 
-    def _remember(self, order: Order, *found: Mapping[str, Secret]) -> None:
-        for secrets in found:
-            for name, secret in secrets.items():
-                self._memory.remember(order.account, order.places.get(name, name), secret)
+    async def _fresh(self, order: Order, secrets: Mapping[str, Secret]) -> tuple[Credential, int]:
+        """A new credential, and the version of its grant (0 where it has none)."""
+        signers = await self._signers(order)
+        if order.kind.durable:
+            return await self._refresher.mint(Job(order, secrets, signers, self._rejected.get(order.key)))
+        given = ingredients(order, secrets, signers, Granted(), self._now_s())
+        return await self._runner.mint(order.kind.mint(given), order.account.provider, signers), 0
 
-    def _fail(self, key: GrantKey, failed: MintFailedError, made_from: object) -> None:
+    def _remember(self, order: Order, secrets: Mapping[str, Secret]) -> None:
+        for name, secret in secrets.items():
+            self._memory.remember(order.account, order.places.get(name, name), secret)
+
+    def _told(self, failure: _Failure) -> Denial:
+        """What the agent gets: when it is worth trying again, where that helps."""
+        if failure.denial.slug != "token_endpoint_error":
+            return failure.denial
+        return replace(failure.denial, retry_after_s=max(math.ceil(failure.until_s - self._clock.monotonic_s()), 1))
+
+    def _fail(self, key: GrantKey, failed: MintFailedError, made_from: object) -> _Failure:
         """Nobody asks again at once: for what the provider says, else twice as long each time, with jitter."""
         last = self._failures.get(key)
         count = last.count + 1 if last is not None and last.made_from == made_from else 1
         wait_s = min(BACK_OFF_S * 2 ** (count - 1), MAX_BACK_OFF_S) * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
         if failed.retry_after_s is not None:
             wait_s = min(max(failed.retry_after_s, 1), 3600)
-        self._failures[key] = _Failure(failed.denial, self._clock.monotonic_s() + wait_s, made_from, count)
+        failure = _Failure(failed.denial, self._clock.monotonic_s() + wait_s, made_from, count)
+        self._failures[key] = failure
         _log.warning("account %s: %s: %s", key.account, failed.denial.slug, failed.denial.detail)
-
-    async def _mint_alone(
-        self, order: Order, secrets: Mapping[str, Secret], signers: Mapping[str, Signer]
-    ) -> tuple[Credential, int]:
-        """Mint as the only one among all processes, from what was stored last, and store before anything is used."""
-        key = order.key
-        while (lease := await in_thread(self._grants.lease, key)) is None:  # noqa: ASYNC110  # another process has it
-            await asyncio.sleep(LEASE_LOOK_S * random.uniform(0.5, 1.5))  # noqa: S311  # jitter
-        try:
-            granted = lease.granted
-            if granted.broken is not None:
-                _log.warning("account %s: %s", order.account, granted.broken)
-                raise MintFailedError(
-                    Denial("credential_revoked", "The provider has withdrawn this grant.", by="credentials")
-                )
-            self._remember(order, order.kind.kept_secrets(granted.kept))
-            given = self._given(order, secrets, signers, granted)
-            rejected = granted.version == self._rejected.get(key)
-            restored = None if rejected else order.kind.restore(given)
-            if restored is not None and not self._ends_by(restored, self._now_s()):
-                await in_thread(self._grants.release, lease)
-                return restored, granted.version
-            credential = await self._runner.mint(order.kind.mint(given), order.account.provider, signers, lease)
-            if credential.keep is not None:
-                granted = await in_thread(self._grants.store, lease, credential.keep)
-            else:
-                await in_thread(self._grants.release, lease)
-        except MintFailedError as failed:
-            broken = failed.denial.detail if failed.forget else None
-            await in_thread(self._grants.release, lease, broken=broken)
-            raise
-        except BaseException:
-            await in_thread(self._grants.release, lease)
-            raise
-        return credential, granted.version
-
-    @staticmethod
-    def _ends_by(credential: Credential, now_s: int) -> bool:
-        end_s = credential.refresh_at_s if credential.refresh_at_s is not None else credential.expires_at_s
-        return end_s is not None and end_s <= now_s
+        return failure
 
     # -- presenting ----------------------------------------------------------------------------------------------
 
@@ -337,9 +298,23 @@ class Broker:
             self._learnt.move_to_end(place)
             while len(self._learnt) > MAX_LEARNT:
                 self._learnt.popitem(last=False)
+        if lesson.notice:
+            _log.warning("account %s: %s", order.account, lesson.notice)
+        if lesson.again == "mint" and not self._may_force(order, credential):
+            return "no"
         if lesson.again == "mint":
             self.discard(order, credential)
         return lesson.again
+
+    def _may_force(self, order: Order, credential: Credential) -> bool:
+        """Whether a refused credential may be replaced now; always where it was replaced meanwhile."""
+        entry, now_s = self._entries.get(order.key), self._clock.monotonic_s()
+        if entry is None or entry.credential is not credential:
+            return True
+        if now_s - self._forced_at_s.get(order.key, -FORCED_S) < FORCED_S:
+            return False
+        self._forced_at_s[order.key] = now_s
+        return True
 
     def _moment(self, order: Order, authority: Authority, attempt: int) -> Moment:
         learnt = self._learnt.get((order.key, authority), {})
@@ -371,33 +346,5 @@ class Broker:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("A key of this account cannot be used.")) from None
 
-    def _given(
-        self,
-        order: Order,
-        secrets: Mapping[str, Secret],
-        signers: Mapping[str, Signer],
-        granted: Granted | None = None,
-    ) -> Ingredients:
-        return Ingredients(
-            account=order.account,
-            secrets=secrets,
-            variables=order.variables,
-            keys={slot: signer.public for slot, signer in signers.items()},
-            kept=granted.kept if granted is not None else {},
-            interrupted=granted.journal if granted is not None else None,
-            now_s=self._now_s(),
-            agent=order.agent,
-        )
-
     def _now_s(self) -> int:
         return self._clock.wall_ms() // 1000
-
-
-def _made_from(order: Order, secrets: Mapping[str, Secret]) -> object:
-    """Compares equal as long as a credential that was minted from it need not be minted anew."""
-    return (
-        order.kind,
-        tuple(sorted((name, secret) for name, secret in secrets.items())),
-        tuple(sorted(order.variables.items())),
-        tuple(sorted(order.keys.items())),
-    )

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.db.sealing import Seal
 
-LEASE_S: Final = 45.0
-"""Longer than a mint may take; a process that died holds others up for so long."""
+LEASE_S: Final = 15.0
+"""Longer than one call to a provider may take: it is renewed before each. A process that died holds others up for so
+long; many providers take a replaced refresh token once more for 30 s."""
 
 
 class LostLeaseError(BriefcaseError):
@@ -59,12 +60,14 @@ class Granted:
         kept: what the last mint kept.
         journal: what a mint that did not end was about to use up; None where the last one ended.
         broken: why it cannot be used until somebody connects the account again.
+        broken_with: a keyed hash of the account's secrets at that time; with others it may be tried.
     """
 
     version: int = 0
     kept: Mapping[str, str] = field(default_factory=dict, repr=False)
     journal: Mapping[str, str] | None = field(default=None, repr=False)
     broken: str | None = None
+    broken_with: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,10 @@ class Grants:
         sealed = self._seal.seal(f"journal:{lease.key}", orjson.dumps(dict(using)))
         self._change(lease, {"journal": sealed, "lease_until_ms": self._clock.wall_ms() + self._lease_ms})
 
+    def renew(self, lease: Lease) -> None:
+        """Hold the lease for as long again. Raises `LostLeaseError`."""
+        self._change(lease, {"lease_until_ms": self._clock.wall_ms() + self._lease_ms})
+
     def store(self, lease: Lease, kept: Mapping[str, str]) -> Granted:
         """The new state, durable when this returns; ends lease and journal. Raises `LostLeaseError`."""
         version = lease.granted.version + 1
@@ -129,11 +136,18 @@ class Grants:
         self._change(lease, {**_ENDED, "version": version, "sealed": sealed, "broken": None})
         return Granted(version, kept)
 
-    def release(self, lease: Lease, *, broken: str | None = None) -> None:
-        """Nothing changed, or (`broken`) what is kept is useless from now on. A lost lease is not an error here."""
+    def release(
+        self, lease: Lease, *, broken: str | None = None, broken_with: str = "", keep_journal: bool = False
+    ) -> None:
+        """Nothing changed, or (`broken`) what is kept is useless from now on. A lost lease is not an error here.
+
+        With `keep_journal` the next holder learns that it may have been used up already.
+        """
         values: dict[str, object] = dict(_ENDED)
+        if keep_journal:
+            del values["journal"]
         if broken is not None:
-            values |= {"broken": broken, "version": lease.granted.version + 1}
+            values |= {"broken": f"{broken}\n{broken_with}", "version": lease.granted.version + 1}
         try:
             self._change(lease, values)
         except LostLeaseError:
@@ -169,11 +183,13 @@ class Grants:
             sealed = row[column]
             return None if sealed is None else orjson.loads(self._seal.unseal(f"{place}:{key}", sealed))
 
+        broken, _, broken_with = (row["broken"] or "").partition("\n")
         return Granted(
             version=row["version"],
             kept=opened("sealed", "grant") or {},
             journal=opened("journal", "journal"),
-            broken=row["broken"],
+            broken=broken or None,
+            broken_with=broken_with,
         )
 
 

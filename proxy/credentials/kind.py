@@ -193,10 +193,12 @@ class Lesson:
     Attributes:
         facts: to be remembered for the account at this origin, in place of what stood under the same names.
         again: whether the request should be sent once more: `prove` with the same credential, `mint` with a new one.
+        notice: for the operator's log; text of ours, never of the answer.
     """
 
     facts: Mapping[str, str] = field(default_factory=dict)
     again: Literal["no", "prove", "mint"] = "no"
+    notice: str = ""
 
 
 NOTHING_LEARNT: Final = Lesson()
@@ -249,10 +251,19 @@ class Kind(Strict):
         """The keys it signs with: slot name to the JOSE algorithm for a key that has to be made (`ES256`)."""
         return {}
 
+    def withheld_headers(self) -> frozenset[str]:
+        """Headers of answers (lower-case) that are for us and not for the agent."""
+        return frozenset()
+
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
         """The https URLs, besides the profile's hosts, that its secrets may be sent to: the origins it is bound to."""
         del variables
         return ()
+
+    def issued_by(self, variables: Mapping[str, str]) -> str:
+        """Who issues what it keeps, for the state of a login that was captured; empty where it does not matter."""
+        del variables
+        return ""
 
     def mint(self, given: Ingredients) -> Minting[Credential]:
         """A credential. Yields what has to be done for it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.credentials.grants import in_thread
@@ -12,6 +13,7 @@ from proxy.errors import Denial
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from proxy.clock import Clock
     from proxy.credentials.caller import Caller
     from proxy.credentials.grants import Grants, Lease
     from proxy.credentials.kind import Minting, Presented, Proving, Reply
@@ -19,14 +21,21 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.credentials")
 MAX_STEPS: Final = 32
+MINT_S: Final = 30.0
+"""How long a mint may begin new steps."""
+
+
+class NoAnswerError(MintFailedError):
+    """A call got no answer, so it is not known what the provider made of it."""
 
 
 class Runner:
     """One per broker."""
 
-    def __init__(self, caller: Caller, grants: Grants) -> None:
+    def __init__(self, caller: Caller, grants: Grants, clock: Clock) -> None:
         self._caller: Final = caller
         self._grants: Final = grants
+        self._clock: Final = clock
 
     async def mint(
         self,
@@ -35,14 +44,22 @@ class Runner:
         signers: Mapping[str, Signer],
         lease: Lease | None = None,
     ) -> Credential:
-        """What `minting` returns. What a call uses up is noted under `lease` before it is made.
+        """What `minting` returns. What a call uses up is noted under `lease` before it is made; others renew it.
+
+        A call that was begun is never cut off, because its answer may hold what cannot be had twice; each has an end of
+        its own. No new one is begun after `MINT_S`.
 
         Raises:
             MintFailedError: by the generator, or because a call failed and the generator did not mind it.
+            LostLeaseError: somebody else has the lease by now.
         """
         answer: Reply | bytes | None = None
         problem: CallFailedError | None = None
+        end_s = self._clock.monotonic_s() + MINT_S
         for _ in range(MAX_STEPS):
+            if self._clock.monotonic_s() > end_s:
+                minting.close()
+                raise MintFailedError(Denial("token_endpoint_error", "No credential came in time.", by="credentials"))
             try:
                 step = minting.throw(problem) if problem is not None else minting.send(answer)  # type: ignore[arg-type]
             except StopIteration as ended:
@@ -50,15 +67,16 @@ class Runner:
                 return credential
             except CallFailedError as failed:
                 _log.warning("provider %s: %s", provider, failed)
-                raise MintFailedError(
+                raise NoAnswerError(
                     Denial("token_endpoint_error", "The token endpoint could not be reached.", by="credentials")
                 ) from None
             answer = problem = None
             if isinstance(step, Sign):
                 answer = await signers[step.key].sign(step.message)
                 continue
-            if lease is not None and step.uses_up:
-                await in_thread(self._grants.note, lease, step.uses_up)
+            if lease is not None:
+                noted = partial(self._grants.note, using=step.uses_up) if step.uses_up else self._grants.renew
+                await in_thread(noted, lease)
             try:
                 certificate = signers[step.certificate] if step.certificate is not None else None
                 answer = await self._caller.call(step, provider, certificate)

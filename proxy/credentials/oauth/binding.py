@@ -1,0 +1,32 @@
+"""Whether a token is bound to our key, as far as the token itself says. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from proxy.credentials.oauth.client import TLS_KEY
+from proxy.credentials.oauth.dpop import KEY, confirmed
+from proxy.keys.public import base64url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from proxy.keys.public import PublicKey
+
+UNBOUND = "The authorization server issued a token that is not bound to the account's key."
+
+
+def binding_fault(sender: str, token: str, keys: Mapping[str, PublicKey]) -> str | None:
+    """What is wrong with the binding of `token`, or None; a token that cannot be read is taken as it is.
+
+    Source: RFC 9449, section 6.1; RFC 8705, section 3.1.
+    """
+    if sender == "dpop":
+        found, wanted = confirmed(token, "jkt"), keys[KEY].thumbprint
+    elif sender == "tls" and keys[TLS_KEY].certificates:
+        found = confirmed(token, "x5t#S256")
+        wanted = base64url(hashlib.sha256(keys[TLS_KEY].certificates[0]).digest())
+    else:
+        return None
+    return None if found in (None, wanted) else UNBOUND

@@ -1,0 +1,113 @@
+// A resource server that takes JWT access tokens of one issuer, verified by oauth4webapi: signature, audience, expiry,
+// DPoP proof (certificate binding: by jose); and, by itself, nonces that change, replayed proofs, tokens that were withdrawn.
+//
+//   /dpop/...          only DPoP-bound tokens, with a nonce of ours       /mtls/...    only certificate-bound ones
+//   /scope/NAME/...    needs that scope                                  /short/...   is the audience BASE/short
+//   /echo/...          answers with the Authorization header it got: the careless provider
+//   anything else      takes whatever the token says it is
+
+import * as crypto from 'node:crypto';
+
+import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
+import * as oauth from 'oauth4webapi';
+
+function thumbprint(certificate) {
+  return crypto.createHash('sha256').update(certificate.raw).digest('base64url');
+}
+
+function proofOf(request) {
+  try {
+    return JSON.parse(Buffer.from(String(request.headers.dpop).split('.')[1], 'base64url'));
+  } catch {
+    return {};
+  }
+}
+
+export function resourceServer({ issuer, base, rig }) {
+  const as = { issuer, jwks_uri: `${issuer}/jwks` };
+  const used = new Set();
+  const withdrawn = new Set();
+  const accepted = new Set();
+  let nonces = [crypto.randomUUID()];
+
+  const keys = createRemoteJWKSet(new URL(as.jwks_uri));
+  const tokenOf = (request) => String(request.headers.authorization).split(' ')[1] ?? '';
+
+  function bound(request) {
+    try {
+      return decodeJwt(tokenOf(request)).cnf?.['x5t#S256'] !== undefined;
+    } catch {
+      return false;
+    }
+  }
+
+  // oauth4webapi knows no certificates.
+  async function boundClaims(request, audience) {
+    const { payload } = await jwtVerify(tokenOf(request), keys, { issuer, audience, typ: 'at+jwt', requiredClaims: ['exp', 'sub'] });
+    const certificate = request.socket.getPeerX509Certificate();
+    if (certificate === undefined || thumbprint(certificate) !== payload.cnf['x5t#S256']) throw new Error('certificate');
+    return payload;
+  }
+
+  async function openClaims(request, url, audience, requireDPoP) {
+    const { authorization, dpop } = request.headers;
+    const headers = { authorization, ...(dpop === undefined ? {} : { dpop }) };
+    return oauth.validateJwtAccessToken(as, new Request(url, { method: request.method, headers }), audience, { requireDPoP });
+  }
+
+  rig.control('/rig/nonce', async () => { nonces = [crypto.randomUUID()]; return {}; });
+  rig.control('/rig/withdraw', async () => {
+    for (const jti of accepted) withdrawn.add(jti);
+    return { withdrawn: withdrawn.size };
+  });
+  const about = (path) => () => ({
+    resource: base + path, authorization_servers: [issuer], scopes_supported: ['read', 'write', 'admin'],
+    bearer_methods_supported: ['header'],
+  });
+  rig.page('/.well-known/oauth-protected-resource', about(''));
+  rig.page('/.well-known/oauth-protected-resource/short', about('/short'));
+
+  function refuse(response, status, scheme, parameters) {
+    const all = { ...parameters, resource_metadata: `${base}/.well-known/oauth-protected-resource` };
+    const text = Object.entries(all).map(([name, value]) => `${name}="${value}"`).join(', ');
+    response.setHeader('www-authenticate', `${scheme} ${text}`);
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ error: parameters.error ?? 'unauthorized' }));
+  }
+
+  return rig.around(async (request, response) => {
+    const url = new URL(request.url, base);
+    const [, first, second] = url.pathname.split('/');
+    const scheme = String(request.headers.authorization ?? '').split(' ')[0].toLowerCase();
+    const wantsProof = first === 'dpop' || scheme === 'dpop';
+    const shown = wantsProof ? 'DPoP' : 'Bearer';
+    if (!request.headers.authorization) return refuse(response, 401, shown, {});
+    if (wantsProof) response.setHeader('dpop-nonce', nonces.at(-1));
+    let claims;
+    try {
+      const audience = first === 'short' ? `${base}/short` : base;
+      claims = bound(request) ? await boundClaims(request, audience) : await openClaims(request, url, audience, wantsProof);
+      if (withdrawn.has(claims.jti)) throw new Error('withdrawn');
+      if (first === 'mtls' && !bound(request)) throw new Error('not bound to a certificate');
+      if (claims.cnf?.jkt !== undefined && !wantsProof) throw new Error('not a bearer token');
+    } catch (error) {
+      rig.requests.at(-1).refused = String(error.message);
+      return refuse(response, 401, shown, { error: 'invalid_token' });
+    }
+    if (wantsProof) {
+      const { jti, nonce } = proofOf(request);
+      if (!nonces.includes(nonce)) return refuse(response, 401, 'DPoP', { error: 'use_dpop_nonce' });
+      if (used.has(jti)) return refuse(response, 401, 'DPoP', { error: 'invalid_dpop_proof' });
+      used.add(jti);
+    }
+    const scopes = String(claims.scope ?? '').split(' ');
+    if (first === 'scope' && !scopes.includes(second)) {
+      return refuse(response, 403, shown, { error: 'insufficient_scope', scope: second });
+    }
+    accepted.add(claims.jti);
+    const { sub, client_id: client, scope, cnf, aud, authorization_details: details } = claims;
+    const told = { method: request.method, path: request.url, body: request.body.toString('latin1'), scheme, sub, client, scope, cnf, aud, details };
+    response.writeHead(200, { 'content-type': 'application/json' });
+    return response.end(JSON.stringify(first === 'echo' ? { ...told, authorization: request.headers.authorization } : told));
+  });
+}
