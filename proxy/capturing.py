@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.credentials.captures.reply import MAX_REPLY_BYTES, CaptureFailedError, read
+from proxy.credentials.captures.claims import readable
+from proxy.credentials.captures.reply import MAX_REPLY_BYTES, CaptureFailedError, looks_secret, read
 from proxy.credentials.captures.store import Captured, new_id
 from proxy.credentials.grants import GrantKey, in_thread
 from proxy.credentials.standin import make, random_bits
 from proxy.errors import BriefcaseError, Denial, Refused
-from proxy.firewall import BODYLESS, WithheldError, decoded
+from proxy.firewall import BODYLESS, WithheldError, decoded, scrub
 from proxy.secret import Secret
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
     from proxy.exchange import Exchange
+    from proxy.firewall import Vocabulary
     from proxy.model import AccountId, RequestHead, ResponseHead
 
 _log: Final = logging.getLogger("proxy.credentials")
@@ -43,7 +46,7 @@ class Keeper:
     """One per process. `publish` makes new stand-ins known to every request from then on."""
 
     def __init__(
-        self, *, captured: CapturedSecrets, grants: Grants, memory: Memory[Any], broker: Broker, clock: Clock
+        self, *, captured: CapturedSecrets, grants: Grants, memory: Memory[Vocabulary], broker: Broker, clock: Clock
     ) -> None:
         self._captured: Final = captured
         self._grants: Final = grants
@@ -91,6 +94,12 @@ class Keeper:
         if spec.grant is None and self._captured.count(agent, account.id) + len(spec.secrets) > MAX_HELD:
             raise Refused(TOO_MANY)
         return ReplyTaker(self, exchange, account, spec)
+
+    def harmless(self, agent: str, given: frozenset[str], text: str) -> bool:
+        """Whether `text` is a stand-in, or will be replaced by one before the agent gets it."""
+        if text in given or self._memory.stand_ins.knows(text):
+            return True
+        return scrub(text.encode(), self._memory.vocabulary(agent))[1] > 0
 
     async def keep(self, one: ReplyTaker, reply: CapturedReply) -> dict[str, str]:
         """Store what is fresh; the stand-in for each pointer.
@@ -157,13 +166,28 @@ class ReplyTaker:
         content_type = next((value for name, value in head.headers if name == "content-type"), None)
         try:
             reply = read(self.spec, content_type, decoded(head.headers, body, MAX_REPLY_BYTES))
-            stand_ins = await self.keeper.keep(self, reply) if reply.fresh else {}
+            stand_ins = self._readable(reply, await self.keeper.keep(self, reply)) if reply.fresh else {}
         except WithheldError:
             raise Refused(_withheld("The reply cannot be decoded.")) from None
         except CaptureFailedError as failed:
             raise Refused(_withheld(str(failed))) from None
         self.exchange.captured = ",".join(fresh.slot for fresh in reply.fresh) or None
-        return reply.written(stand_ins)
+        written = reply.written(stand_ins)
+        prefixes = [p for slot in self.account.profile.secrets.values() for p in slot.prefixes]
+        harmless = partial(self.keeper.harmless, self.exchange.tunnel.agent.name, frozenset(stand_ins.values()))
+        if looks_secret(reply.document, prefixes, harmless):
+            raise Refused(_withheld("The reply has something else that looks like a secret."))
+        return written
+
+    def _readable(self, reply: CapturedReply, stand_ins: dict[str, str]) -> dict[str, str]:
+        """The stand-ins, those of JWTs that the agent reads as JWTs."""
+        values = {fresh.pointer: fresh.value for fresh in reply.fresh}
+        return {
+            pointer: readable(values[pointer], self.spec.claims[pointer], stand_in)
+            if pointer in self.spec.claims
+            else stand_in
+            for pointer, stand_in in stand_ins.items()
+        }
 
 
 def _withheld(detail: str) -> Denial:

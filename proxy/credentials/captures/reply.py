@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ import orjson
 from proxy.credentials.answers.fields import form_fields, media_type
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pydantic import JsonValue
 
@@ -21,6 +22,7 @@ MAX_REPLY_BYTES: Final = 64 * 1024
 MIN_BYTES: Final = 8
 """A shorter value could not be looked for in answers."""
 MAX_LIFETIME_DIGITS: Final = 10
+TOKEN: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9._~+/=-]{20,}")
 FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -106,6 +108,22 @@ def read(spec: CaptureSpec, content_type: str | None, body: bytes) -> CapturedRe
     if set(missing) - set(spec.optional):
         raise CaptureFailedError("The reply lacks a secret that the profile names.")
     return CapturedReply(document, tuple(fresh), kind == FORM)
+
+
+def looks_secret(document: JsonValue, prefixes: Iterable[str], known: Callable[[str], bool]) -> bool:
+    """Whether a text is left that looks like a whole token of the vendor, and is no stand-in.
+
+    Vendors also show the ends of a token (`sk-a...9xyz`); these have characters that no token has.
+    """
+    match document:
+        case str():
+            token = TOKEN.fullmatch(document) is not None and document.startswith(tuple(prefixes))
+            return token and not known(document)
+        case list():
+            return any(looks_secret(each, prefixes, known) for each in document)
+        case dict():
+            return any(looks_secret(each, prefixes, known) for each in document.values())
+    return False
 
 
 def _document(kind: str, body: bytes) -> JsonValue:

@@ -25,6 +25,9 @@ class CaptureSpec(Strict):
     content_types: tuple[str, ...] = Field(
         default=("application/json",), description="Media types of a good reply; any other is withheld."
     )
+    claims: dict[Pointer, tuple[str, ...]] = Field(
+        default={}, description="JWTs whose named claims the agent reads: its stand-in is a JWT with these, unsigned."
+    )
     grant: SecretName | None = Field(
         default=None, description="The credential whose grant the reply is, as at a login; none: new secrets."
     )
@@ -33,4 +36,6 @@ class CaptureSpec(Strict):
     def _names_its_own(self) -> Self:
         if not set(self.optional) < self.secrets.keys():
             raise ValueError("optional names some, not all, of the pointers under secrets")
+        if not self.claims.keys() <= self.secrets.keys():
+            raise ValueError("claims names pointers that stand under secrets")
         return self
