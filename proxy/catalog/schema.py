@@ -137,6 +137,7 @@ class ExampleExpect(Strict):
 
     operation: OperationId | None = None
     denied: str | None = None
+    answered: str | None = Field(default=None, description="Kind of the answer that the sidecar gives itself.")
     upstream_headers: dict[str, str] = {}
     upstream_absent_headers: tuple[str, ...] = ()
     upstream_path: str | None = Field(default=None, description="Path and query as the provider must see them.")

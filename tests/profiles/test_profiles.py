@@ -22,11 +22,10 @@ from proxy.documents import Strict
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
-    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
+    "anthropic", "claudecode", "codex", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
     "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
-PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def leaves(
@@ -72,15 +71,17 @@ def test_every_name_refers_to_something(profile):
         assert set(operation.credentials) <= set(profile.credentials), operation.id
         assert not (operation.anonymous and operation.credentials), operation.id
     for spec in leaves(profile):
-        named = getattr(spec, "secret", None)
-        texts = [getattr(spec, "template", None) or "", getattr(spec, "username", ""), getattr(spec, "password", "")]
-        used = {named} - {None} | {name for text in texts for name in PLACEHOLDER.findall(text)}
-        assert used, spec
+        used = spec.secret_names() | spec.optional_secret_names()
+        assert used or spec.key_names() or spec.mints, spec
         assert used <= set(profile.secrets), spec
+        assert spec.variable_names() <= set(profile.variables), spec
 
 
 def test_every_secret_is_used(profile):
     text = "".join(spec.model_dump_json() for spec in leaves(profile))
+    for operation in profile.operations:  # what is minted is given out by an operation
+        text += operation.answer.model_dump_json() if operation.answer else ""
+        text += operation.capture.model_dump_json() if operation.capture else ""
     assert [name for name in profile.secrets if f'"{name}"' not in text and f"{{{name}}}" not in text] == []
 
 
@@ -104,7 +105,7 @@ def test_stand_ins_look_like_the_vendors_tokens(profile):
         shape = slot.stand_in
         text = shape.template if shape.template is not None else shape.prefix
         assert not slot.prefixes or text.startswith(slot.prefixes), name
-        assert slot.env, name
+        assert slot.env or slot.minted, name
         if shape.template is not None:
             assert sum(int(size) for size in RANDOM_PART.findall(shape.template)) >= 20, name
             assert "{" not in RANDOM_PART.sub("", shape.template), name
@@ -139,14 +140,16 @@ def test_headers_that_choose_the_account_belong_to_it(name, headers):
 
 
 def test_the_page_about_profiles_names_every_field_and_every_profile():
-    page = (FOLDER.parent / "docs" / "profiles.md").read_text()
+    docs = FOLDER.parent / "docs"
+    page = (docs / "profiles.md").read_text()
+    kinds = "".join(path.read_text() for path in (docs / "credentials").iterdir())
     fields = {
         info.alias or name
         for model in (*vars(schema).values(), *vars(credentials).values())
         if isinstance(model, type) and issubclass(model, Strict)
         for name, info in model.model_fields.items()
     }
-    assert [field for field in sorted(fields) if f"`{field}`" not in page] == []
+    assert [field for field in sorted(fields) if f"`{field}`" not in page + kinds] == []
     assert set(re.findall(r"^\| `([a-z]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
 
 
