@@ -309,6 +309,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         )
         stack.push_async_callback(sidecar.drain)
         await resume(credentials.broker, generation.accounts)
+        stack.callback(tasks.create_task(credentials.broker.watch()).cancel)
         await sidecar.start()
         yield sidecar
 

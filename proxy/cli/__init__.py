@@ -27,6 +27,7 @@ from proxy.cli import (
     up,
 )
 from proxy.cli.child import ChildError
+from proxy.cli.connections import accounts, connect, disconnect
 from proxy.cli.words import counted
 from proxy.errors import BriefcaseError, ConfigError
 
@@ -48,6 +49,9 @@ app.command("health")(health.health)
 app.command("env")(env.env)
 app.command("stand-ins")(stand_ins.stand_ins)
 app.command("redirect")(redirect.redirect)
+app.command("connect")(connect.connect)
+app.command("disconnect")(disconnect.disconnect)
+app.command("accounts")(accounts.accounts)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(agents.app, name="agents")

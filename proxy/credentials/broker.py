@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from proxy.credentials.grants import Granted, in_thread
 from proxy.credentials.kind import Credential, MintFailedError, Moment, unusable
 from proxy.credentials.order import Order as Order  # noqa: PLC0414  # whoever has the broker orders from it
@@ -46,6 +48,7 @@ BACK_OFF_S: Final = 2.0
 MAX_BACK_OFF_S: Final = 300.0
 FORCED_S: Final = 60.0
 """A credential that the provider did not accept is replaced at most so often; a 401 for ever costs no more mints."""
+WATCH_S: Final = 2.0
 MAX_CACHED: Final = 4096
 MAX_LEARNT: Final = 1024
 MAX_FACT_BYTES: Final = 4096
@@ -102,6 +105,7 @@ class Broker:
         self._forced_at_s: Final[dict[GrantKey, float]] = {}
         self._refreshing: Final[set[GrantKey]] = set()
         self._failures: Final[dict[GrantKey, _Failure]] = {}
+        self._versions: Mapping[GrantKey, int] = {}
         self._locks: Final[dict[GrantKey, asyncio.Lock]] = {}
         self._learnt: Final[OrderedDict[tuple[GrantKey, Authority], dict[str, str]]] = OrderedDict()
 
@@ -129,6 +133,26 @@ class Broker:
             self._spawn(self._refresh(order, secrets, made_from))
         entry.uses += 1
         return entry.credential
+
+    async def watch(self) -> None:
+        """Notice what other processes change: a withdrawn grant is not used any more, a new one is, within seconds."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if not self._entries and not self._failures:
+                continue
+            try:
+                self._notice(await in_thread(self._grants.versions))
+            except SQLAlchemyError as error:
+                _log.error("the grants cannot be read: %s", type(error).__name__)
+
+    def _notice(self, versions: Mapping[GrantKey, int]) -> None:
+        """Let go of what came from another state of a grant than the one that is stored now."""
+        for key, entry in list(self._entries.items()):
+            if entry.version and versions.get(key) != entry.version:
+                del self._entries[key]
+        for key in [key for key in self._failures if versions.get(key) != self._versions.get(key)]:
+            del self._failures[key]
+        self._versions = versions
 
     async def resume(self, order: Order) -> None:
         """At the start: search answers for what is kept, and go on at once where a process died while it minted.

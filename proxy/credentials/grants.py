@@ -100,10 +100,16 @@ class Grants:
             rows = connection.execute(select(grants).order_by(grants.c.account, grants.c.credential)).mappings().all()
         found = []
         for row in rows:
-            provider, _, name = str(row["account"]).partition("/")
-            key = GrantKey(AccountId(provider, name), str(row["credential"]), str(row["agent"]))
+            key = GrantKey(_account(str(row["account"])), str(row["credential"]), str(row["agent"]))
             found.append((key, self._granted(key, row)))
         return tuple(found)
+
+    def versions(self) -> dict[GrantKey, int]:
+        """The version of every row."""
+        columns = (grants.c.account, grants.c.credential, grants.c.agent, grants.c.version)
+        with self._database.connect() as connection:
+            rows = connection.execute(select(*columns)).all()
+        return {GrantKey(_account(account), credential, agent): version for account, credential, agent, version in rows}
 
     def lease(self, key: GrantKey) -> Lease | None:
         """The right to change the row, or None while somebody else has it."""
@@ -158,10 +164,11 @@ class Grants:
         now_ms = self._clock.wall_ms()
         sealed = self._seal.seal(f"grant:{key}", orjson.dumps(dict(kept)))
         with writing(self._database) as connection:
-            found = connection.execute(select(grants.c.version).where(_at(key))).scalar()
+            # After a row that was removed, its versions are not counted anew: processes tell states apart by them.
+            found = connection.execute(select(grants.c.version).where(_at(key))).scalar() or now_ms // 1000
             connection.execute(delete(grants).where(_at(key)))
             connection.execute(
-                insert(grants).values(**_row(key), version=(found or 0) + 1, sealed=sealed, changed_at_ms=now_ms)
+                insert(grants).values(**_row(key), version=found + 1, sealed=sealed, changed_at_ms=now_ms)
             )
 
     def forget(self, key: GrantKey) -> bool:
@@ -194,6 +201,11 @@ class Grants:
 
 
 _ENDED: Final[Mapping[str, object]] = {"lease_holder": None, "lease_until_ms": None, "journal": None}
+
+
+def _account(text: str) -> AccountId:
+    provider, _, name = text.partition("/")
+    return AccountId(provider, name)
 
 
 def _row(key: GrantKey) -> dict[str, str]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.credentials.grants import in_thread
-from proxy.credentials.kind import CallFailedError, Credential, MintFailedError, Sign, unusable
+from proxy.credentials.kind import CallFailedError, MintFailedError, Sign, unusable
 from proxy.errors import Denial
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ class Runner:
         self._grants: Final = grants
         self._clock: Final = clock
 
-    async def mint(
+    async def mint[T](
         self,
-        minting: Minting[Credential],
+        minting: Minting[T],
         provider: str,
         signers: Mapping[str, Signer],
         lease: Lease | None = None,
-    ) -> Credential:
+    ) -> T:
         """What `minting` returns. What a call uses up is noted under `lease` before it is made; others renew it.
 
         A call that was begun is never cut off, because its answer may hold what cannot be had twice; each has an end of
@@ -63,8 +63,8 @@ class Runner:
             try:
                 step = minting.throw(problem) if problem is not None else minting.send(answer)  # type: ignore[arg-type]
             except StopIteration as ended:
-                credential: Credential = ended.value
-                return credential
+                minted: T = ended.value
+                return minted
             except CallFailedError as failed:
                 _log.warning("provider %s: %s", provider, failed)
                 raise NoAnswerError(

@@ -166,7 +166,7 @@ def authorization_server(
         host: an address, or a name that the sidecar has pinned to 127.0.0.1.
         short_ttl_s: see `AuthorizationServer`.
         settings: `resources` ({identifier: {scope, ttl, format}}), `require_dpop_nonce`, `rotate_refresh_tokens`,
-            `device_code_ttl_s`, `clients` (more of them).
+            `device_code_ttl_s`, `device_interval_s`, `clients` (more of them).
     """
     import pytest
 
@@ -179,7 +179,7 @@ def authorization_server(
     keys = new_keys(folder)
     told = {
         "host": host, "tls": str(folder / f"{host}.pem"), "client_ca": str(keys.client_ca), "short_ttl_s": short_ttl_s,
-        "resources": {}, "require_dpop_nonce": True, "rotate_refresh_tokens": True, "device_code_ttl_s": 600,
+        "resources": {}, "require_dpop_nonce": True, "rotate_refresh_tokens": True, "device_code_ttl_s": 600, "device_interval_s": 1,
         **settings, "clients": [*clients(keys.public), *settings.get("clients", [])],
     }  # fmt: skip
     process = subprocess.Popen(

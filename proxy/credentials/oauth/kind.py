@@ -170,6 +170,21 @@ class OAuthCredential(OAuthSpec):
             seen["refresh_token"] = Secret("refresh_token", token.refresh_token)
         return replace(credential, secrets={**seen, **credential.secrets}, keep=kept.written())
 
+    def connected(self, given: Ingredients, token: TokenReply, nonce: str | None) -> Credential:
+        """The credential that a person's consent gave, checked as every mint checks one.
+
+        A token without refresh token and without `expires_in` serves until the provider refuses it: there is nothing to
+        be done about its end.
+        """
+        state = Kept(
+            issuer=self.issued_by(given.variables), scope=filled(self.scope, given.variables), nonce=nonce or ""
+        )
+        credential = self._minted(given, state, token)
+        kept = Kept.read(credential.keep or {})
+        if token.expires_in_s is None and not kept.refresh_token:
+            kept = replace(kept, expires_at_s="")
+        return replace(self._credential(given, kept), secrets=credential.secrets, keep=kept.written())
+
     def _granted(self, given: Ingredients, state: Kept, token: TokenReply) -> str:
         """The scope that counts from now on: what the reply says, else what was asked for or granted before."""
         if token.scope is not None:

@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from proxy.credentials.kind import HeaderName, Kind, SecretName, filled, named_in
 from proxy.credentials.oauth.client import TLS_KEY, Client
+from proxy.credentials.oauth.connection import Connect
 from proxy.credentials.oauth.dpop import KEY as DPOP_KEY
 from proxy.credentials.oauth.traits import ASSERTION_KEY, REFRESHED, Assertion, Exchange, Grant, Refresh
 
@@ -64,6 +65,7 @@ class OAuthSpec(Kind):
     dpop_algorithm: Literal["ES256", "EdDSA", "Ed25519"] = "ES256"
     token_types: tuple[str, ...] = Field(default=(), description="What token_type may be; empty: as the sender says.")
     assumed_lifetime_s: Annotated[int, Field(ge=1, le=86400)] = Field(default=300, description="Without expires_in.")
+    connect: Connect = Connect()
     header: HeaderName = "Authorization"
     prefix: str | None = Field(default=None, description="Before the token; none: `Bearer ` or `DPoP `.")
 
@@ -146,6 +148,7 @@ class OAuthSpec(Kind):
     def asked_for(self, variables: Mapping[str, str], jkt: str) -> str:
         """A hash of everything that a token depends on, besides secrets."""
         parts = orjson.dumps(
-            [self.model_dump(mode="json"), sorted(variables.items()), jkt], option=orjson.OPT_SORT_KEYS
+            [self.model_dump(mode="json", exclude={"connect"}), sorted(variables.items()), jkt],
+            option=orjson.OPT_SORT_KEYS,
         )
         return hashlib.sha256(parts).hexdigest()[:32]

@@ -124,6 +124,10 @@ const provider = new Provider(issuer, {
 });
 const vcKey = await signingKey('ES256');
 
+provider.use(async (ctx, next) => {
+  await next();
+  if (ctx.path === '/device/auth' && ctx.body?.device_code) ctx.body.interval = settings.device_interval_s;
+});
 provider.on('server_error', (_ctx, error) => { process.stderr.write(`${error.stack}\n`); });
 
 // An offer for OpenID4VCI: a grant that somebody has already authorized.

@@ -1,0 +1,160 @@
+"""`briefcased connect`: a person lets an account be used; what comes of it rests sealed in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import webbrowser
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+
+import orjson
+import typer
+
+from proxy.cli.check import CONFIG, ConfigOption
+from proxy.errors import BriefcaseError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from proxy.cli.connections.opened import Chosen, Connections
+    from proxy.credentials.kind import Credential
+    from proxy.credentials.oauth.places import Places
+
+WITHIN_S: Final = 300
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+AccountArgument = Annotated[str, typer.Argument(help="PROVIDER, or PROVIDER/ACCOUNT as in the configuration.")]
+
+
+class Wishes(NamedTuple):
+    """How the person wants to be asked."""
+
+    opens: bool
+    within_s: int
+
+
+def connect(
+    account: AccountArgument,
+    config: ConfigOption = CONFIG,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the page's address instead of opening it.")
+    ] = False,
+    timeout: Annotated[int, typer.Option(min=5, max=3600, help="Seconds to wait for you.")] = WITHIN_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Let agents use an account of yours: sign in at the provider; what it gives is stored here, sealed."""
+    try:
+        told = asyncio.run(_connect(config, account, Wishes(not no_browser, timeout)))
+    except KeyboardInterrupt:
+        say("interrupted; nothing is stored")
+        raise
+    if as_json:
+        sys.stdout.write(orjson.dumps(told).decode() + "\n")
+        return
+    scope = f"; scope: {told['scope']}" if told["scope"] else ""
+    sys.stdout.write(f"connected {told['account']}{scope}; {lasting(told)}\n")
+
+
+def lasting(told: dict[str, object]) -> str:
+    """How long it lasts, in words."""
+    if told["refreshes"]:
+        return "refreshed when needed"
+    return "does not expire" if told["expires_at"] is None else f"until {told['expires_at']}"
+
+
+async def _connect(config: Path, name: str, wishes: Wishes) -> dict[str, object]:
+    from proxy.cli.connections.opened import opened
+    from proxy.credentials.grants import Granted, in_thread
+    from proxy.credentials.oauth.places import places
+
+    async with opened(config) as connections:
+        chosen = await connections.chosen(connections.account(name))
+        at = await connections.run(chosen, places(chosen.kind, connections.given(chosen, Granted())))
+        way = _by_device if chosen.kind.grant == "device_code" else _by_browser
+        credential = await way(connections, chosen, at, wishes)
+        kept = credential.keep or {}
+        await in_thread(connections.services.grants.put, chosen.order.key, kept)
+    return {
+        "account": str(chosen.order.account),
+        "credential": chosen.order.name,
+        "scope": kept.get("scope", ""),
+        "refreshes": bool(kept.get("refresh_token")),
+        "expires_at": moment(kept.get("expires_at_s")),
+    }
+
+
+async def _by_browser(connections: Connections, chosen: Chosen, at: Places, wishes: Wishes) -> Credential:
+    from proxy.cli.connections.callback import Callback
+    from proxy.credentials.grants import Granted
+    from proxy.credentials.kind import MintFailedError
+    from proxy.credentials.oauth.authorize import read_answer, redeem, start
+
+    callback = Callback(chosen.kind.connect.redirect)
+    redirect_uri = await callback.start()
+    try:
+        given = connections.given(chosen, Granted())
+        started = await connections.run(chosen, start(chosen.kind, given, at, redirect_uri))
+        await _show(started.url, wishes)
+        code = await callback.answer(partial(read_answer, started=started), within_s=wishes.within_s)
+    except MintFailedError as failed:
+        raise BriefcaseError(f"{chosen.order.account}: {failed.denial.detail}") from None
+    finally:
+        await callback.close()
+    say("the provider has answered; fetching the token")
+    return await connections.run(chosen, redeem(chosen.kind, connections.given(chosen, Granted()), started, code))
+
+
+async def _by_device(connections: Connections, chosen: Chosen, at: Places, wishes: Wishes) -> Credential:
+    from proxy.credentials.grants import Granted
+    from proxy.credentials.kind import Credential
+    from proxy.credentials.oauth.device import Pace, poll, start_device
+    from proxy.credentials.runner import NoAnswerError
+
+    given = connections.given(chosen, Granted())
+    device = await connections.run(chosen, start_device(chosen.kind, given, at))
+    say(f"Open this page:  {device.verification_uri}\nand enter:       {device.user_code}")
+    if device.verification_uri_complete is not None:
+        say(f"or open:         {device.verification_uri_complete}\nand compare the code that it shows.")
+    pace = Pace(device.interval_s)
+    try:
+        async with asyncio.timeout(min(device.expires_in_s, wishes.within_s)):
+            while True:
+                await asyncio.sleep(pace.interval_s)
+                asking = poll(chosen.kind, connections.given(chosen, Granted()), at, device)
+                try:
+                    polled = await connections.run(chosen, asking, passing=NoAnswerError)
+                except NoAnswerError:
+                    pace.after("no_answer")
+                    continue
+                if isinstance(polled, Credential):
+                    return polled
+                pace.after(polled)
+    except TimeoutError:
+        raise BriefcaseError(f"{chosen.order.account}: nobody entered the code in time") from None
+
+
+async def _show(url: str, wishes: Wishes) -> None:
+    """Open the page, or print its address where that is wanted or does not work."""
+    if wishes.opens:
+        say("opening the provider's page in your browser")
+        with contextlib.suppress(webbrowser.Error, OSError):
+            if await asyncio.to_thread(webbrowser.open, url):
+                say(f"if it does not appear, open this page:  {url}")
+                return
+    say(f"Open this page:  {url}")
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def moment(seconds: str | None) -> str | None:
+    """A time as it is shown, or None where there is none."""
+    whole = (seconds or "").partition(".")[0]
+    if not (whole.isascii() and whole.isdigit() and len(whole) <= 11):  # noqa: PLR2004  # the year 5138
+        return None
+    return datetime.fromtimestamp(int(whole), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
