@@ -80,7 +80,7 @@ class Pipeline:
             return await self.refuse_connection(tunnel, _draining())
         if self._authenticator.current(tunnel.agent) is None:
             return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), _not_now())
-        if generation.catalog.host(authority.host, authority.port) is not None:
+        if generation.catalog.tunnels(authority):
             return tunnel
         if authority in generation.unread:
             return replace(tunnel, sealed=True)

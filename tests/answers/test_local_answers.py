@@ -167,6 +167,10 @@ async def test_p2_a_metadata_service_is_answered_over_plain_http_and_never_diall
         await rig.call("GET", f"{url}/meta-data/iam/security-credentials/{role}")
     ).problem == "operation_not_allowed"
     assert (await rig.call("GET", f"{url}/user-data", headers=token)).problem == "operation_not_allowed"
+    reader, writer = await asyncio.open_connection(*rig.sidecar.proxy)
+    writer.write(f"CONNECT 169.254.169.254:80 HTTP/1.1\r\n{rig.credentials()}\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 403 ")
+    writer.close()
 
 
 async def test_p4_an_agent_that_leaves_before_its_answer_has_both_receipts(rig):
