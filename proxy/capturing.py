@@ -15,6 +15,7 @@ from proxy.credentials.captures.reply import MAX_REPLY_BYTES, CaptureFailedError
 from proxy.credentials.captures.store import Captured, new_id
 from proxy.credentials.grants import GrantKey, in_thread
 from proxy.credentials.standin import make, random_bits
+from proxy.db.sealing import UnsealError
 from proxy.errors import BriefcaseError, Denial, Refused
 from proxy.firewall import BODYLESS, WithheldError, decoded, scrub
 from proxy.secret import Secret
@@ -62,16 +63,25 @@ class Keeper:
         `slots` gives for a grant the slot of each of its tokens, by the token's name; empty for one of no profile.
 
         Raises:
-            BriefcaseError: it cannot be unsealed.
+            UnsealError: a captured secret was sealed with another key. Its stand-in would no longer be known, and a
+                request with it would be served with what the account has.
         """
         for one in self._captured.load():
             self._memory.remember(one.account, one.held.place, one.secret)
-        for key, granted in self._grants.all():
+        for key in self._grants.versions():
             if key.agent and (named := slots(key)):
                 self._own.add(key)
-                for name, slot in named.items():
-                    if value := granted.kept.get(name):
-                        self._memory.remember(key.account, slot, Secret(f"{key.account}:{slot}", value))
+                self._remember_login(key, named)
+
+    def _remember_login(self, key: GrantKey, named: Mapping[str, str]) -> None:
+        try:
+            kept = self._grants.read(key).kept
+        except UnsealError as error:  # nor can anybody use it: the broker refuses
+            _log.warning("account %s: %s", key.account, error)
+            return
+        for name, slot in named.items():
+            if value := kept.get(name):
+                self._memory.remember(key.account, slot, Secret(f"{key.account}:{slot}", value))
 
     def stand_ins(self) -> tuple[StandIn, ...]:
         """Those of everything captured."""

@@ -45,7 +45,8 @@ async def load(up, trust, given) -> None:
             given.append((json.loads(answer.body)["key"], answer.headers["briefcased-receipt"]))
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [1, 8])
 async def test_p3_p4_a_key_that_was_given_is_there_after_a_crash(tmp_path, rounds):
     chance, numbers, given = random.Random(3), itertools.count(), []
     async with configured(tmp_path) as up:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sqlite3
 
@@ -41,14 +42,16 @@ async def outcome(rig, answer):
     return next(call for call in calls if call.decision["id"] == answer.headers["briefcased-receipt"]).outcome
 
 
-@pytest.mark.parametrize("http2", [False, True])
-@pytest.mark.parametrize("coding", ["identity", "gzip", "br"])
+@pytest.mark.parametrize(("coding", "http2"), [("identity", False), ("gzip", True), ("br", False), ("identity", True)])
 async def test_p1_a_created_key_is_stored_and_the_agent_gets_a_stand_in(rig, coding, http2):
     value = f"{FRESH}-{coding}-{http2}"
     quoted = created(value, curl=f"curl -H 'X-Widgets-Key: {value}' https://x")
+    packed = base64.b64encode(f"x:{value}".encode()).decode()
     extra = f"X-Key: {value}\r\nSet-Cookie: session={value}\r\n"
-    answer = await create(rig, reply(quoted, coding=coding, extra=extra), http2=http2)
+    answer = await create(rig, reply({**quoted, "basic": packed}, coding=coding, extra=extra), http2=http2)
     told = answer.json()
+    assert packed not in (basic := told.pop("basic"))
+    assert value not in base64.b64decode(basic + "===").decode("latin-1")
     stand_in = told["data"]["key"]
     assert answer.status == 200
     assert stand_in.startswith("wk-")
@@ -196,6 +199,21 @@ async def test_p5_what_cannot_be_stored_is_withheld_and_still_scrubbed(rig):
     assert value.encode() not in (await rig.call("GET", url(rig, "/v1/echo"))).body
 
 
+async def test_p4_p5_a_fault_between_storing_and_answering_withholds(rig, monkeypatch):
+    def fail(_new):
+        raise RuntimeError(f"{FRESH}-fault")
+
+    monkeypatch.setattr(rig.sidecar._keeper, "publish", fail)
+    before = len(rows(rig))
+    answer = await create(rig, reply(created(f"{FRESH}-fault")))
+    assert answer.problem == "policy_unavailable"
+    assert b"wk-" not in answer.body
+    assert FRESH.encode() not in answer.body
+    assert len(rows(rig)) == before + 1  # it was durable before anything could leave
+    ended = await outcome(rig, answer)
+    assert (ended["outcome"], ended["error"]) == ("upstream_aborted", "policy_unavailable")
+
+
 async def test_p7_an_agent_has_a_bounded_number_of_them(rig, monkeypatch):
     monkeypatch.setattr("proxy.capturing.MAX_HELD", 0)
     count = len(rig.provider.requests)
@@ -249,7 +267,9 @@ async def test_p1_p6_a_restart_and_a_reload_forget_nothing(tmp_path):
         assert refused.problem == "credential_scope"
 
 
-@pytest.mark.parametrize("column", ["agent", "account", "slot"])
+@pytest.mark.parametrize(
+    "column", ["agent", *(pytest.param(one, marks=pytest.mark.slow) for one in ("account", "slot"))]
+)
 async def test_p6_a_row_that_was_given_to_another_opens_for_nobody(tmp_path, column):
     async with running_rig(tmp_path, **RIG) as first:
         await create(first, reply(created()))

@@ -52,13 +52,14 @@ async def test_p1_google_auth_with_a_service_account_file(rig, tmp_path):
     assert rig.provider.last.one("authorization") == f"Bearer {SECOND}"
 
 
+@pytest.mark.slow
 async def test_p1_google_auth_on_a_machine_with_a_metadata_server(rig, tmp_path):
     token, *_ = await run(rig, tmp_path, "compute_engine", api(rig))
     assert token == held(rig, "access_token")
     assert rig.provider.last.one("authorization") == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("way", ["iam-role", "container-role"])
+@pytest.mark.parametrize("way", ["iam-role", pytest.param("container-role", marks=pytest.mark.slow)])
 async def test_p1_boto3_with_the_credentials_of_its_machine(rig, tmp_path, way):
     keys = [held(rig, slot) for slot in ("access_key_id", "secret_access_key", "session_token")]
     env = {}
@@ -75,6 +76,7 @@ async def test_p1_boto3_with_the_credentials_of_its_machine(rig, tmp_path, way):
     assert keys[2] not in rig.provider.last.head.decode()
 
 
+@pytest.mark.slow
 async def test_p1_a_plain_oauth_client(rig, tmp_path):
     secret, url = held(rig, "client_secret", "second"), f"https://{TOKEN}:{rig.provider.port}/oauth/token"
     token, *_ = await run(rig, tmp_path, "oauth_client", url, secret, api(rig))
