@@ -164,6 +164,8 @@ def _account(account: Account, profile: Profile) -> Iterator[Mistake]:
     for name, ref in account.secrets.items():
         if name not in profile.secrets:
             yield ("secrets", name), f"the profile has no secret of this name{_suggest(name, profile.secrets)}"
+        elif profile.secrets[name].minted:
+            yield ("secrets", name), "this one is minted or captured; no account is given it"
         if (problem := bad_ref(ref)) is not None:
             yield ("secrets", name), problem
     owned = {header.lower() for header in profile.owned_headers}

@@ -193,6 +193,12 @@ class Broker:
             del self._entries[order.key]
             self._rejected[order.key] = entry.version
 
+    def replaced(self, key: GrantKey) -> None:
+        """What is kept for `key` was replaced from outside: what was minted from the old one serves no longer."""
+        self._entries.pop(key, None)
+        self._rejected.pop(key, None)
+        self._failures.pop(key, None)
+
     def _serving(self, key: GrantKey, made_from: object) -> _Entry | None:
         """The credential at hand, where it may still be presented."""
         entry = self._entries.get(key)
@@ -273,7 +279,7 @@ class Broker:
 
     def _remember(self, order: Order, secrets: Mapping[str, Secret]) -> None:
         for name, secret in secrets.items():
-            self._memory.remember(order.account, name, secret)
+            self._memory.remember(order.account, order.places.get(name, name), secret)
 
     def _told(self, failure: _Failure) -> Denial:
         """What the agent gets: when it is worth trying again, where that helps."""

@@ -293,6 +293,11 @@ class Kind(Strict):
         del variables
         return ()
 
+    def issued_by(self, variables: Mapping[str, str]) -> str:
+        """Who issues what it keeps, for the state of a login that was captured; empty where it does not matter."""
+        del variables
+        return ""
+
     def mint(self, given: Ingredients) -> Minting[Credential]:
         """A credential. Yields what has to be done for it.
 

@@ -87,7 +87,7 @@ class SidecarStream(RespondingStream):
     def _too_late(self) -> Steps[None]:
         if self.client_state == self.state_consume_request_body and not self.answered:
             yield from self._answer(Denial("request_timeout", "The body did not come in time.", by="engine"))
-        elif self.server_state == self.state_wait_for_response_headers and not self.answered:
+        elif self.server_state in (self.state_wait_for_response_headers, self.state_collect) and not self.answered:
             yield from self._drop_upstream()
             yield from self._answer(denial_for("timeout"))
 
