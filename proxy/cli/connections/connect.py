@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.credentials.oauth.places import Places
 
 WITHIN_S: Final = 300
+MAX_SHOWN: Final = 1000
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 AccountArgument = Annotated[str, typer.Argument(help="PROVIDER, or PROVIDER/ACCOUNT as in the configuration.")]
 
@@ -54,8 +55,15 @@ def connect(
     if as_json:
         sys.stdout.write(orjson.dumps(told).decode() + "\n")
         return
-    scope = f"; scope: {told['scope']}" if told["scope"] else ""
-    sys.stdout.write(f"connected {told['account']}{scope}; {lasting(told)}\n")
+    scope = shown(str(told["scope"]))
+    sys.stdout.write(f"connected {told['account']}{f'; scope: {scope}' if scope else ''}; {lasting(told)}\n")
+
+
+def shown(text: str) -> str:
+    """What a server wrote, as far as a terminal may get it."""
+    if not (text.isascii() and text.isprintable()):
+        return "(cannot be shown)"
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
 
 
 def lasting(told: dict[str, object]) -> str:

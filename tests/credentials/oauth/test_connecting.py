@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from proxy.cli.connections.callback import HEADERS, Callback
+from proxy.cli.connections.connect import moment, shown
 from proxy.credentials.kind import Call, Credential, Ingredients, MintFailedError, Reply
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.oauth.authorize import NotOursError, Started, challenge, read_answer, redeem, start
@@ -264,6 +265,16 @@ def test_what_a_person_gave_is_kept_as_the_kind_keeps_it():
         Ingredients(GIVEN.account, {}, GIVEN.variables, kept=credential.keep, now_s=1000)
     )
     assert restored.text("access_token") == "at-1"
+
+
+def test_what_a_server_wrote_reaches_a_terminal_only_as_text():
+    assert shown("read write") == "read write"
+    assert shown("\x1b]0;x\x07") == shown("\u202e") == "(cannot be shown)"
+    assert len(shown("a" * 30_000)) < 1100
+    assert [moment(text) for text in ("1795650000", "", None, "soon", "9" * 30)] == [
+        "2026-11-25T23:40:00Z",
+        *[None] * 4,
+    ]
 
 
 def test_a_token_that_never_ends_serves_for_ever():
