@@ -258,6 +258,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         pipeline: Pipeline
         credentials = await credential_services(
             settings.state,
+            key_settings=settings.keys,
             home=parts.home,
             database=database,
             stores=stores,

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 REVEALS = {
     "proxy/credentials/memory.py",
     "proxy/keys/software.py",
+    "proxy/keys/remote.py",  # the bearer token of a remote signer
+    "proxy/keys/pkcs11.py",  # the PIN of a token
     "proxy/services.py",
     "certs/storage.py",  # the passphrase of the CA's keys
     "proxy/cli/up.py",  # the operator's issuing key

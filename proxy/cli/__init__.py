@@ -18,6 +18,7 @@ from proxy.cli import (
     env,
     health,
     init,
+    keys,
     receipts,
     redirect,
     reload,
@@ -56,6 +57,7 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(agents.app, name="agents")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(keys.app, name="keys")
 app.add_typer(receipts.app, name="receipts")
 app.add_typer(ca.app, name="ca")
 
