@@ -173,6 +173,7 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
         stack.callback(database.dispose)
         services = await credential_services(
             settings.state,
+            key_settings=settings.keys,
             home=state,
             database=database,
             stores=stores,
