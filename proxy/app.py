@@ -274,6 +274,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             stack.callback(shared.dispose)
         credentials = await credential_services(
             settings.state,
+            key_settings=settings.keys,
             home=parts.home,
             database=shared,
             stores=stores,

@@ -25,6 +25,7 @@ from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
 from proxy.errors import BriefcaseError
 from proxy.firewall import Needle, Vocabulary
+from proxy.keys.backends import backends
 from proxy.keys.ring import KeyRing
 from proxy.keys.tls import TlsIdentity
 from proxy.lent import lasting_orders
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from proxy.credentials.caller import Routes
     from proxy.secret import Secret
     from proxy.secretstore.store import AskedStore
-    from proxy.settings import Settings, State
+    from proxy.settings import Keys, Settings, State
     from proxy.store_settings import Keeping as KeepingSettings
 
 _log: Final = logging.getLogger("proxy.app")
@@ -89,6 +90,7 @@ async def shared_database(settings: State, own: Engine, stores: SecretStores) ->
 async def credential_services(
     settings: State,
     *,
+    key_settings: Keys,
     home: Path,
     database: Engine,
     stores: SecretStores,
@@ -103,13 +105,10 @@ async def credential_services(
     Raises:
         BriefcaseError: the key that seals the database cannot be read.
     """
-    if settings.seal_key is None:
-        key = persistent_key(home / SEAL_KEY)
-    else:
-        key = (await stores.get(settings.seal_key, at_least=16)).reveal()
-    seal = Seal(key)
+    keys, seal = await key_ring(
+        settings, key_settings=key_settings, home=home, database=database, stores=stores, clock=clock, http=http
+    )
     memory = Memory(stores=stores, stand_ins=StandIns(()), compile_vocabulary=_vocabulary)
-    keys = KeyRing(database=database, seal=seal, stores=stores, backends={}, clock=clock)
     grants = Grants(database, seal, clock)
     bindings = Bindings(database, key=seal.derived("secret fingerprints"), clock=clock, asks=asks_consent)
     caller = Caller(http=http, routes=routes, identify=TlsIdentity)
@@ -127,6 +126,26 @@ async def credential_services(
     )
     keeper = Keeper(captured=captured, grants=grants, memory=memory, broker=broker, clock=clock)
     return CredentialServices(broker, memory, keys, grants, caller, bindings, keeper)
+
+
+async def key_ring(
+    settings: State,
+    *,
+    key_settings: Keys,
+    home: Path,
+    database: Engine,
+    stores: SecretStores,
+    clock: Clock,
+    http: HttpClient,
+) -> tuple[KeyRing, Seal]:
+    """Every key, wherever it rests, and what seals the database. Raises `BriefcaseError`: its key cannot be read."""
+    if settings.seal_key is None:
+        key = persistent_key(home / SEAL_KEY)
+    else:
+        key = (await stores.get(settings.seal_key, at_least=16)).reveal()
+    seal = Seal(key)
+    elsewhere = backends(key_settings, stores=stores, http=http, clock=clock)
+    return KeyRing(database=database, seal=seal, stores=stores, backends=elsewhere, clock=clock), seal
 
 
 def secret_stores(

@@ -27,18 +27,19 @@ COMMANDS: Final[Mapping[str, str]] = {
     "env": "env",
     "stand-ins": "stand_ins",
     "redirect": "redirect",
-    "connect": "connections.connect",
-    "disconnect": "connections.disconnect",
-    "accounts": "connections.accounts",
+    "connect": "connect",
+    "disconnect": "disconnect",
+    "accounts": "accounts",
     "demo": "demo",
     "doctor": "doctor",
     "agents": "agents",
     "secrets": "secrets",
+    "keys": "keys",
     "receipts": "receipts",
     "ca": "ca",
     "credentials": "credentials",
 }
-"""Commands by name, each with its module below `proxy.cli`: a function of the module's own name, or `app`, a group."""
+"""Commands by name, each with its module: a function of the module's own name, or `app`, a group of commands."""
 
 VERSION = "--version"
 FAILED = 1
@@ -82,7 +83,7 @@ def application(asked: str | None = None) -> typer.Typer:
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
-            app.command(name)(getattr(module, file.rpartition(".")[2]))
+            app.command(name)(getattr(module, file))
     return app
 
 

@@ -170,12 +170,15 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
         own_listeners=frozenset,
         read_secret=partial(stores.get, at_least=1),
     )
-    own = open_database(state / DATABASE)
-    database = own
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(stores.close)
+        own = open_database(state / DATABASE)
+        stack.callback(own.dispose)
         database = await shared_database(settings.state, own, stores)
+        stack.callback(database.dispose)
         services = await credential_services(
             settings.state,
+            key_settings=settings.keys,
             home=state,
             database=database,
             stores=stores,
@@ -185,10 +188,6 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
             spawn=_never,
         )
         yield Connections(generation, services, stores, Runner(services.caller, services.grants, clock), clock)
-    finally:
-        await stores.close()
-        database.dispose()
-        own.dispose()
 
 
 def _never(work: Coroutine[None, None, None]) -> None:

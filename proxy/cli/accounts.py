@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from proxy.cli.check import CONFIG, ConfigOption
-from proxy.cli.connections.connect import JsonOption, moment
+from proxy.cli.connect import JsonOption, moment
 from proxy.cli.connections.consent import consent
 
 if TYPE_CHECKING:
