@@ -170,6 +170,7 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
     try:
         services = await credential_services(
             settings.state,
+            key_settings=settings.keys,
             home=state,
             database=database,
             stores=stores,
