@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -56,6 +57,21 @@ class CredentialServices:
     keys: KeyRing
     grants: Grants
     caller: Caller
+
+
+async def shared_database(settings: State, own: Engine, stores: SecretStores) -> Engine:
+    """Where grants and keys rest: the database that sidecars share, or our `own`.
+
+    Raises:
+        BriefcaseError: it cannot be opened, or its password cannot be read.
+    """
+    shared = settings.shared
+    if shared is None:
+        return own
+    from proxy.db.shared import open_shared  # noqa: PLC0415  # its driver is optional, and takes a while to load
+
+    password = None if shared.password is None else await stores.get(shared.password, at_least=1)
+    return await asyncio.to_thread(open_shared, shared, password)
 
 
 async def credential_services(

@@ -192,8 +192,24 @@ class Limits(Strict):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
 
 
+class SharedDatabase(Strict):
+    """PostgreSQL for what several sidecars share: grants and keys of accounts."""
+
+    host: Annotated[
+        str, Field(min_length=1, max_length=253, description="A name, an address, or a socket's directory.")
+    ]
+    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    database: Annotated[str, Field(min_length=1, max_length=63)] = "briefcased"
+    user: Annotated[str, Field(min_length=1, max_length=63)] = "briefcased"
+    password: str | None = Field(default=None, description="Secret ref.")
+    tls: Literal["verify", "off"] = Field(default="verify", description="`off` for a socket of the same machine.")
+    ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots of its server, PEM.")
+
+
 class State(Strict):
     """Where state rests, and under which key."""
+
+    shared: SharedDatabase | None = None
 
     seal_key: str | None = Field(
         default=None,
