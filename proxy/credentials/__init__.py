@@ -9,6 +9,7 @@ from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.hmac import HmacCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
@@ -21,6 +22,7 @@ CredentialSpec = Annotated[
     | CookieCredential
     | BodyFieldCredential
     | FramesCredential
+    | HmacCredential
     | SeveralCredentials,
     Field(discriminator="kind"),
 ]

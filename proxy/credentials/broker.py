@@ -122,6 +122,7 @@ class Broker:
         self._failures: Final[dict[GrantKey, _Failure]] = {}
         self._locks: Final[dict[GrantKey, asyncio.Lock]] = {}
         self._learnt: Final[OrderedDict[tuple[GrantKey, Authority], dict[str, str]]] = OrderedDict()
+        self._serial = 0
 
     # -- obtaining -----------------------------------------------------------------------------------------------
 
@@ -333,7 +334,9 @@ class Broker:
 
     def _moment(self, order: Order, authority: Authority, attempt: int) -> Moment:
         learnt = self._learnt.get((order.key, authority), {})
-        return Moment(self._clock.wall_ms() / 1000, dict(learnt), attempt)
+        now_ms = self._clock.wall_ms()
+        self._serial = max(self._serial + 1, now_ms)
+        return Moment(now_ms / 1000, dict(learnt), attempt, self._serial)
 
     # -- ingredients ---------------------------------------------------------------------------------------------
 

@@ -153,10 +153,7 @@ class Credential:
         Raises:
             Refused: `credential_unavailable`; the value has control characters or spaces at its ends.
         """
-        value = self.secrets[name].reveal().decode("latin-1")
-        if not _HEADER_SAFE.fullmatch(value):
-            raise Refused(unusable("The secret has characters that cannot be sent."))
-        return value
+        return fit_for_header(self.secrets[name].reveal().decode("latin-1"))
 
     def filled(self, template: str) -> str:
         """`template` with every `{name}` replaced by that secret, in a single pass."""
@@ -179,11 +176,13 @@ class Moment:
         now_s: wall clock, seconds since the epoch.
         learnt: what earlier answers of this origin to this account taught (`Lesson.facts`).
         attempt: 0, then 1 and more for what a challenge asked for again.
+        serial: larger than that of every moment before in this process; about the wall clock in milliseconds.
     """
 
     now_s: float
     learnt: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 0
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +307,13 @@ def named_in(*templates: str) -> frozenset[str]:
 def filled(template: str, variables: Mapping[str, str]) -> str:
     """`template` with every `{name}` replaced by that variable, in a single pass. Raises KeyError."""
     return PLACEHOLDER.sub(lambda found: variables[found[1]], template)
+
+
+def fit_for_header(value: str) -> str:
+    """`value` itself. Raises `Refused`: it has control characters, spaces at its ends, or nothing."""
+    if not _HEADER_SAFE.fullmatch(value):
+        raise Refused(unusable("The credential has characters that cannot be sent."))
+    return value
 
 
 def unusable(detail: str) -> Denial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import typing
 from functools import cache
 
@@ -12,7 +13,7 @@ from proxy.catalog.configuration import mistakes
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.schema import Profile
 from proxy.credentials import CredentialSpec
-from proxy.credentials.kind import Credential
+from proxy.credentials.kind import Credential, Moment
 from proxy.credentials.standin import StandIn, StandIns
 from proxy.documents import Document
 from proxy.model import AccountId, Authority, RequestHead
@@ -79,10 +80,23 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
             rewriter = spec.rewriter(credential, STAND_INS, "STAND-IN")
             login = b'{"op": 2, "d": {"token": "STAND-IN", "seq": 7}}'
             assert (headers, rewriter.rewritten(login)) == ({}, login.replace(b"STAND-IN", VALUE.encode()))
+        case "hmac":
+            presented = proved(spec, credential, head)
+            assert dict(presented.head.headers) == {
+                "x-widgets-timestamp": "0",
+                "x-widgets-signature": "v0=" + hmac.new(VALUE.encode(), b"v0:0:{}", "sha256").hexdigest(),
+            }
         case "several":
             assert headers == {"x-api-key": VALUE, "x-application-key": VALUE}
         case _:
             pytest.fail(f"say here what {kind} does")
+
+
+def proved(spec, credential, head, body=b"{}"):
+    """What a kind that needs no signature of a key makes of `head`."""
+    with pytest.raises(StopIteration) as ended:
+        next(spec.prove(credential, head, body, Moment(0)))
+    return ended.value.value
 
 
 @pytest.mark.parametrize("scheme", STORES)

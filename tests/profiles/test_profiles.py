@@ -15,6 +15,7 @@ from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.hmac import HmacCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
@@ -22,7 +23,7 @@ from proxy.documents import Strict
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
-    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
+    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "kraken", "linear", "notion", "openai", "openrouter",
     "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
@@ -39,6 +40,7 @@ def leaves(
     | PathCredential
     | BodyFieldCredential
     | FramesCredential
+    | HmacCredential
 ]:
     """The profile's credentials with `several` unfolded."""
     found = []
@@ -122,6 +124,9 @@ def test_what_the_agent_may_have_sent_in_a_credentials_place_is_stripped(profile
                 assert spec.parameter in profile.strip_query, spec
             case CookieCredential():
                 assert "cookie" in headers, spec
+            case HmacCredential():
+                assert {name.lower() for name in spec.headers} <= headers, spec
+                assert set(spec.query) <= set(profile.strip_query), spec
             case PathCredential() | BodyFieldCredential() | FramesCredential():
                 pass
 
@@ -139,15 +144,17 @@ def test_headers_that_choose_the_account_belong_to_it(name, headers):
 
 
 def test_the_page_about_profiles_names_every_field_and_every_profile():
-    page = (FOLDER.parent / "docs" / "profiles.md").read_text()
+    docs = FOLDER.parent / "docs"
+    page = (docs / "profiles.md").read_text()
+    kinds = "".join(path.read_text() for path in (docs / "credentials").iterdir())
     fields = {
         info.alias or name
         for model in (*vars(schema).values(), *vars(credentials).values())
         if isinstance(model, type) and issubclass(model, Strict)
         for name, info in model.model_fields.items()
     }
-    assert [field for field in sorted(fields) if f"`{field}`" not in page] == []
-    assert set(re.findall(r"^\| `([a-z]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
+    assert [field for field in sorted(fields) if f"`{field}`" not in page + kinds] == []
+    assert set(re.findall(r"^\| `([a-z_]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
 
 
 def test_an_encoded_slash_is_data_only_where_ids_and_revisions_have_them():
