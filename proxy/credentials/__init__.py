@@ -10,6 +10,7 @@ from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.hmac import HmacCredential
+from proxy.credentials.http_signature import HttpSignatureCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
@@ -23,6 +24,7 @@ CredentialSpec = Annotated[
     | BodyFieldCredential
     | FramesCredential
     | HmacCredential
+    | HttpSignatureCredential
     | SeveralCredentials,
     Field(discriminator="kind"),
 ]

@@ -16,6 +16,7 @@ from proxy.credentials import CredentialSpec
 from proxy.credentials.kind import Credential, Moment
 from proxy.credentials.standin import StandIn, StandIns
 from proxy.documents import Document
+from proxy.keys import software
 from proxy.model import AccountId, Authority, RequestHead
 from proxy.secret import Secret
 from proxy.secretstore import STORES
@@ -86,6 +87,12 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
                 "x-widgets-timestamp": "0",
                 "x-widgets-signature": "v0=" + hmac.new(VALUE.encode(), b"v0:0:{}", "sha256").hexdigest(),
             }
+        case "http_signature":
+            signer = software.generate("Ed25519")
+            proving = spec.prove(Credential({}, keys={"signing": signer.public}), head, b"{}", Moment(0))
+            base = next(proving).message.decode()
+            assert [line.split('"')[1] for line in base.splitlines()][:3] == ["@method", "@target-uri", "content-digest"]
+            assert f'keyid="{signer.public.thumbprint}"' in base
         case "several":
             assert headers == {"x-api-key": VALUE, "x-application-key": VALUE}
         case _:
