@@ -7,6 +7,7 @@ from pydantic import Field
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.digest import DigestCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.hmac import HmacCredential
@@ -23,6 +24,7 @@ CredentialSpec = Annotated[
     | CookieCredential
     | BodyFieldCredential
     | FramesCredential
+    | DigestCredential
     | HmacCredential
     | HttpSignatureCredential
     | SeveralCredentials,

@@ -45,6 +45,8 @@ LEASE_LOOK_S: Final = 0.05
 MAX_CACHED: Final = 4096
 MAX_LEARNT: Final = 1024
 MAX_FACT_BYTES: Final = 4096
+COUNT: Final = ""
+"""The name under which it is counted, beside what was learnt, how often that was used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,12 +305,8 @@ class Broker:
     async def prove(
         self, order: Order, credential: Credential, head: RequestHead, body: bytes | None, *, attempt: int = 0
     ) -> Presented:
-        """`head` and `body` with the credential in its place.
-
-        Raises:
-            Refused: it cannot be put there, or its key cannot sign.
-        """
-        moment = self._moment(order, head.authority, attempt)
+        """`head` and `body` with the credential in its place. Raises `Refused`: not there, or no key signs."""
+        moment = self._moment(order, head.authority, attempt, counts=True)
         proving = order.kind.prove(credential, head, body, moment)
         try:
             return await self._runner.prove(proving, partial(self._signers, order))
@@ -324,6 +322,8 @@ class Broker:
         if lesson.facts:
             place = (order.key, head.authority)
             known = self._learnt.setdefault(place, {})
+            if lesson.facts.items() - known.items():
+                known[COUNT] = "0"
             known.update((n, v) for n, v in lesson.facts.items() if len(n) + len(v) <= MAX_FACT_BYTES)
             self._learnt.move_to_end(place)
             while len(self._learnt) > MAX_LEARNT:
@@ -332,11 +332,13 @@ class Broker:
             self.discard(order, credential)
         return lesson.again
 
-    def _moment(self, order: Order, authority: Authority, attempt: int) -> Moment:
+    def _moment(self, order: Order, authority: Authority, attempt: int, *, counts: bool = False) -> Moment:
         learnt = self._learnt.get((order.key, authority), {})
+        if counts and learnt:
+            learnt[COUNT] = str(int(learnt[COUNT]) + 1)
         now_ms = self._clock.wall_ms()
         self._serial = max(self._serial + 1, now_ms)
-        return Moment(now_ms / 1000, dict(learnt), attempt, self._serial)
+        return Moment(now_ms / 1000, dict(learnt), attempt, self._serial, int(learnt.get(COUNT, "0")))
 
     # -- ingredients ---------------------------------------------------------------------------------------------
 

@@ -177,12 +177,14 @@ class Moment:
         learnt: what earlier answers of this origin to this account taught (`Lesson.facts`).
         attempt: 0, then 1 and more for what a challenge asked for again.
         serial: larger than that of every moment before in this process; about the wall clock in milliseconds.
+        count: how often a request was proved with what was learnt, this one included; 0 where nothing was learnt.
     """
 
     now_s: float
     learnt: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 0
     serial: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

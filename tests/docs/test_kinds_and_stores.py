@@ -17,7 +17,7 @@ from proxy.credentials.kind import Credential, Moment
 from proxy.credentials.standin import StandIn, StandIns
 from proxy.documents import Document
 from proxy.keys import software
-from proxy.model import AccountId, Authority, RequestHead
+from proxy.model import AccountId, Authority, RequestHead, ResponseHead
 from proxy.secret import Secret
 from proxy.secretstore import STORES
 from proxy.settings import Settings
@@ -87,11 +87,20 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
                 "x-widgets-timestamp": "0",
                 "x-widgets-signature": "v0=" + hmac.new(VALUE.encode(), b"v0:0:{}", "sha256").hexdigest(),
             }
+        case "digest":
+            assert dict(proved(spec, credential, head).head.headers) == {}
+            challenge = ResponseHead(401, (("www-authenticate", 'Digest realm="r", nonce="n", qop=auth'),))
+            lesson = spec.learn(credential, head, challenge, Moment(0))
+            assert (lesson.again, lesson.facts["nonce"]) == ("prove", "n")
         case "http_signature":
             signer = software.generate("Ed25519")
             proving = spec.prove(Credential({}, keys={"signing": signer.public}), head, b"{}", Moment(0))
             base = next(proving).message.decode()
-            assert [line.split('"')[1] for line in base.splitlines()][:3] == ["@method", "@target-uri", "content-digest"]
+            assert [line.split('"')[1] for line in base.splitlines()][:3] == [
+                "@method",
+                "@target-uri",
+                "content-digest",
+            ]
             assert f'keyid="{signer.public.thumbprint}"' in base
         case "several":
             assert headers == {"x-api-key": VALUE, "x-application-key": VALUE}

@@ -13,6 +13,7 @@ from proxy.catalog.schema import Profile
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.digest import DigestCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.hmac import HmacCredential
@@ -23,7 +24,7 @@ from proxy.documents import Strict
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
-    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "kraken", "linear", "notion", "openai", "openrouter",
+    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter",
     "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
@@ -41,6 +42,7 @@ def leaves(
     | BodyFieldCredential
     | FramesCredential
     | HmacCredential
+    | DigestCredential
 ]:
     """The profile's credentials with `several` unfolded."""
     found = []
@@ -118,7 +120,7 @@ def test_what_the_agent_may_have_sent_in_a_credentials_place_is_stripped(profile
         match spec:
             case HeaderCredential():
                 assert spec.header.lower() in headers, spec
-            case BasicCredential():
+            case BasicCredential() | DigestCredential():
                 assert "authorization" in headers, spec
             case QueryCredential():
                 assert spec.parameter in profile.strip_query, spec
