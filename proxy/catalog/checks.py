@@ -17,6 +17,7 @@ from proxy.credentials.hmac import HmacCredential
 from proxy.credentials.kind import named_in
 from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.standin import RANDOM, make
+from proxy.credentials.totp import TotpCredential
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +121,8 @@ def _headers_of(part: Kind) -> tuple[str, ...]:
     """The headers that a profile has a kind set by name."""
     if isinstance(part, HeaderCredential):
         return (part.header, *part.add_headers)
+    if isinstance(part, TotpCredential):
+        return () if part.header is None else (part.header,)
     return tuple(part.headers) if isinstance(part, HmacCredential) else ()
 
 

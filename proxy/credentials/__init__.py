@@ -15,6 +15,7 @@ from proxy.credentials.http_signature import HttpSignatureCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
+from proxy.credentials.totp import TotpCredential
 
 CredentialSpec = Annotated[
     HeaderCredential
@@ -26,6 +27,7 @@ CredentialSpec = Annotated[
     | FramesCredential
     | DigestCredential
     | HmacCredential
+    | TotpCredential
     | HttpSignatureCredential
     | SeveralCredentials,
     Field(discriminator="kind"),

@@ -11,12 +11,16 @@ from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.kind import Kind, Presented
 from proxy.credentials.query import QueryCredential
+from proxy.credentials.totp import TotpCredential
 
 if TYPE_CHECKING:
-    from proxy.credentials.kind import Credential
+    from proxy.credentials.kind import Credential, Moment, Proving
     from proxy.model import RequestHead
 
-Part = Annotated[HeaderCredential | BasicCredential | QueryCredential | CookieCredential, Field(discriminator="kind")]
+Part = Annotated[
+    HeaderCredential | BasicCredential | QueryCredential | CookieCredential | TotpCredential,
+    Field(discriminator="kind"),
+]
 
 
 class SeveralCredentials(Kind):
@@ -35,11 +39,18 @@ class SeveralCredentials(Kind):
     def secret_names(self) -> frozenset[str]:
         return frozenset[str]().union(*(part.secret_names() for part in self.parts))
 
+    @property
+    def needs_body(self) -> bool:  # type: ignore[override]
+        """Where a part does."""
+        return any(part.needs_body for part in self.parts)
+
     @override
-    def present(self, credential: Credential, head: RequestHead, body: bytes | None) -> Presented:
+    def prove(
+        self, credential: Credential, head: RequestHead, body: bytes | None, moment: Moment
+    ) -> Proving[Presented]:
         presented = Presented(head, body)
         for part in self.parts:
-            presented = part.present(credential, presented.head, presented.body)
+            presented = yield from part.prove(credential, presented.head, presented.body, moment)
         return presented
 
 
@@ -54,3 +65,6 @@ def _spot(part: Part) -> tuple[str, str]:
             return "header", "cookie"
         case QueryCredential():
             return "query", part.parameter.lower()
+        case TotpCredential():
+            place = part.header or part.query
+            return ("body", part.pointer) if place is None else ("header" if part.header else "query", place.lower())

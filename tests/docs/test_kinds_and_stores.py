@@ -102,8 +102,11 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
                 "content-digest",
             ]
             assert f'keyid="{signer.public.thumbprint}"' in base
+        case "totp":
+            coded = Credential({"key": Secret("key", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")})
+            assert dict(proved(spec, coded, head).head.headers) == {"x-widgets-otp": "755224"}
         case "several":
-            assert headers == {"x-api-key": VALUE, "x-application-key": VALUE}
+            assert dict(proved(spec, credential, head).head.headers) == {"x-api-key": VALUE, "x-application-key": VALUE}
         case _:
             pytest.fail(f"say here what {kind} does")
 
