@@ -15,6 +15,7 @@ from proxy.credentials.http_signature import HttpSignatureCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
+from proxy.credentials.tls_client import TlsClientCredential
 from proxy.credentials.totp import TotpCredential
 
 CredentialSpec = Annotated[
@@ -28,6 +29,7 @@ CredentialSpec = Annotated[
     | DigestCredential
     | HmacCredential
     | TotpCredential
+    | TlsClientCredential
     | HttpSignatureCredential
     | SeveralCredentials,
     Field(discriminator="kind"),

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from proxy.credentials.certificates import Certificates
 from proxy.credentials.grants import Granted, GrantKey, LostLeaseError, in_thread
-from proxy.credentials.kind import Credential, Ingredients, MintFailedError, Moment, unusable
+from proxy.credentials.kind import Credential, Ingredients, MintFailedError, unusable
+from proxy.credentials.learnt import Learnt
 from proxy.credentials.runner import Runner
 from proxy.db.sealing import UnsealError
 from proxy.errors import Denial, Refused
@@ -29,10 +31,10 @@ if TYPE_CHECKING:
     from proxy.credentials.grants import Grants
     from proxy.credentials.kind import Kind, Presented
     from proxy.credentials.memory import Memory
-    from proxy.keys.public import PublicKey
+    from proxy.exchange import ClientCertificate
     from proxy.keys.ring import KeyRing
     from proxy.keys.signer import Signer
-    from proxy.model import AccountId, Authority, RequestHead, ResponseHead
+    from proxy.model import AccountId, RequestHead, ResponseHead
     from proxy.secret import Secret
     from proxy.secretstore import SecretStores
 
@@ -43,10 +45,6 @@ BACK_OFF_S: Final = 2.0
 MAX_BACK_OFF_S: Final = 300.0
 LEASE_LOOK_S: Final = 0.05
 MAX_CACHED: Final = 4096
-MAX_LEARNT: Final = 1024
-MAX_FACT_BYTES: Final = 4096
-COUNT: Final = ""
-"""The name under which it is counted, beside what was learnt, how often that was used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +121,8 @@ class Broker:
         self._refreshing: Final[set[GrantKey]] = set()
         self._failures: Final[dict[GrantKey, _Failure]] = {}
         self._locks: Final[dict[GrantKey, asyncio.Lock]] = {}
-        self._learnt: Final[OrderedDict[tuple[GrantKey, Authority], dict[str, str]]] = OrderedDict()
-        self._serial = 0
+        self._learnt: Final = Learnt(clock)
+        self._certificates: Final = Certificates()
 
     # -- obtaining -----------------------------------------------------------------------------------------------
 
@@ -137,8 +135,9 @@ class Broker:
         secrets = await self._secrets(order)
         kind = order.kind
         if not kind.mints:
-            keys = await self._public_keys(order) if kind.key_names() else {}
-            return Credential(secrets, facts=order.variables, keys=keys)
+            signers = await self._ready(order) if kind.key_names() else {}
+            public = {slot: signer.public for slot, signer in signers.items()}
+            return Credential(secrets, facts=order.variables, keys=public)
         made_from = _made_from(order, secrets)
         entry = self._serving(order.key, made_from)
         if entry is None:
@@ -306,7 +305,7 @@ class Broker:
         self, order: Order, credential: Credential, head: RequestHead, body: bytes | None, *, attempt: int = 0
     ) -> Presented:
         """`head` and `body` with the credential in its place. Raises `Refused`: not there, or no key signs."""
-        moment = self._moment(order, head.authority, attempt, counts=True)
+        moment = self._learnt.moment((order.key, head.authority), attempt, used=True)
         proving = order.kind.prove(credential, head, body, moment)
         try:
             return await self._runner.prove(proving, partial(self._signers, order))
@@ -314,31 +313,22 @@ class Broker:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("The key of this account cannot sign.")) from None
 
+    async def certificate(self, order: Order) -> ClientCertificate | None:
+        """What the connection presents; None for nothing. Raises `Refused`: it has to, and cannot."""
+        slot = order.kind.certificate_slot()
+        return None if slot is None else self._certificates.of((await self._ready(order))[slot], self._now_s())
+
     def learn(
         self, order: Order, credential: Credential, head: RequestHead, response: ResponseHead, *, attempt: int = 0
     ) -> str:
         """Remember what an answer teaches; `no`, `prove` or `mint`: whether to send again, and after what."""
-        lesson = order.kind.learn(credential, head, response, self._moment(order, head.authority, attempt))
+        place = (order.key, head.authority)
+        lesson = order.kind.learn(credential, head, response, self._learnt.moment(place, attempt))
         if lesson.facts:
-            place = (order.key, head.authority)
-            known = self._learnt.setdefault(place, {})
-            if lesson.facts.items() - known.items():
-                known[COUNT] = "0"
-            known.update((n, v) for n, v in lesson.facts.items() if len(n) + len(v) <= MAX_FACT_BYTES)
-            self._learnt.move_to_end(place)
-            while len(self._learnt) > MAX_LEARNT:
-                self._learnt.popitem(last=False)
+            self._learnt.remember(place, lesson.facts)
         if lesson.again == "mint":
             self.discard(order, credential)
         return lesson.again
-
-    def _moment(self, order: Order, authority: Authority, attempt: int, *, counts: bool = False) -> Moment:
-        learnt = self._learnt.get((order.key, authority), {})
-        if counts and learnt:
-            learnt[COUNT] = str(int(learnt[COUNT]) + 1)
-        now_ms = self._clock.wall_ms()
-        self._serial = max(self._serial + 1, now_ms)
-        return Moment(now_ms / 1000, dict(learnt), attempt, self._serial, int(learnt.get(COUNT, "0")))
 
     # -- ingredients ---------------------------------------------------------------------------------------------
 
@@ -359,9 +349,9 @@ class Broker:
             for slot, algorithm in order.kind.key_names().items()
         }
 
-    async def _public_keys(self, order: Order) -> dict[str, PublicKey]:
+    async def _ready(self, order: Order) -> dict[str, Signer]:
         try:
-            return {slot: signer.public for slot, signer in (await self._signers(order)).items()}
+            return await self._signers(order)
         except (KeyUnavailableError, SecretUnavailableError, UnsealError) as error:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("A key of this account cannot be used.")) from None

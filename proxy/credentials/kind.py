@@ -250,6 +250,10 @@ class Kind(Strict):
         """The keys it signs with: slot name to the JOSE algorithm for a key that has to be made (`ES256`)."""
         return {}
 
+    def certificate_slot(self) -> str | None:
+        """The key, by slot name, whose certificate the connection to the provider presents; None for none."""
+        return None
+
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
         """The https URLs, besides the profile's hosts, that its secrets may be sent to: the origins it is bound to."""
         del variables

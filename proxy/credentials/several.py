@@ -11,14 +11,17 @@ from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.kind import Kind, Presented
 from proxy.credentials.query import QueryCredential
+from proxy.credentials.tls_client import TlsClientCredential
 from proxy.credentials.totp import TotpCredential
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from proxy.credentials.kind import Credential, Moment, Proving
     from proxy.model import RequestHead
 
 Part = Annotated[
-    HeaderCredential | BasicCredential | QueryCredential | CookieCredential | TotpCredential,
+    HeaderCredential | BasicCredential | QueryCredential | CookieCredential | TotpCredential | TlsClientCredential,
     Field(discriminator="kind"),
 ]
 
@@ -38,6 +41,14 @@ class SeveralCredentials(Kind):
     @override
     def secret_names(self) -> frozenset[str]:
         return frozenset[str]().union(*(part.secret_names() for part in self.parts))
+
+    @override
+    def key_names(self) -> Mapping[str, str]:
+        return {slot: algorithm for part in self.parts for slot, algorithm in part.key_names().items()}
+
+    @override
+    def certificate_slot(self) -> str | None:
+        return next((slot for part in self.parts if (slot := part.certificate_slot()) is not None), None)
 
     @property
     def needs_body(self) -> bool:  # type: ignore[override]
@@ -65,6 +76,8 @@ def _spot(part: Part) -> tuple[str, str]:
             return "header", "cookie"
         case QueryCredential():
             return "query", part.parameter.lower()
+        case TlsClientCredential():
+            return "connection", ""
         case TotpCredential():
             place = part.header or part.query
             return ("body", part.pointer) if place is None else ("header" if part.header else "query", place.lower())

@@ -102,6 +102,8 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
                 "content-digest",
             ]
             assert f'keyid="{signer.public.thumbprint}"' in base
+        case "tls_client":
+            assert (proved(spec, credential, head).head, spec.certificate_slot()) == (head, "tls")
         case "totp":
             coded = Credential({"key": Secret("key", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")})
             assert dict(proved(spec, coded, head).head.headers) == {"x-widgets-otp": "755224"}
