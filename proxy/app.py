@@ -257,6 +257,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             stack.callback(shared.dispose)
         credentials = await credential_services(
             settings.state,
+            settings.keys,
             home=parts.home,
             database=shared,
             stores=stores,

@@ -18,6 +18,7 @@ from proxy.credentials.standin import StandIns
 from proxy.db.sealing import Seal
 from proxy.errors import BriefcaseError
 from proxy.firewall import Needle, Vocabulary
+from proxy.keys.backends import backends
 from proxy.keys.ring import KeyRing
 from proxy.keys.tls import TlsIdentity
 from proxy.model import Mode
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from proxy.credentials.caller import Routes
     from proxy.egress.http import HttpClient
     from proxy.secret import Secret
-    from proxy.settings import SecretStoreSettings, State
+    from proxy.settings import Keys, SecretStoreSettings, State
 
 _log: Final = logging.getLogger("proxy.app")
 SEAL_KEY: Final = "seal.key"
@@ -74,6 +75,7 @@ async def shared_database(settings: State, own: Engine, stores: SecretStores) ->
 
 async def credential_services(
     settings: State,
+    key_settings: Keys,
     *,
     home: Path,
     database: Engine,
@@ -93,8 +95,9 @@ async def credential_services(
     else:
         key = (await stores.get(settings.seal_key, at_least=16)).reveal()
     seal = Seal(key)
+    held_elsewhere = backends(key_settings, stores=stores, http=http, clock=clock)
     memory = Memory(stores=stores, stand_ins=StandIns(()), compile_vocabulary=_vocabulary)
-    keys = KeyRing(database=database, seal=seal, stores=stores, backends={}, clock=clock)
+    keys = KeyRing(database=database, seal=seal, stores=stores, backends=held_elsewhere, clock=clock)
     grants = Grants(database, seal, clock)
     caller = Caller(http=http, routes=routes, identify=TlsIdentity)
     broker = Broker(

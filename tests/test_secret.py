@@ -18,6 +18,8 @@ REVEALS = {
     "proxy/credentials/memory.py",
     "proxy/keys/software.py",
     "proxy/db/shared.py",
+    "proxy/keys/remote.py",  # the bearer token of a remote signer
+    "proxy/keys/pkcs11.py",  # the PIN of a token
     "proxy/services.py",
     "certs/storage.py",  # the passphrase of the CA's keys
     "proxy/cli/up.py",  # the operator's issuing key
