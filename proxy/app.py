@@ -257,7 +257,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             stack.callback(shared.dispose)
         credentials = await credential_services(
             settings.state,
-            settings.keys,
+            key_settings=settings.keys,
             home=parts.home,
             database=shared,
             stores=stores,

@@ -75,8 +75,8 @@ async def shared_database(settings: State, own: Engine, stores: SecretStores) ->
 
 async def credential_services(
     settings: State,
-    key_settings: Keys,
     *,
+    key_settings: Keys,
     home: Path,
     database: Engine,
     stores: SecretStores,
@@ -90,14 +90,10 @@ async def credential_services(
     Raises:
         BriefcaseError: the key that seals the database cannot be read.
     """
-    if settings.seal_key is None:
-        key = persistent_key(home / SEAL_KEY)
-    else:
-        key = (await stores.get(settings.seal_key, at_least=16)).reveal()
-    seal = Seal(key)
-    held_elsewhere = backends(key_settings, stores=stores, http=http, clock=clock)
+    keys, seal = await key_ring(
+        settings, key_settings=key_settings, home=home, database=database, stores=stores, clock=clock, http=http
+    )
     memory = Memory(stores=stores, stand_ins=StandIns(()), compile_vocabulary=_vocabulary)
-    keys = KeyRing(database=database, seal=seal, stores=stores, backends=held_elsewhere, clock=clock)
     grants = Grants(database, seal, clock)
     caller = Caller(http=http, routes=routes, identify=TlsIdentity)
     broker = Broker(
@@ -111,6 +107,26 @@ async def credential_services(
         memory=memory,
     )
     return CredentialServices(broker, memory, keys, grants, caller)
+
+
+async def key_ring(
+    settings: State,
+    *,
+    key_settings: Keys,
+    home: Path,
+    database: Engine,
+    stores: SecretStores,
+    clock: Clock,
+    http: HttpClient,
+) -> tuple[KeyRing, Seal]:
+    """Every key, wherever it rests, and what seals the database. Raises `BriefcaseError`: its key cannot be read."""
+    if settings.seal_key is None:
+        key = persistent_key(home / SEAL_KEY)
+    else:
+        key = (await stores.get(settings.seal_key, at_least=16)).reveal()
+    seal = Seal(key)
+    elsewhere = backends(key_settings, stores=stores, http=http, clock=clock)
+    return KeyRing(database=database, seal=seal, stores=stores, backends=elsewhere, clock=clock), seal
 
 
 def secret_stores(

@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "doctor",
     "agents": "agents",
     "secrets": "secrets",
+    "keys": "keys",
     "receipts": "receipts",
     "ca": "ca",
 }
