@@ -67,12 +67,13 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Failure:
-    """Why the last mint failed, and until when (monotonic clock) nobody tries again."""
+    """Why the last mint failed, and until when (monotonic clock) nobody tries again; `version` of the grant then."""
 
     denial: Denial
     until_s: float
     made_from: object
     count: int = 1
+    version: int = 0
 
 
 class Broker:
@@ -108,7 +109,6 @@ class Broker:
         self._forced_at_s: Final[dict[GrantKey, float]] = {}
         self._refreshing: Final[set[GrantKey]] = set()
         self._failures: Final[dict[GrantKey, _Failure]] = {}
-        self._versions: Mapping[GrantKey, int] = {}
         self._locks: Final[dict[GrantKey, asyncio.Lock]] = {}
         self._learnt: Final = Learnt(clock)
         self._certificates: Final = Certificates()
@@ -157,9 +157,8 @@ class Broker:
         for key, entry in list(self._entries.items()):
             if entry.version and versions.get(key) != entry.version:
                 del self._entries[key]
-        for key in [key for key in self._failures if versions.get(key) != self._versions.get(key)]:
+        for key in [key for key, failure in self._failures.items() if versions.get(key, 0) != failure.version]:
             del self._failures[key]
-        self._versions = versions
 
     async def resume(self, order: Order) -> None:
         """At the start: search answers for what is kept, and go on at once where a process died while it minted.
@@ -257,7 +256,9 @@ class Broker:
         try:
             credential, version = await self._fresh(order, secrets)
         except MintFailedError as failed:
-            raise Refused(self._told(self._fail(key, failed, made_from))) from None
+            failure = self._fail(key, failed, made_from)
+            failure.version = await self._version(order)
+            raise Refused(self._told(failure)) from None
         except (KeyUnavailableError, SecretUnavailableError, UnsealError) as error:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("A key or a grant of this account cannot be used.")) from None
@@ -280,6 +281,15 @@ class Broker:
     def _remember(self, order: Order, secrets: Mapping[str, Secret]) -> None:
         for name, secret in secrets.items():
             self._memory.remember(order.account, order.places.get(name, name), secret)
+
+    async def _version(self, order: Order) -> int:
+        """Of the grant that is stored now; 0 where there is none."""
+        if not order.kind.durable:
+            return 0
+        try:
+            return (await in_thread(self._grants.versions)).get(order.key, 0)
+        except SQLAlchemyError:
+            return 0
 
     def _told(self, failure: _Failure) -> Denial:
         """What the agent gets: when it is worth trying again, where that helps."""

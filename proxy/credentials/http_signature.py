@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 WEB_BOT_AUTH: Final = "web-bot-auth"
 SHARED: Final = "hmac-sha256"
+NONCE_BYTES: Final = 64
+"""As Web Bot Auth recommends."""
 _AGENT: Final = re.compile(r"https://[A-Za-z0-9._~:/{}@%-]+|data:[A-Za-z0-9+/=;,._-]+")
 
 
@@ -108,7 +110,7 @@ class HttpSignatureCredential(Kind):
             keyid=self._keyid(credential),
             created_s=created_s,
             expires_s=None if self.lifetime_s is None else created_s + self.lifetime_s,
-            nonce=base64.b64encode(secrets.token_bytes(32)).decode() if self.nonce else None,
+            nonce=base64.b64encode(secrets.token_bytes(NONCE_BYTES)).decode() if self.nonce else None,
             tag=self.tag,
             include_alg=self.include_alg,
         )

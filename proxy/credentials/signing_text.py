@@ -75,18 +75,19 @@ class Material:
         if name.startswith("body_"):
             return encoded(hashlib.new(name.removeprefix("body_"), self.body).digest(), argument or "hex")
         if name == "header":
-            return _wanted(self.head.header(str(argument).lower()), "header").encode("latin-1")
+            return _wanted(self.head.header(str(argument).lower())).encode("latin-1")
         if name == "query_value":
             pairs = dict(query_pairs(self.head.query))
-            return _wanted(pairs.get(str(argument)), "query parameter").encode()
+            return _wanted(pairs.get(str(argument))).encode()
         if name in _READ:
             return _READ[name](self)
         return self.credential.text(name).encode("latin-1")
 
 
-def _wanted(value: str | None, what: str) -> str:
+def _wanted(value: str | None) -> str:
     if value is None:
-        raise Refused(Denial("invalid_request", f"A {what} that is to be signed is missing.", by="credentials"))
+        detail = "A header or query parameter that is to be signed is missing."
+        raise Refused(Denial("invalid_request", detail, by="credentials"))
     return value
 
 

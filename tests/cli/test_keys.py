@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner
 
-from proxy.cli import app
+from proxy.cli import application
 from proxy.credentials import key_directory
 from proxy.credentials.covered import Parameters
 from proxy.credentials.rfc9421 import prepared_answer
@@ -47,7 +47,7 @@ def keys(tmp_path, monkeypatch):
     )
 
     def run(*words, good=True):
-        ended = CliRunner().invoke(app, ["keys", *words, "-c", str(tmp_path / "briefcased.yaml")])
+        ended = CliRunner().invoke(application(), ["keys", *words, "-c", str(tmp_path / "briefcased.yaml")])
         assert (ended.exit_code == 0) == good, ended.output
         assert pem.decode().split("\n")[1] not in ended.output
         return ended.stdout if good else str(ended.exception or ended.output)

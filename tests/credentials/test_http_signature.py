@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import orjson
 import pytest
@@ -22,8 +24,10 @@ from proxy.model import Authority, RequestHead
 from proxy.secret import Secret
 from tests.fakes.signature_server import SignatureServer, verify
 from tests.rig.kinds import assert_never_shown, running_kind
+from tests.rig.node import installed
 
 ADAPTER = TypeAdapter(CredentialSpec)
+NODE = Path(__file__).parent / "node"
 KIND = {"kind": "http_signature", "components": ["@method", "@target-uri"]}
 # RFC 9421, appendix B.1.1, B.1.3, B.1.4, B.1.5.
 ED25519 = {"kty": "OKP", "crv": "Ed25519", "x": "JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs", "d": "n4Ni-HpISpVObnQMW0wOhCKROaIKqKtW_2ZYb2p9KcU"}  # fmt: skip
@@ -173,8 +177,6 @@ def test_web_bot_auth_vectors(label, nonce, agent, signature):
 
 
 def with_header(head, name, value):
-    from dataclasses import replace
-
     return replace(head, headers=(*head.headers, (name, value)))
 
 
@@ -184,7 +186,7 @@ def test_web_bot_auth_by_the_kind():
     assert one(head, "signature-agent") == 'sig1="https://bots.example"'
     assert re.fullmatch(
         r'sig1=\("@authority" "signature-agent";key="sig1"\);created=1618884473;'
-        r'keyid="poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0U";alg="ed25519";expires=1618884773;nonce="[^"]{44}";tag="web-bot-auth"',
+        r'keyid="poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0U";alg="ed25519";expires=1618884773;nonce="[^"]{88}";tag="web-bot-auth"',
         one(head, "signature-input"),
     )
 
@@ -291,6 +293,22 @@ async def test_p1_signed_end_to_end_with_a_key_of_its_own(tmp_path, algorithm, j
         }
 
 
+async def second_opinion(seen, host=None):
+    """What the npm package web-bot-auth says of a request."""
+    if (problem := installed(NODE)) is not None:
+        pytest.skip(problem)
+    told = {
+        "url": f"https://{host or seen.one('host')}{seen.target}",
+        "method": seen.method,
+        "headers": dict(seen.headers),
+        "jwk": {name: value for name, value in ED25519.items() if name != "d"},
+    }
+    command = ("node", str(NODE / "verify.mjs"))
+    node = await asyncio.create_subprocess_exec(*command, stdin=-1, stdout=-1)
+    out, _ = await node.communicate(json.dumps(told).encode())
+    return out.decode().strip()
+
+
 async def test_web_bot_auth_end_to_end_with_a_key_from_a_store(tmp_path):
     credential = {
         "kind": "http_signature", "components": ["@authority"], "tag": "web-bot-auth",
@@ -308,6 +326,8 @@ async def test_web_bot_auth_end_to_end_with_a_key_from_a_store(tmp_path):
         rig.provider.on("/x", server)
         answer = await rig.call("GET", "/x")
         assert (answer.status, answer.body) == (200, b"welcome")
+        assert await second_opinion(rig.provider.last) == "verified"
+        assert (await second_opinion(rig.provider.last, host="other.test")).startswith("refused")
         path.write_text(json.dumps(P256))  # a key of another type: nothing is sent
         before = len(rig.provider.requests)
         rotated = await rig.call("GET", "/x")
