@@ -14,8 +14,10 @@ from proxy.catalog.template import name_of, parse_template
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.kind import named_in
+from proxy.credentials.request_jwt import RequestJwtCredential
 from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.standin import RANDOM, make
+from proxy.credentials.token_kind import TokenKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +111,7 @@ def _credentials(profile: Profile) -> Iterator[Mistake]:
             yield ("credentials", name), "it names no secret"
         parts = credential.parts if isinstance(credential, SeveralCredentials) else (credential,)
         for part in parts:
-            if isinstance(part, HeaderCredential):
+            if isinstance(part, HeaderCredential | TokenKind | RequestJwtCredential):
                 for header in (part.header, *part.add_headers):
                     if header.lower() in NEVER_INJECTED:
                         yield ("credentials", name, "header"), "this header belongs to the transport"

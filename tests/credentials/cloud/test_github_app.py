@@ -137,7 +137,7 @@ async def test_a_token_that_was_revoked_is_minted_again_within_the_request_once_
     assert (await read(rig, "revoked")).status == 200
     assert len(github.bodies) == before + 1
     github.live.clear()
-    assert (await read(rig, "revoked")).status == 401  # not twice within half a minute
+    assert (await read(rig, "revoked")).status == 401  # not twice within a minute
     assert len(github.bodies) == before + 1
 
 
