@@ -23,6 +23,10 @@ REVEALS = {
     "proxy/cli/up.py",  # the operator's issuing key
     "proxy/credentials/broker.py",  # what answers are searched for
     "proxy/credentials/kind.py",  # the wire
+    "proxy/credentials/oauth/client.py",  # the wire to the token endpoint
+    "proxy/credentials/oauth/forms.py",  # likewise
+    "proxy/credentials/oauth/kind.py",  # likewise
+    "proxy/credentials/refresher.py",  # a keyed hash of what did not work
     "proxy/egress/handshake.py",  # the wire to an upstream proxy
     "proxy/credentials/azure.py",
     "proxy/credentials/google.py",

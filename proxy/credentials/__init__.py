@@ -8,11 +8,14 @@ from proxy.credentials.azure import AzureCredential
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.digest import DigestCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.github_app import GithubAppCredential
 from proxy.credentials.google import GoogleCredential
 from proxy.credentials.google_federation import GoogleFederationCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.hmac import HmacCredential
+from proxy.credentials.http_signature import HttpSignatureCredential
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
@@ -20,6 +23,8 @@ from proxy.credentials.request_jwt import RequestJwtCredential
 from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.snowflake import SnowflakeCredential
 from proxy.credentials.workload_federation import WorkloadFederationCredential
+from proxy.credentials.tls_client import TlsClientCredential
+from proxy.credentials.totp import TotpCredential
 
 CredentialSpec = Annotated[
     HeaderCredential
@@ -38,6 +43,13 @@ CredentialSpec = Annotated[
     | RequestJwtCredential
     | SeveralCredentials
     | OAuthCredential,
+    | DigestCredential
+    | HmacCredential
+    | TotpCredential
+    | TlsClientCredential
+    | HttpSignatureCredential
+    | OAuthCredential
+    | SeveralCredentials,
     Field(discriminator="kind"),
 ]
 

@@ -74,7 +74,7 @@ class KeyRing:
             return known
         scheme, _, place = ref.partition(":")
         if (backend := self._backends.get(scheme)) is not None:
-            return await backend.signer(place, None)
+            return await backend.signer(place, algorithm)
         secret = await self._stores.get(ref)
         found = self._loaded.get((ref, secret, algorithm))
         if found is None:

@@ -78,7 +78,7 @@ def sign(key: PrivateKey, algorithm: str, message: bytes) -> bytes:
 
 
 def generate(algorithm: str) -> SoftwareSigner:
-    """A new key for `ES256`, `ES384`, `Ed25519` (or `EdDSA`), `RS256` or `PS256`."""
+    """A new key for `ES256`, `ES384`, `Ed25519` (or `EdDSA`), or RSA: `RS256` to `RS512`, `PS256` to `PS512`."""
     key: PrivateKey
     match algorithm:
         case "ES256":
@@ -87,7 +87,7 @@ def generate(algorithm: str) -> SoftwareSigner:
             key = ec.generate_private_key(ec.SECP384R1())
         case "Ed25519" | "EdDSA":
             key = ed25519.Ed25519PrivateKey.generate()
-        case "RS256" | "PS256":
+        case "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512":
             key = rsa.generate_private_key(65537, 2048)
         case _:
             raise KeyUnavailableError(f"no key can be made for the algorithm {algorithm}")
@@ -120,10 +120,10 @@ def load(secret: Secret, algorithm: str | None = None) -> SoftwareSigner:
     return SoftwareSigner(key, public_of(key, algorithm, certificates))
 
 
-def load_for(secret: Secret, algorithm: str) -> SoftwareSigner:
-    """As `load`, to sign with `algorithm` where the key can, else with the usual one of its type."""
+def load_for(secret: Secret, wanted: str) -> SoftwareSigner:
+    """As `load`, to sign with `wanted` where the key can, else with the usual one of its type."""
     with contextlib.suppress(KeyUnavailableError):
-        return load(secret, algorithm)
+        return load(secret, wanted)
     return load(secret)
 
 

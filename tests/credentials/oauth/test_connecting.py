@@ -201,8 +201,8 @@ async def test_p5_hostile_callbacks_get_a_fixed_page_and_the_answer_still_comes(
     good = f"code=the-code&state=the-state&iss={ISSUER}"
     async with asyncio.TaskGroup() as group, httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(f"{uri}?{good}")).status_code == 404  # before anything was asked
-        waiting = group.create_task(callback.answer(partial(read_answer, started=STARTED), within_s=20))
-        await asyncio.sleep(0)
+        callback.expect(partial(read_answer, started=STARTED))
+        waiting = group.create_task(callback.answer(within_s=20))
         hostile = [
             ("GET", f"{uri}?code=x&state=wrong", None, 400), ("GET", uri, None, 400), ("GET", f"{uri}/?{good}", None, 404),
             ("GET", f"http://127.0.0.1:{port}/?{good}", None, 404), ("POST", f"{uri}?{good}", None, 405), ("HEAD", f"{uri}?{good}", None, 405),
@@ -233,7 +233,7 @@ async def test_nothing_in_time_ends_it_and_a_taken_port_is_told():
     with pytest.raises(BriefcaseError, match="cannot listen"):
         await Callback(uri).start()
     with pytest.raises(BriefcaseError, match="no answer came"):
-        await callback.answer(partial(read_answer, started=STARTED), within_s=0.05)
+        await callback.answer(within_s=0.05)
     await callback.close()
 
 
