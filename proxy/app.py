@@ -69,6 +69,7 @@ class Parts:
         passphrase: of the `local:` store, where it has one.
         hosts: names pinned to addresses, as `/etc/hosts` would; for tests and the demonstration.
         resume: go on with the last chain of this label instead of a new one.
+        asks_consent: secrets go to new origins only after `briefcased accounts consent`.
     """
 
     home: Path
@@ -83,6 +84,7 @@ class Parts:
     passphrase: Secret | None = None
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     resume: bool = False
+    asks_consent: bool = True
 
 
 class Sidecar:
@@ -276,6 +278,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
             routes=lambda: pipeline.generation,
             spawn=spawn,
+            asks_consent=parts.asks_consent,
         )
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)

@@ -90,6 +90,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         "The provider has withdrawn this account's grant. Do not retry; ask the operator to connect the account again.",
         _OUR_POLICY,
     ),
+    "consent_required": Kind(
+        403,
+        "Consent needed",
+        "The configuration would send this account's secrets to a new place. Do not retry; the operator must consent.",
+        _OUR_POLICY,
+    ),
     "not_connected": Kind(
         403,
         "No account connected",

@@ -41,7 +41,9 @@ def held(decision: Decision) -> Hold | None:
 def order_for(account: BoundAccount, name: str, spec: CredentialSpec, agent: Agent) -> Order:
     """What the broker is asked for, for one request of `agent`."""
     described = account.account
-    return Order(account.id, name, spec, described.secrets, described.keys, account.variables, agent.name)
+    return Order(
+        account.id, name, spec, described.secrets, described.keys, account.variables, agent.name, account.origins
+    )
 
 
 def lasting_orders(accounts: Iterable[BoundAccount]) -> Iterator[Order]:

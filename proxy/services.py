@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from proxy.credentials.bindings import Bindings
 from proxy.credentials.broker import Broker
 from proxy.credentials.caller import Caller
 from proxy.credentials.grants import Grants
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from proxy.secret import Secret
     from proxy.secretstore.store import AskedStore
     from proxy.settings import Settings, State
-    from proxy.store_settings import Asked
+    from proxy.store_settings import Keeping as KeepingSettings
 
 _log: Final = logging.getLogger("proxy.app")
 SEAL_KEY: Final = "seal.key"
@@ -64,6 +65,7 @@ class CredentialServices:
     keys: KeyRing
     grants: Grants
     caller: Caller
+    bindings: Bindings
 
 
 async def shared_database(settings: State, own: Engine, stores: SecretStores) -> Engine:
@@ -91,6 +93,7 @@ async def credential_services(
     http: HttpClient,
     routes: Callable[[], Routes],
     spawn: Callable[[Coroutine[None, None, None]], object],
+    asks_consent: bool = True,
 ) -> CredentialServices:
     """The broker, and everything it works with.
 
@@ -105,6 +108,7 @@ async def credential_services(
     memory = Memory(stores=stores, stand_ins=StandIns(()), compile_vocabulary=_vocabulary)
     keys = KeyRing(database=database, seal=seal, stores=stores, backends={}, clock=clock)
     grants = Grants(database, seal, clock)
+    bindings = Bindings(database, key=seal.derived("secret fingerprints"), clock=clock, asks=asks_consent)
     caller = Caller(http=http, routes=routes, identify=TlsIdentity)
     broker = Broker(
         stores=stores,
@@ -115,8 +119,9 @@ async def credential_services(
         token_key=seal.derived("token ids"),
         spawn=spawn,
         memory=memory,
+        bindings=bindings,
     )
-    return CredentialServices(broker, memory, keys, grants, caller)
+    return CredentialServices(broker, memory, keys, grants, caller, bindings)
 
 
 def secret_stores(
@@ -167,7 +172,7 @@ def _asked(kinds: Mapping[str, type[AskedStore]], settings: Settings, means: Mea
 
 
 def _keeping(settings: Settings, scheme: str) -> Keeping:
-    described: Asked = getattr(settings.secret_stores, scheme)
+    described: KeepingSettings = getattr(settings.secret_stores, scheme)
     return Keeping(described.ttl_s, settings.secret_stores.failed_s, described.stale_s)
 
 

@@ -22,13 +22,18 @@ def _with[M: Strict](model: M, chosen: str, needed: Mapping[str, tuple[str, ...]
     return model
 
 
-class Asked(Strict):
+class Keeping(Strict):
     """What all stores that have to be asked have."""
 
     ttl_s: Annotated[float, Field(ge=0, le=86_400)] = 300.0
     stale_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=0.0, description="How long beyond its time a value serves while the store cannot be asked; 0: not."
     )
+
+
+class Asked(Keeping):
+    """What all stores that are asked over HTTPS have."""
+
     ca_file: Path | None = Field(default=None, strict=False, description="Trust roots for the store, PEM.")
 
 
@@ -128,7 +133,7 @@ class OnePasswordSettings(Asked):
         return _with(self, "address", {"address": ("token",) if self.address is not None else ()})
 
 
-class BitwardenSettings(Asked):
+class BitwardenSettings(Keeping):
     """Bitwarden: its Secrets Manager (`bws`), or its password manager (`bw`, unlocked)."""
 
     product: Literal["secrets_manager", "password_manager"] = "secrets_manager"
@@ -165,11 +170,11 @@ class InfisicalSettings(Asked):
     auth: InfisicalAuth
 
 
-class KeyringSettings(Asked):
+class KeyringSettings(Keeping):
     """The operating system's keyring."""
 
 
-class SopsSettings(Asked):
+class SopsSettings(Keeping):
     """Files that SOPS has encrypted."""
 
     command: str = Field(default="sops", min_length=1)

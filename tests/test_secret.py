@@ -21,6 +21,7 @@ REVEALS = {
     "proxy/services.py",
     "certs/storage.py",  # the passphrase of the CA's keys
     "proxy/cli/up.py",  # the operator's issuing key
+    "proxy/credentials/bindings.py",  # keyed hashes
     "proxy/credentials/broker.py",  # what answers are searched for
     "proxy/credentials/kind.py",  # the wire
     "proxy/credentials/oauth/client.py",  # the wire to the token endpoint

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from proxy.model import AccountId
+from proxy.canonical import parse_authority
+from proxy.credentials.kind import filled, named_in
+from proxy.model import HTTPS_PORT, AccountId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from proxy.catalog.schema import Operation, Profile
     from proxy.credentials import CredentialSpec
@@ -23,6 +25,8 @@ class BoundAccount:
     profile: Profile
     account: Account
     is_default: bool
+    origins: frozenset[str] = frozenset()
+    """Where its secrets may go, as `https://host:port`: the profile's hosts, and the endpoints of its credentials."""
 
     def credential_for(self, operation: Operation) -> tuple[str, CredentialSpec] | None:
         """The first credential that the account has everything for: in its own order, else the operation's."""
@@ -49,8 +53,36 @@ def bind(settings: Settings, profiles: Mapping[str, Profile]) -> dict[str, tuple
     """Every account, by provider. The configuration was checked against `profiles` before."""
     return {
         provider: tuple(
-            BoundAccount(AccountId(provider, name), profiles[provider], account, account.default)
+            _bound(BoundAccount(AccountId(provider, name), profiles[provider], account, account.default))
             for name, account in entry.accounts.items()
         )
         for provider, entry in settings.providers.items()
     }
+
+
+def _bound(account: BoundAccount) -> BoundAccount:
+    return replace(account, origins=frozenset(_origins(account)))
+
+
+def _origins(account: BoundAccount) -> Iterator[str]:
+    variables = account.variables
+    for rule in account.profile.hosts:
+        host = rule.host
+        if rule.account_host is not None and named_in(rule.account_host) <= variables.keys():
+            host = filled(rule.account_host, variables)
+        yield f"{rule.scheme}://{host.lower()}:{rule.port}"
+    for name, kind in account.profile.credentials.items():
+        chosen = not account.account.credentials or name in account.account.credentials
+        if (
+            chosen
+            and kind.secret_names() <= account.account.secrets.keys()
+            and kind.variable_names() <= variables.keys()
+        ):
+            yield from map(_origin_of, kind.endpoints(variables))
+
+
+def _origin_of(url: str) -> str:
+    """Scheme, host and port of an https URL; what is none stays as it is, and so needs consent like any other place."""
+    scheme, mark, rest = url.partition("://")
+    authority = parse_authority(rest.partition("/")[0].partition("?")[0].encode("ascii", "replace"), HTTPS_PORT)
+    return url if not mark or authority is None else f"{scheme.lower()}://{authority.host}:{authority.port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from proxy.catalog.store_checks import login_refs
 from proxy.catalog.upstream_proxies import entries
 from proxy.egress.addresses import Reach, classify
 from proxy.model import Mode
@@ -40,6 +41,9 @@ def _environment_secrets(settings: Settings, _profiles: Mapping[str, Profile]) -
         for name in ("username", "password"):
             if (getattr(proxy, name) or "").startswith("env:"):
                 yield (*below, name), "use file:, exec: or local:; secrets in the environment are refused in mode"
+    for login, ref in login_refs(settings.secret_stores):
+        if ref.startswith("env:"):
+            yield login, "use file:, exec: or local:; secrets in the environment are refused in mode"
 
 
 def _plain_upstreams(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:

@@ -25,11 +25,11 @@ def store_mistakes(settings: Settings) -> Iterator[Mistake]:
         place: Place = ("secret_stores", scheme)
         if own.ca_file is not None and not own.ca_file.is_file():
             yield (*place, "ca_file"), "there is no such file"
-        for below, ref in own_refs(own):
-            yield from _own_ref((*place, *below), ref)
         address = getattr(own, "address", None)
         if address is not None and not _is_https(address):
             yield (*place, "address"), "an address is https://HOST[:PORT]"
+    for place, ref in login_refs(settings.secret_stores):
+        yield from _own_ref(place, ref)
     for place, ref in account_refs(settings):
         scheme = ref.partition(":")[0]
         if scheme in ASKED and getattr(settings.secret_stores, scheme) is None:
@@ -46,12 +46,16 @@ def account_refs(settings: Settings) -> Iterator[tuple[Place, str]]:
                 yield ("providers", provider, "accounts", account, "keys", name), ref
 
 
-def own_refs(model: Strict) -> Iterator[tuple[Place, str]]:
-    """The secret refs that a store logs in with, with their places below its section."""
+def login_refs(settings: SecretStoreSettings) -> Iterator[tuple[Place, str]]:
+    """Every secret ref that a store logs in with, with its place in the file."""
+    yield from ((("secret_stores", *below), ref) for below, ref in _refs(settings))
+
+
+def _refs(model: Strict) -> Iterator[tuple[Place, str]]:
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         if isinstance(value, Strict):
-            yield from (((name, *below), ref) for below, ref in own_refs(value))
+            yield from (((name, *below), ref) for below, ref in _refs(value))
         elif isinstance(value, str) and (field.description or "").startswith("Secret ref"):
             yield (name,), value
 

@@ -73,6 +73,7 @@ async def ephemeral(
         clock=clock,
         passphrase=local_passphrase(),
         hosts=hosts or {},
+        asks_consent=False,
     )
     with tempfile.TemporaryDirectory(prefix="briefcased-") as folder:
         bundle = Path(folder) / "ca-bundle.pem"

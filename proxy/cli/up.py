@@ -177,7 +177,11 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
     """
     own = configuration.settings.certificates
     if own.issuer_certificate is not None and own.issuer_key is not None:
-        key = await _stores(configuration, state, clock).get(own.issuer_key)
+        stores = _stores(configuration, state, clock)
+        try:
+            key = await stores.get(own.issuer_key)
+        finally:
+            await stores.close()
         try:
             chain = own.issuer_certificate.read_bytes()
         except OSError as error:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from proxy.clock import Clock
+    from proxy.credentials.bindings import Bindings
     from proxy.credentials.caller import Caller
     from proxy.credentials.grants import GrantKey, Grants
     from proxy.credentials.kind import Presented
@@ -88,6 +89,7 @@ class Broker:
         token_key: bytes,
         spawn: Callable[[Coroutine[None, None, None]], object],
         memory: Memory[Any],
+        bindings: Bindings,
     ) -> None:
         self._stores: Final = stores
         self._keys: Final = keys
@@ -97,6 +99,7 @@ class Broker:
         self._token_key: Final = token_key
         self._spawn: Final = spawn
         self._memory: Final = memory
+        self._bindings: Final = bindings
         self._refresher: Final = Refresher(
             grants=grants, runner=self._runner, clock=clock, token_key=token_key, remember=self._remember
         )
@@ -116,9 +119,11 @@ class Broker:
         """A credential that may be presented now: the one at hand, or a new one.
 
         Raises:
-            Refused: `credential_unavailable`, `token_endpoint_error`, `not_connected`, `credential_revoked`.
+            Refused: `credential_unavailable`, `token_endpoint_error`, `not_connected`, `credential_revoked`,
+                `consent_required`.
         """
         secrets = await self._secrets(order)
+        await self._bindings.admit(order, secrets)
         kind = order.kind
         if not kind.mints:
             signers = await self._ready(order) if kind.key_names() else {}

@@ -27,6 +27,7 @@ class Order:
         keys: key refs of the account, by slot name.
         variables: the account's plain values, with the profile's defaults.
         agent: for whom.
+        origins: where its secrets could go.
     """
 
     account: AccountId
@@ -36,6 +37,7 @@ class Order:
     keys: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     agent: str = ""
+    origins: frozenset[str] = frozenset()
 
     @property
     def key(self) -> GrantKey:

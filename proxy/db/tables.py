@@ -100,3 +100,13 @@ account_keys: Final = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("account", "slot"),
 )
+
+bindings: Final = Table(
+    "bindings",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False, index=True),
+    Column("origin", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "fingerprint", "origin"),
+)

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from proxy.clock import SystemClock
 from proxy.credentials import CredentialSpec
+from proxy.credentials.bindings import Bindings
 from proxy.credentials.broker import Broker, Order
 from proxy.credentials.grants import Grants
 from proxy.credentials.memory import MAX_OLD_VALUES, Memory
@@ -47,6 +48,7 @@ def broker(tmp_path):
         token_key=b"t" * 32,
         spawn=None,
         memory=memory,
+        bindings=Bindings(database, key=b"f" * 32, clock=clock),
     )
     database.dispose()
 

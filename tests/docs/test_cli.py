@@ -8,10 +8,10 @@ import shlex
 import pytest
 import typer.main
 
-from proxy.cli import app
+from proxy.cli import application
 from tests.docs import pages
 
-ROOT = typer.main.get_command(app)
+ROOT = typer.main.get_command(application())
 HELP = {"-h", "--help"}
 STEP = re.compile(r"[a-z][a-z-]*")
 
@@ -19,7 +19,8 @@ STEP = re.compile(r"[a-z][a-z-]*")
 def commands(command=ROOT, way=("briefcased",)):
     """Every command that does something, by its words; the root is among them for its own options."""
     children = getattr(command, "commands", None)
-    found = {way: command} if children is None or command is ROOT else {}
+    does = children is None or command is ROOT or command.invoke_without_command
+    found = {way: command} if does else {}
     for name, child in (children or {}).items():
         found |= commands(child, (*way, name))
     return found
@@ -58,7 +59,8 @@ def mistakes(line):
     if children and words and STEP.fullmatch(words[0]):
         return [f"no command {' '.join([*way, words[0]])}"]
     given = words[: words.index("--")] if "--" in words else words
-    known = (options(command) | HELP) if children is None else (options(ROOT) | HELP)
+    does = children is None or command.invoke_without_command
+    known = (options(command) | HELP) if does else (options(ROOT) | HELP)
     written = {re.split(r"[=…]", word)[0].strip("\"')") for word in given if re.match(r"--?[a-z]", word)}
     return sorted(written - known)
 

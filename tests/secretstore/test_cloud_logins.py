@@ -95,11 +95,9 @@ async def test_google_by_the_metadata_server(bench, metadata):
 
 
 @of("gcpsm")
-@pytest.mark.parametrize(
-    "place", ["metadata.google.internal", "8.8.8.8", "10.0.0.1:80", "http://127.0.0.1", "127.0.0.1:0", "é"]
-)
+@pytest.mark.parametrize("place", ["metadata.google.internal", "8.8.8.8", "10.0.0.1:80", "http://127.0.0.1", "é"])
 async def test_p2_a_metadata_service_is_an_address_of_the_machine(bench, place):
-    with pytest.raises(SecretUnavailableError):
+    with pytest.raises(SecretUnavailableError, match=r"not the address|not an address"):
         await reads(stores_of(bench, {"method": "metadata"}, GCE_METADATA_HOST=place), bench)
     assert bench.server.provider.requests == []
 

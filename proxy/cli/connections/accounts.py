@@ -7,9 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import orjson
+import typer
 
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.connections.connect import JsonOption, moment
+from proxy.cli.connections.consent import consent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +20,18 @@ if TYPE_CHECKING:
     from proxy.catalog.binding import BoundAccount
     from proxy.cli.connections.opened import Connections
 
+app = typer.Typer(
+    invoke_without_command=True, help="List accounts with their state; `consent` lets secrets go to new places."
+)
+app.command("consent")(consent)
 type Row = dict[str, str | bool | None]
 
 
-def accounts(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
+@app.callback()
+def accounts(context: typer.Context, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """List accounts with their state: configured, connected, not_connected, broken or incomplete."""
+    if context.invoked_subcommand is not None:
+        return
     rows = asyncio.run(_rows(config))
     if as_json:
         sys.stdout.write(orjson.dumps(rows).decode() + "\n")

@@ -14,7 +14,7 @@ from proxy.credentials.kind import MintFailedError
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.order import Order, ingredients
 from proxy.credentials.runner import Runner
-from proxy.errors import BriefcaseError
+from proxy.errors import BriefcaseError, Refused
 from proxy.keys.signer import KeyUnavailableError
 from proxy.settings import environment, home
 
@@ -80,9 +80,15 @@ class Connections:
         """The credential of `account` that a person connects. Raises `BriefcaseError` where there is none."""
         name, kind = _connectable(account)
         described = account.account
-        order = Order(account.id, name, kind, described.secrets, described.keys, account.variables)
+        order = Order(
+            account.id, name, kind, described.secrets, described.keys, account.variables, origins=account.origins
+        )
         names = [*kind.secret_names(), *(n for n in kind.optional_secret_names() if n in described.secrets)]
         secrets = {slot: await self.stores.get(described.secrets[slot]) for slot in names}
+        try:
+            await self.services.bindings.admit(order, secrets)
+        except Refused as refused:
+            raise BriefcaseError(f"{account.id}: {refused.denial.detail}") from None
         try:
             signers = {
                 slot: await self.services.keys.signer(account.id, slot, order.keys.get(slot), algorithm)
@@ -151,7 +157,7 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
     from proxy.egress.http import HttpClient
     from proxy.egress.resolver import Resolver
     from proxy.generation import build_generation
-    from proxy.services import credential_services, secret_stores
+    from proxy.services import credential_services, secret_stores, shared_database
 
     configuration, clock, state = load_configuration(config), SystemClock(), home()
     settings = configuration.settings
@@ -164,8 +170,10 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
         own_listeners=frozenset,
         read_secret=partial(stores.get, at_least=1),
     )
-    database = open_database(state / DATABASE)
+    own = open_database(state / DATABASE)
+    database = own
     try:
+        database = await shared_database(settings.state, own, stores)
         services = await credential_services(
             settings.state,
             home=state,
@@ -180,6 +188,7 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
     finally:
         await stores.close()
         database.dispose()
+        own.dispose()
 
 
 def _never(work: Coroutine[None, None, None]) -> None:
