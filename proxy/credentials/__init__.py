@@ -22,9 +22,9 @@ from proxy.credentials.query import QueryCredential
 from proxy.credentials.request_jwt import RequestJwtCredential
 from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.snowflake import SnowflakeCredential
-from proxy.credentials.workload_federation import WorkloadFederationCredential
 from proxy.credentials.tls_client import TlsClientCredential
 from proxy.credentials.totp import TotpCredential
+from proxy.credentials.workload_federation import WorkloadFederationCredential
 
 CredentialSpec = Annotated[
     HeaderCredential
@@ -41,8 +41,6 @@ CredentialSpec = Annotated[
     | WorkloadFederationCredential
     | SnowflakeCredential
     | RequestJwtCredential
-    | SeveralCredentials
-    | OAuthCredential,
     | DigestCredential
     | HmacCredential
     | TotpCredential

@@ -26,8 +26,7 @@ from tests.profiles.conftest import FILES, FOLDER, PROFILES
 SHIPPED = {
     "azureopenai", "snowflake", "vertex",
     "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
-    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter",
-    "openweathermap", "sentry", "slack", "stripe", "telegram",
+    "google", "kraken", "mongodb_atlas", "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
 
