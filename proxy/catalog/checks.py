@@ -15,8 +15,10 @@ from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.hmac import HmacCredential
 from proxy.credentials.kind import named_in
+from proxy.credentials.request_jwt import RequestJwtCredential
 from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.standin import RANDOM, make
+from proxy.credentials.token_kind import TokenKind
 from proxy.credentials.totp import TotpCredential
 from proxy.egress.addresses import is_metadata
 
@@ -132,7 +134,7 @@ def _credentials(profile: Profile) -> Iterator[Mistake]:
 
 def _headers_of(part: Kind) -> tuple[str, ...]:
     """The headers that a profile has a kind set by name."""
-    if isinstance(part, HeaderCredential):
+    if isinstance(part, HeaderCredential | TokenKind | RequestJwtCredential):
         return (part.header, *part.add_headers)
     if isinstance(part, TotpCredential):
         return () if part.header is None else (part.header,)

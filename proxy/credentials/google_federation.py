@@ -60,7 +60,8 @@ class GoogleFederationCredential(TokenKind):
 
     @override
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
-        return (self.token_url, self.iam_url)
+        takes_on = filled(self.service_account, variables)
+        return (self.token_url, self.iam_url) if takes_on else (self.token_url,)
 
     @override
     def mint(self, given: Ingredients) -> Minting[Credential]:

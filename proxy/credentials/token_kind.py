@@ -21,14 +21,9 @@ UNAUTHORIZED: Final = 401
 SPARE_S: Final = 30
 """A token is not presented in its last seconds: the request has a way to go."""
 EARLY_S: Final = 300
-AGAIN_S: Final = 30
-"""A rejected token is minted anew at most this often: the agent may be able to provoke a 401."""
-_LAST: Final = "minted_again_s"
 
 
-def credential(
-    token: str, now_s: int, lifetime_s: int, *, also: Mapping[str, Secret] | None = None, most_s: int | None = None
-) -> Credential:
+def credential(token: str, now_s: int, lifetime_s: int, *, also: Mapping[str, Secret] | None = None) -> Credential:
     """The credential for `token`, which lives `lifetime_s` from now; a newer one is minted early.
 
     Args:
@@ -36,14 +31,12 @@ def credential(
         now_s: wall clock.
         lifetime_s: as the provider says.
         also: whatever else was seen and must not be seen by the agent.
-        most_s: ends it earlier.
     """
-    life_s = lifetime_s if most_s is None else min(lifetime_s, most_s)
-    spare_s = min(SPARE_S, life_s // 10)
+    spare_s = min(SPARE_S, lifetime_s // 10)
     return Credential(
         {**(also or {}), TOKEN: Secret("access token", token)},
-        expires_at_s=now_s + life_s - spare_s,
-        refresh_at_s=now_s + life_s - spare_s - min(EARLY_S, life_s // 4),
+        expires_at_s=now_s + lifetime_s - spare_s,
+        refresh_at_s=now_s + lifetime_s - spare_s - min(EARLY_S, lifetime_s // 4),
         token=TOKEN,
     )
 
@@ -65,8 +58,5 @@ class TokenKind(Kind):
 
     @override
     def learn(self, credential: Credential, head: RequestHead, response: ResponseHead, moment: Moment) -> Lesson:
-        if response.status != UNAUTHORIZED or moment.attempt:
-            return NOTHING_LEARNT
-        if moment.now_s - float(moment.learnt.get(_LAST, "0")) < AGAIN_S:
-            return NOTHING_LEARNT
-        return Lesson({_LAST: str(int(moment.now_s))}, again="mint")
+        # The broker forces a mint only once in a while: the agent may be able to provoke a 401.
+        return Lesson(again="mint") if response.status == UNAUTHORIZED and not moment.attempt else NOTHING_LEARNT

@@ -26,6 +26,9 @@ from tests.profiles.conftest import FILES, FOLDER, PROFILES
 SHIPPED = {
     "anthropic", "azureopenai", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe", "telegram", "vertex",
     "claudecode", "codex",
+    "azureopenai", "snowflake", "vertex",
+    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
+    "google", "kraken", "mongodb_atlas", "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
 RANDOM_PART = re.compile(r"\{(?:base32|base62|hex|digits|base64url):(\d+)\}")

@@ -88,16 +88,16 @@ async def google():
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def rig(tmp_path_factory, google):
     folder = tmp_path_factory.mktemp("google")
-    accounts = {
-        name: {
-            "secrets": {
-                ("service_account" if described["key"].endswith("json") else "subject_token"): f"file:{folder / described['key']}"
-            },
-            "variables": described["variables"],
-            "credentials": described["credentials"],
+    accounts = {}
+    for name, described in ACCOUNTS.items():
+        # A secret is bound to the origins of its first use, so each workload has one of its own.
+        keyed = described["key"].endswith("json")
+        ref = {
+            "service_account"
+            if keyed
+            else "subject_token": f"file:{folder / (described['key'] if keyed else f'{name}.jwt')}"
         }
-        for name, described in ACCOUNTS.items()
-    }  # fmt: skip
+        accounts[name] = {"secrets": ref, "variables": described["variables"], "credentials": described["credentials"]}
     private, google.public = new_rsa()
     google.private, _ = new_rsa()
     stranger, _ = new_rsa()
@@ -109,9 +109,14 @@ async def rig(tmp_path_factory, google):
     )
     audience = f"https:{POOL}"
     assert google.workload is not None
-    (folder / "jwt").write_text(google.workload.token(audience))
-    (folder / "old-jwt").write_text(google.workload.token(audience, exp=1_700_000_000))
-    (folder / "other-jwt").write_text(google.workload.token("https://elsewhere.test"))
+    tokens = {
+        "jwt": lambda: google.workload.token(audience),
+        "old-jwt": lambda: google.workload.token(audience, exp=1_700_000_000),
+        "other-jwt": lambda: google.workload.token("https://elsewhere.test"),
+    }
+    for name, described in ACCOUNTS.items():
+        if described["key"] in tokens:
+            (folder / f"{name}.jwt").write_text(tokens[described["key"]]())
     for name in ("sa.json", "elsewhere.json", "stranger.json", "no-key.json", "weak.json"):
         (folder / name).write_text('{"placeholder": "until the port is known"}')
     async with rig_of(folder, "goo", PROFILE, accounts, (API, OAUTH, STS, IAM, "localhost")) as running:
@@ -224,7 +229,7 @@ def by_googles_library(folder, token_url, port, root):
             audience=POOL,
             subject_token_type="urn:ietf:params:oauth:token-type:jwt",
             token_url=f"{near}/v1/token",
-            credential_source={"file": str(folder / "jwt")},
+            credential_source={"file": str(folder / "library-taken.jwt")},
             service_account_impersonation_url=f"{near}/v1/projects/-/serviceAccounts/{EMAIL}:generateAccessToken",
             scopes=[CLOUD_PLATFORM],
         )

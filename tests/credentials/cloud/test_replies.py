@@ -77,3 +77,23 @@ def test_an_expiry():
 def test_p5_what_is_no_jwt(jwt):
     with pytest.raises(MintFailedError):
         replies.claims(jwt)
+
+
+@pytest.mark.parametrize("credential_", [
+    {"kind": "snowflake", "account": "a", "user": "b"},
+    {"kind": "request_jwt", "claims": {"iss": "a"}},
+    {"kind": "workload_federation", "token_url": "https://a.example", "fields": {}},
+])  # fmt: skip
+@pytest.mark.parametrize("header", ["Host", "Authorization"])
+def test_no_kind_sets_a_header_of_the_transport(credential_, header):
+    from proxy.catalog.checks import profile_mistakes
+    from proxy.catalog.schema import Profile
+
+    profile = Profile.model_validate_json(orjson.dumps({
+        "schema": 1, "name": "a", "title": "A", "docs": "https://a.example", "checked": "2026-11-25",
+        "hosts": [{"host": "a.example"}], "secrets": {"subject_token": {}},
+        "credentials": {"one": {**credential_, "header": header}},
+        "operations": [{"id": "read", "methods": ["GET"], "path": "/**", "action": "read"}],
+    }))  # fmt: skip
+    found = [message for _, message in profile_mistakes(profile)]
+    assert found == (["this header belongs to the transport"] if header == "Host" else [])
