@@ -81,6 +81,8 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
             assert (headers, rewriter.rewritten(login)) == ({}, login.replace(b"STAND-IN", VALUE.encode()))
         case "several":
             assert headers == {"x-api-key": VALUE, "x-application-key": VALUE}
+        case "aws" | "aws_role":
+            assert headers == {}  # a signature comes from `prove`: tests/aws
         case _:
             pytest.fail(f"say here what {kind} does")
 

@@ -22,11 +22,10 @@ from proxy.documents import Strict
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
-    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
+    "anthropic", "aws", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
     "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base32|base62|hex|digits|base64url):(\d+)\}")
-PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def leaves(
@@ -72,11 +71,10 @@ def test_every_name_refers_to_something(profile):
         assert set(operation.credentials) <= set(profile.credentials), operation.id
         assert not (operation.anonymous and operation.credentials), operation.id
     for spec in leaves(profile):
-        named = getattr(spec, "secret", None)
-        texts = [getattr(spec, "template", None) or "", getattr(spec, "username", ""), getattr(spec, "password", "")]
-        used = {named} - {None} | {name for text in texts for name in PLACEHOLDER.findall(text)}
-        assert used, spec
+        used = spec.secret_names() | spec.optional_secret_names()
+        assert used or spec.key_names() or spec.mints, spec
         assert used <= set(profile.secrets), spec
+        assert spec.variable_names() <= set(profile.variables), spec
 
 
 def test_every_secret_is_used(profile):
@@ -111,7 +109,7 @@ def test_stand_ins_look_like_the_vendors_tokens(profile):
         assert not slot.prefixes or text.startswith(slot.prefixes), name
         assert slot.env, name
         if shape.template is not None:
-            assert sum(int(size) for size in RANDOM_PART.findall(shape.template)) >= 20, name
+            assert sum(int(size) for size in RANDOM_PART.findall(shape.template)) >= (16 if name == "access_key_id" else 20), name
             assert "{" not in RANDOM_PART.sub("", shape.template), name
 
 
@@ -144,16 +142,18 @@ def test_headers_that_choose_the_account_belong_to_it(name, headers):
 
 
 def test_the_page_about_profiles_names_every_field_and_every_profile():
-    page = (FOLDER.parent / "docs" / "profiles.md").read_text()
+    docs = FOLDER.parent / "docs"
+    page = (docs / "profiles.md").read_text()
+    kinds = "".join(path.read_text() for path in (docs / "credentials").iterdir())
     fields = {
         info.alias or name
         for model in (*vars(schema).values(), *vars(credentials).values())
         if isinstance(model, type) and issubclass(model, Strict)
         for name, info in model.model_fields.items()
     }
-    assert [field for field in sorted(fields) if f"`{field}`" not in page] == []
+    assert [field for field in sorted(fields) if f"`{field}`" not in page + kinds] == []
     assert set(re.findall(r"^\| `([a-z]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
 
 
 def test_an_encoded_slash_is_data_only_where_ids_and_revisions_have_them():
-    assert {name for name, profile in PROFILES.items() if profile.encoded_slash} == {"gitlab", "huggingface"}
+    assert {name for name, profile in PROFILES.items() if profile.encoded_slash} == {"aws", "gitlab", "huggingface"}
