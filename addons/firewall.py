@@ -8,7 +8,7 @@ from mitmproxy import http
 
 from addons.flows import apply_response, exchange_of, response_head
 from proxy.errors import Denial
-from proxy.exchange import RESPONSE_BODYLESS_KEY, Cut
+from proxy.exchange import ANSWER_KEY, RESPONSE_BODYLESS_KEY, Collect, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,16 @@ class Firewall:
         if isinstance(relay, Denial):
             exchange.denial = relay
             return
+        if isinstance(relay, Collect):  # `exchange.collect` tells the stream
+            return
         apply_response(flow, relay.headers, end_stream=end_stream)
         assert flow.response is not None
         flow.response.stream = self._chunks(exchange)
+
+    async def sidecar_collected(self, flow: http.HTTPFlow) -> None:
+        """Our own hook: an answer that is held is whole."""
+        assert flow.response is not None
+        flow.metadata[ANSWER_KEY] = await self._pipeline.on_reply(exchange_of(flow), flow.response.raw_content or b"")
 
     def _chunks(self, exchange: Exchange) -> Callable[[bytes], bytes | list[bytes]]:
         def pass_on(data: bytes) -> bytes | list[bytes]:

@@ -13,7 +13,7 @@ from proxy.model import RawHead, ResponseHead
 if TYPE_CHECKING:
     from mitmproxy.connection import Client
 
-    from proxy.errors import Denial
+    from proxy.errors import Answer, Denial
     from proxy.exchange import Forward, Tunnel
     from proxy.model import Headers
 
@@ -87,10 +87,10 @@ def apply(flow: http.HTTPFlow, forward: Forward) -> None:
     request.stream = forward.body is None and head.has_body
 
 
-def refuse(flow: http.HTTPFlow, denial: Denial) -> None:
-    """Have the stream answer the flow with a problem document, at once."""
+def answer(flow: http.HTTPFlow, step: Denial | Answer) -> None:
+    """Have the stream answer the flow at once: with a problem document, or with what is given."""
     flow.request.stream = False
-    flow.metadata[ANSWER_KEY] = denial
+    flow.metadata[ANSWER_KEY] = step
 
 
 def response_head(flow: http.HTTPFlow, *, end_stream: bool) -> ResponseHead:

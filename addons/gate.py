@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from addons.flows import apply, exchange_of, handler_of, raw_head, refuse, response_head
-from proxy.errors import Denial
+from addons.flows import answer, apply, exchange_of, handler_of, raw_head, response_head
+from proxy.errors import Answer, Denial
 from proxy.exchange import EXCHANGE_KEY, HOLD_KEY, INVALID_KEY, RETRIES_KEY, RETRY_KEY, Forward, Hold
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class Gate:
             exchange_of(flow).client_gone = True
 
     @staticmethod
-    def _do(flow: HTTPFlow, step: Denial | Hold | Forward) -> None:
+    def _do(flow: HTTPFlow, step: Denial | Hold | Answer | Forward) -> None:
         match step:
-            case Denial():
-                refuse(flow, step)
+            case Denial() | Answer():
+                answer(flow, step)
             case Hold():
                 flow.metadata[HOLD_KEY] = step.max_bytes
             case Forward():

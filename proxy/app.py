@@ -29,7 +29,7 @@ from proxy.errors import BriefcaseError
 from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
-from proxy.generation import build_generation
+from proxy.generation import build_generation, login_slots
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
 from proxy.services import credential_services, preload, resume, secret_stores, shared_database
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from certs.authority import CertificateAuthority
+    from proxy.capturing import Keeper
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
@@ -103,6 +104,7 @@ class Sidecar:
         parts: Parts,
         pipeline: Pipeline,
         memory: Memory[Vocabulary],
+        keeper: Keeper,
         broker: Broker,
         receipts: ReceiptLog,
         lane: MitmproxyLane,
@@ -118,6 +120,7 @@ class Sidecar:
         self.reloads = 0
         self._parts: Final = parts
         self._memory: Final = memory
+        self._keeper: Final = keeper
         self._broker: Final = broker
         self._lane: Final = lane
         self._front: Final = front
@@ -181,8 +184,8 @@ class Sidecar:
         await preload(self._memory, generation.accounts, configuration)
         await resume(self._broker, generation.accounts)
         self._parts.authority.rehost(generation.catalog.patterns())
-        self._memory.replace_stand_ins(generation.stand_ins)
-        self.pipeline.generation = generation
+        self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))
+        self._memory.replace_stand_ins(self.pipeline.generation.stand_ins)
         self._configuration = configuration
         self._agents = frozenset(agent.name for agent in agents)
         _log.info("configuration %d is in force", number)
@@ -280,6 +283,8 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             spawn=spawn,
             asks_consent=parts.asks_consent,
         )
+        credentials.keeper.load(partial(login_slots, parts.configuration.profiles))
+        generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
         pipeline = Pipeline(
@@ -289,6 +294,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             receipts=receipts,
             clock=parts.clock,
             authenticator=parts.authenticator,
+            keeper=credentials.keeper,
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -308,6 +314,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             parts=parts,
             pipeline=pipeline,
             memory=credentials.memory,
+            keeper=credentials.keeper,
             broker=credentials.broker,
             receipts=receipts,
             lane=lane,

@@ -5,10 +5,11 @@ The simulator, the tests and the live path call the same function.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import HeadLimits, set_query
+from proxy.credentials.answers.fields import body_fields
 from proxy.credentials.kind import filled
 from proxy.credentials.strip import strip_foreign
 from proxy.egress.upstream import route
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from proxy.catalog.binding import BoundAccount
     from proxy.catalog.matcher import Catalog, Match
+    from proxy.catalog.schema import Operation
     from proxy.credentials import CredentialSpec
-    from proxy.credentials.standin import StandIns
+    from proxy.credentials.standin import StandIn, StandIns
     from proxy.model import Agent, Authority, RequestHead, UpstreamProxy
     from proxy.settings import Settings
 
@@ -65,23 +67,39 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A yes, and what it covers. `match` is None for an unmanaged host that the operator lets through."""
+    """A yes, and what it covers.
+
+    Attributes:
+        match: None for an unmanaged host that the operator lets through.
+        named: a stand-in in the request says which account is meant.
+        captured: ids of the captured secrets that take the place of the account's own, by slot.
+        wants_body: not yet a yes: the body has to be read to know whose account is meant.
+    """
 
     head: RequestHead
     match: Match | None
     account: BoundAccount | None
     credential: tuple[str, CredentialSpec] | None
+    named: bool = False
+    captured: Mapping[str, str] = field(default_factory=dict)
+    wants_body: bool = False
 
 
-def decide(generation: Generation, agent: Agent, head: RequestHead) -> Decision | Denial:
-    """Whether `agent` may make this request, and with which account. Pure."""
+def decide(generation: Generation, agent: Agent, head: RequestHead, body: bytes | None = None) -> Decision | Denial:
+    """Whether `agent` may make this request, and with which account. Pure.
+
+    `body` is only looked at, and only asked for (`Decision.wants_body`), where a token call's fields name the account.
+    """
     match = generation.catalog.match(head)
     if match is None:
         return _unmatched(generation, head)
     operation = match.operation
     if operation is None or (head.websocket and not operation.websocket):
         return Denial("operation_not_allowed", "The profile does not list this operation.", by="match")
-    account = _choose_account(generation, agent, match, head)
+    if operation.reads_body and head.has_body and body is None:
+        return Decision(head, match, None, None, wants_body=True)
+    found = _stand_ins(generation, operation, head, body)
+    account = _choose_account(generation, agent, match, found)
     if isinstance(account, Denial):
         return account
     if operation.action not in account.account.actions:
@@ -89,16 +107,36 @@ def decide(generation: Generation, agent: Agent, head: RequestHead) -> Decision 
     wanted_host = match.host_rule.account_host
     if wanted_host is not None and head.authority.host != filled(wanted_host, account.variables):
         return Denial("credential_scope", "This host is not the account's own.", by="match")
-    limit = operation.limits.max_body_bytes
-    if limit is not None and (head.content_length or 0) > limit:
+    if _too_large(operation, head):
         return Denial("request_too_large", "The body is larger than this operation allows.", by="validate")
-    credential = None
-    if not operation.anonymous:
-        credential = account.credential_for(operation)
-        if credential is None:
-            return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
+    captured = {one.slot: one.captured for one in found if one.captured is not None}
+    credential = _credential(account, operation, found, captured)
+    if isinstance(credential, Denial):
+        return credential
     read = credential[1].reads if credential is not None else frozenset()
-    return Decision(_clean(head, match, account, read), match, account, credential)
+    clean = _clean(head, match, account, read)
+    return Decision(clean, match, account, credential, named=bool(found), captured=captured)
+
+
+def _too_large(operation: Operation, head: RequestHead) -> bool:
+    limit = operation.limits.max_body_bytes
+    return limit is not None and (head.content_length or 0) > limit
+
+
+def _credential(
+    account: BoundAccount, operation: Operation, found: tuple[StandIn, ...], captured: Mapping[str, str]
+) -> tuple[str, CredentialSpec] | Denial | None:
+    """What the call is presented with; None where it needs nothing, or may be answered here."""
+    if len(captured) < sum(one.captured is not None for one in found):
+        return Denial("credential_scope", "Two captured secrets of one kind in one request.", by="identify")
+    if operation.anonymous:
+        return None
+    credential = account.credential_for(operation, captured)
+    if credential is None and captured:
+        return Denial("credential_scope", "This key does not serve for this operation.", by="match")
+    if credential is None and operation.answer is None:
+        return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
+    return credential
 
 
 def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
@@ -114,13 +152,25 @@ def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
     return Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
 
 
-def _choose_account(generation: Generation, agent: Agent, match: Match, head: RequestHead) -> BoundAccount | Denial:
+def _stand_ins(
+    generation: Generation, operation: Operation, head: RequestHead, body: bytes | None
+) -> tuple[StandIn, ...]:
+    """Those that the request carries where a credential can stand."""
+    found = generation.stand_ins.find(head)
+    if operation.reads_body and body:
+        fields = body_fields(head, body) or ()
+        found += generation.stand_ins.among(value for _, value in fields)
+    return found
+
+
+def _choose_account(
+    generation: Generation, agent: Agent, match: Match, found: tuple[StandIn, ...]
+) -> BoundAccount | Denial:
     """By stand-in, else the default account, else the only one that the agent may use."""
     provider = match.profile.name
     accounts = generation.accounts.get(provider, ())
     if not accounts:
         return Denial("not_connected", "No account is configured for this provider.", by="match")
-    found = generation.stand_ins.find(head)
     named = {stand_in.account for stand_in in found}
     if any(s.agent != agent.name or s.account.provider != provider for s in found):
         return Denial("credential_scope", "This stand-in belongs to another provider or agent.", by="identify")

@@ -4,10 +4,11 @@ A lane (the mitmproxy engine today, the express lane later) drives an exchange t
 `proxy.pipeline.Pipeline` and does what they return. It decides nothing itself:
 
     on_connect          Denial | Tunnel          the agent asks for a destination
-    on_head             Denial | Hold | Forward  the request head is complete
-    on_body             Denial | Forward         the whole body, where a rule asked for it (after Hold)
+    on_head             Denial | Hold | Answer | Forward  the request head is complete
+    on_body             Denial | Answer | Forward         the whole body, where a rule asked for it (after Hold)
     on_challenge        Forward | None           a 401 or 402 that might be answered: send this once more, or give it on
-    on_response_head    Denial | Relay           the upstream's head
+    on_response_head    Denial | Collect | Relay the upstream's head
+    on_reply            Denial | Answer          its whole body, where `Collect` asked for it
     on_response_chunk   bytes | Cut              a piece of the body, scrubbed; b"" ends it
     on_trailers         headers                  scrubbed
     on_end              None                     exactly once, whatever happened
@@ -15,7 +16,7 @@ A lane (the mitmproxy engine today, the express lane later) drives an exchange t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -32,7 +33,7 @@ EXCHANGE_KEY: Final = "briefcased.exchange"  # the `Exchange`
 INVALID_KEY: Final = "briefcased.invalid"  # a `Denial`: the head never reaches the pipeline, only its receipt
 BODYLESS_KEY: Final = "briefcased.bodyless"  # True: no request body follows
 RESPONSE_BODYLESS_KEY: Final = "briefcased.response_bodyless"  # True: no response body follows
-ANSWER_KEY: Final = "briefcased.answer"  # a `Denial`: to be answered now
+ANSWER_KEY: Final = "briefcased.answer"  # a `Denial` or an `Answer`: to be sent now
 HOLD_KEY: Final = "briefcased.hold"  # bytes of body that may be held
 RETRIES_KEY: Final = "briefcased.retries"  # further attempts that a challenge may cause
 RETRY_KEY: Final = "briefcased.retry"  # True: attempt again now
@@ -91,6 +92,13 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a TLS connection identifies itself with: PEM of the private key, then its certificates, the leaf first."""
+
+    pem: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Dial:
     """Where to connect, and everything that binds an identity to the connection: equal dials may share one.
 
@@ -101,6 +109,7 @@ class Dial:
         trust: PEM bundle of roots; None is the default bundle.
         allow_private: CIDR blocks that this host may resolve to although they are private.
         via: the operator's proxy that makes the connection; None where we make it.
+        certificate: what we identify ourselves with; after a rotation it is another, and so is the connection.
     """
 
     authority: Authority
@@ -110,6 +119,7 @@ class Dial:
     trust: Path | None = None
     allow_private: tuple[str, ...] = ()
     via: UpstreamProxy | None = None
+    certificate: ClientCertificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,13 @@ class Relay:
 
     headers: Headers
     scan: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Hold the whole body, at most this many bytes as they came, then call `on_reply`."""
+
+    max_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +224,23 @@ class Presenter(Protocol):
         ...
 
 
+class Taker(Protocol):
+    """Takes fresh secrets out of a provider's answer, before the agent gets it."""
+
+    @property
+    def max_bytes(self) -> int:
+        """The longest answer that is held for it."""
+        ...
+
+    def wants(self, head: ResponseHead, request: RequestHead) -> bool:
+        """Whether an answer with this head may hold some."""
+        ...
+
+    async def take(self, head: ResponseHead, body: bytes) -> bytes:
+        """The body, decoded, with stand-ins. Raises `Refused` where that is not sure."""
+        ...
+
+
 class MessageFilter(Protocol):
     """What a lane asks about each whole message of an open WebSocket."""
 
@@ -239,6 +273,11 @@ class Exchange:
         base: in base-URL mode the path's first segment, which named the destination.
         credential_kind: of the credential.
         credential_token: a keyed hash of the token that was presented last.
+        answered: the kind of answer that the sidecar gives itself; None where the call goes to the provider.
+        taker: takes fresh secrets out of the answer.
+        reply: the head of an answer that is held.
+        collect: how much of the answer the lane holds; None to pass it on as it comes.
+        captured: the slots of the secrets that were taken out of it.
         attempts: how often the request was sent.
         request_filter: rewrites the agent's body as it streams.
         presenter: what learns from the provider's answers.
@@ -258,6 +297,11 @@ class Exchange:
     credential: str | None = None
     credential_kind: str | None = None
     credential_token: str | None = None
+    answered: str | None = None
+    taker: Taker | None = None
+    reply: ResponseHead | None = None
+    collect: int | None = None
+    captured: str | None = None
     attempts: int = 1
     request_filter: BodyFilter | None = None
     presenter: Presenter | None = None

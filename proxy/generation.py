@@ -12,10 +12,12 @@ from proxy.decision import Generation
 from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from proxy.catalog.binding import BoundAccount
     from proxy.catalog.configuration import Configuration
+    from proxy.catalog.schema import Profile
+    from proxy.credentials.grants import GrantKey
     from proxy.model import Agent
 
 
@@ -45,14 +47,30 @@ def build_generation(
     )
 
 
+def login_slots(profiles: Mapping[str, Profile], key: GrantKey) -> dict[str, str]:
+    """The slot of each token of a login that was captured for `key`, by the token's name; empty where none is."""
+    profile = profiles.get(key.account.provider)
+    specs = [operation.capture for operation in profile.operations if operation.capture] if profile else []
+    return {
+        pointer.rpartition("/")[2]: slot
+        for spec in specs
+        if spec.grant == key.credential
+        for pointer, slot in spec.secrets.items()
+    }
+
+
 def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key: bytes) -> Iterator[StandIn]:
-    """One stand-in for every secret of every account that `agent` may use, and for what its kinds want one for."""
+    """One stand-in for every secret of every account that `agent` may use, also for those that are minted.
+
+    A kind may want one for what is no secret of the account (an access key id that stands for a role).
+    """
     for account in accounts:
         if not agent.may_use(account.id):
             continue
-        kinds = account.profile.credentials.values()
-        wanted = {**account.account.secrets, **{name: "" for kind in kinds for name in sorted(kind.stand_in_names())}}
-        for slot in wanted:
-            shape = account.profile.secrets[slot].stand_in
+        described = account.profile.secrets
+        minted = (slot for slot, secret in described.items() if secret.minted)
+        wanted = (name for kind in account.profile.credentials.values() for name in sorted(kind.stand_in_names()))
+        for slot in dict.fromkeys((*account.account.secrets, *minted, *wanted)):
+            shape = described[slot].stand_in
             value = make(shape, key=stand_in_key, purpose=f"{agent.name}:{account.id}:{slot}")
             yield StandIn(value, agent.name, account.id, slot, random_bits(shape))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from proxy.credentials.answers.fields import MAX_FIELDS_BYTES
+from proxy.credentials.captures.store import SCHEME
 from proxy.credentials.order import Order
 from proxy.exchange import Hold
 from proxy.model import ANONYMOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from proxy.catalog.binding import BoundAccount
     from proxy.credentials import CredentialSpec
@@ -29,7 +32,11 @@ def held(decision: Decision) -> Hold | None:
 
     A small body is also held where the provider may ask for the request once more.
     """
-    if decision.credential is None or decision.match is None or decision.match.operation is None:
+    if decision.match is None or decision.match.operation is None:
+        return None
+    if decision.wants_body:
+        return Hold(min(MAX_FIELDS_BYTES, decision.match.operation.limits.max_held_bytes))
+    if decision.credential is None:
         return None
     spec, head, limit = decision.credential[1], decision.head, decision.match.operation.limits.max_held_bytes
     small = head.content_length is not None and head.content_length <= min(REPLAYED_BYTES, limit)
@@ -38,11 +45,34 @@ def held(decision: Decision) -> Hold | None:
     return None
 
 
-def order_for(account: BoundAccount, name: str, spec: CredentialSpec, agent: Agent) -> Order:
-    """What the broker is asked for, for one request of `agent`."""
+def order_for(
+    account: BoundAccount,
+    name: str,
+    spec: CredentialSpec,
+    agent: Agent,
+    *,
+    captured: Mapping[str, str] = MappingProxyType({}),
+    own: bool = False,
+) -> Order:
+    """What the broker is asked for, for one request of `agent`.
+
+    `captured` are ids of captured secrets, by slot; `own`: the grant is the agent's own.
+    """
     described = account.account
+    refs = {**described.secrets, **{slot: f"{SCHEME}:{id_}" for slot, id_ in captured.items()}}
+    places = {slot: f"{slot}#{id_}" for slot, id_ in captured.items()}
+    whole = "#".join((name, *captured.values()))  # what is minted from another secret is another credential
     return Order(
-        account.id, name, spec, described.secrets, described.keys, account.variables, agent.name, account.origins
+        account.id,
+        whole,
+        spec,
+        refs,
+        described.keys,
+        account.variables,
+        agent.name,
+        account.origins,
+        own=own,
+        places=places,
     )
 
 

@@ -14,30 +14,34 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from proxy.answering import local_answer
+from proxy.arriving import canonical, relocate
 from proxy.caller import identify
-from proxy.canonical import ABSOLUTE, Place, canonical_head
-from proxy.catalog.base_url import relocated, resolve
 from proxy.conversation import Conversation
 from proxy.credentials.frames import FramesCredential
 from proxy.decision import Decision, Generation, decide
-from proxy.errors import Denial, Refused
-from proxy.exchange import Capture, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
-from proxy.firewall import Vocabulary, WithheldError, plan, scrub_headers
+from proxy.errors import Answer, Denial, Refused
+from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
+from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
+from proxy.forwarding import forward
 from proxy.lent import Lent, held, order_for
 from proxy.model import ANONYMOUS
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
+    from proxy.capturing import Keeper
+    from proxy.catalog.binding import BoundAccount
     from proxy.catalog.matcher import Match
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
+    from proxy.credentials.standin import StandIn
+    from proxy.exchange import ClientCertificate
     from proxy.identity.registry import Authenticator
-    from proxy.model import Authority, Headers, RawHead, RequestHead, ResponseHead
+    from proxy.model import Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
 
-UNMATCHED_TIMEOUT_S: Final = 600
 DRAIN_RETRY_S: Final = 5
 
 
@@ -53,6 +57,7 @@ class Pipeline:
         receipts: ReceiptLog,
         clock: Clock,
         authenticator: Authenticator,
+        keeper: Keeper,
     ) -> None:
         self.generation = generation
         self.draining = False
@@ -61,6 +66,8 @@ class Pipeline:
         self._receipts: Final = receipts
         self._clock: Final = clock
         self._authenticator: Final = authenticator
+        self._keeper: Final = keeper
+        keeper.publish = self.publish
         self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
         self.tally: Final = Tally()
 
@@ -74,7 +81,7 @@ class Pipeline:
             return await self.refuse_connection(tunnel, _draining())
         if self._authenticator.current(tunnel.agent) is None:
             return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), _not_now())
-        if generation.catalog.host(authority.host, authority.port) is not None:
+        if generation.catalog.tunnels(authority):
             return tunnel
         if authority in generation.unread:
             return replace(tunnel, sealed=True)
@@ -117,8 +124,8 @@ class Pipeline:
 
     # -- request -------------------------------------------------------------------------------------------------
 
-    async def on_head(self, exchange: Exchange, raw: RawHead, *, sni: str | None) -> Denial | Hold | Forward:
-        """The request head is complete: refuse, ask for the body, or forward."""
+    async def on_head(self, exchange: Exchange, raw: RawHead, *, sni: str | None) -> Denial | Hold | Answer | Forward:
+        """The request head is complete: refuse, ask for the body, answer, or forward."""
         exchange.deciding = True
         try:
             return await self._on_head(self.generation, exchange, raw, sni)
@@ -127,7 +134,7 @@ class Pipeline:
 
     async def _on_head(
         self, generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None
-    ) -> Denial | Hold | Forward:
+    ) -> Denial | Hold | Answer | Forward:
         exchange.generation = generation.number
         if self.draining:
             return await self.refuse(exchange, _draining())
@@ -136,7 +143,7 @@ class Pipeline:
             exchange.tunnel = replace(exchange.tunnel, agent=ANONYMOUS)
             return await self.refuse(exchange, _not_now())
         exchange.tunnel = replace(exchange.tunnel, agent=agent)
-        head = self._canonical(generation, exchange, raw, sni)
+        head = canonical(generation, exchange, raw, sni)
         if isinstance(head, Denial):
             return await self.refuse(exchange, head)
         exchange.head = head
@@ -144,98 +151,91 @@ class Pipeline:
         if isinstance(decision, Denial):
             _describe(exchange, generation.catalog.match(head))
             return await self.refuse(exchange, decision)
-        _describe(exchange, decision.match)
-        if decision.account is not None:
-            exchange.account = str(decision.account.id)
+        _describe(exchange, decision.match, decision.account)
         if (hold := held(decision)) is not None:
             self._pending[exchange.id] = (generation, decision)
             return hold
         return await self._admit(generation, exchange, decision, None)
 
-    @staticmethod
-    def _canonical(generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None) -> RequestHead | Denial:
-        """The head in the one form that decides and leaves (P8)."""
-        tunnel, slashes = exchange.tunnel, generation.catalog.allows_encoded_slash
-        place, authority = ABSOLUTE, tunnel.authority
-        if tunnel.authority is not None:
-            place = Place(connect=tunnel.authority)
-        elif tunnel.capture is Capture.TRANSPARENT:
-            place = Place(port=tunnel.port)
-        elif tunnel.capture is Capture.BASE_URL:
-            based = resolve(generation.catalog, raw.target)
-            if isinstance(based, Denial):
-                return based
-            exchange.base, authority = based.base, based.authority
-            place, raw = Place(base=(based.scheme, based.authority)), replace(raw, target=based.target)
-        encoded_slash = authority is not None and slashes(authority.host, authority.port)
-        return canonical_head(raw, place=place, sni=sni, limits=generation.head_limits, encoded_slash=encoded_slash)
-
-    async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Forward:
+    async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Answer | Forward:
         """The whole body, where `on_head` asked to hold it."""
         generation, decision = self._pending.pop(exchange.id)
         exchange.deciding = True
         try:
+            if decision.wants_body:
+                decided = decide(generation, exchange.tunnel.agent, decision.head, body)
+                if isinstance(decided, Denial):
+                    return await self.refuse(exchange, decided)
+                decision = decided
             return await self._admit(generation, exchange, decision, body)
         finally:
             exchange.deciding = False
 
     async def _admit(
         self, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
-    ) -> Denial | Forward:
+    ) -> Denial | Answer | Forward:
         """mint -> present -> record intent. Nothing is resolved or dialled before the receipt is durable (P3).
 
         `present` is pure and may still refuse, so it comes first: its refusal is then the decision.
         """
         head = decision.head
+        _describe(exchange, decision.match, decision.account)
+        answer = local_answer(generation, exchange, decision, body, now_s=self._clock.wall_ms() // 1000)
+        if isinstance(answer, Denial):
+            return await self.refuse(exchange, answer)
+        if answer is not None:
+            return await self._answer(exchange, answer)
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
+        certificate: ClientCertificate | None = None
         try:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
                 account, exchange.credential, exchange.credential_kind = decision.account, name, spec.kind
-                order = order_for(account, name, spec, exchange.tunnel.agent)
+                own = self._keeper.owns(exchange.tunnel.agent.name, account.id, name)
+                order = order_for(account, name, spec, exchange.tunnel.agent, captured=decision.captured, own=own)
                 minted = await self._broker.mint(order)
                 exchange.credential_token = self._broker.token_id(minted)
                 presented = await self._broker.prove(order, minted, head, body)
                 exchange.presenter = Lent(self._broker, order, minted, head, body, presented.head)
                 head, body, exchange.request_filter = presented.head, presented.body, presented.filter
+                certificate = await self._broker.certificate(order)
                 if isinstance(spec, FramesCredential) and head.scheme == "https":
-                    own = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
-                    exchange.rewriter = spec.rewriter(minted, generation.stand_ins, own)
+                    held_value = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
+                    exchange.rewriter = spec.rewriter(minted, generation.stand_ins, held_value)
+            exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
-        exchange.forward = self._forward(generation, exchange, decision, head, body)
+        planned = forward(generation, exchange, decision, head, body)
+        exchange.forward = replace(planned, dial=replace(planned.dial, certificate=certificate))
         self.tally.decisions["allow"] += 1
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
         return exchange.forward
 
-    def _forward(
-        self, generation: Generation, exchange: Exchange, decision: Decision, head: RequestHead, body: bytes | None
-    ) -> Forward:
-        limits, operation = generation.settings.limits, decision.match.operation if decision.match else None
-        provider = decision.match.profile.name if decision.match else ""
-        dial = Dial(
-            authority=head.authority,
-            tls=head.scheme == "https",
-            agent=exchange.tunnel.agent.name,
-            account=exchange.account or "-",
-            trust=generation.trust(provider),
-            allow_private=generation.allow_private.get(head.authority.host, ()),
-            via=exchange.via,
-        )
-        largest = operation.limits.max_body_bytes if operation else None
-        return Forward(
-            head=head,
-            dial=dial,
-            body=body,
-            max_body_bytes=limits.max_body_bytes if largest is None else min(largest, limits.max_body_bytes),
-            response_timeout_s=operation.limits.response_timeout_s if operation else UNMATCHED_TIMEOUT_S,
-            max_message_bytes=limits.max_message_bytes,
-            max_socket_bytes=limits.max_socket_bytes,
-            retries=exchange.presenter.retries if exchange.presenter is not None else 0,
-        )
+    async def _answer(self, exchange: Exchange, answer: Answer) -> Denial | Answer:
+        """Record that the call is allowed and answered here; the answer, scrubbed like any other."""
+        try:
+            await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
+        except Refused as refused:
+            return await self.refuse(exchange, refused.denial)
+        exchange.decided = exchange.allowed = True
+        self.tally.decisions["allow"] += 1
+        if exchange.ended:
+            self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers)
+        return self._scrubbed(exchange, answer.status, headers, answer.body)
+
+    def _scrubbed(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> Answer:
+        """A whole answer as the agent gets it."""
+        vocabulary = self._memory.vocabulary(exchange.tunnel.agent.name)
+        clean, hits = scrub_headers(headers, vocabulary)
+        content, more = scrub(body, vocabulary)
+        exchange.redactions += hits + more
+        exchange.response_bytes = len(content)
+        fields = (*clean, ("briefcased-receipt", exchange.id))
+        return Answer(status, tuple((n.encode("latin-1"), v.encode("latin-1")) for n, v in fields), content)
 
     async def refuse(self, exchange: Exchange, denial: Denial) -> Denial:
         """Record a refusal; if even that fails, the refusal is that receipts are unavailable."""
@@ -272,8 +272,8 @@ class Pipeline:
         exchange.forward = replace(forward, head=again, body=body)
         return exchange.forward
 
-    def on_response_head(self, exchange: Exchange, head: ResponseHead) -> Denial | Relay:
-        """The upstream's head: refused, or to be relayed through the scanner."""
+    def on_response_head(self, exchange: Exchange, head: ResponseHead) -> Denial | Collect | Relay:
+        """The upstream's head: refused, to be relayed through the scanner, or its body to be held whole."""
         assert exchange.forward is not None
         exchange.status = head.status
         if (presenter := exchange.presenter) is not None:
@@ -283,11 +283,14 @@ class Pipeline:
         planned = plan(head, exchange.forward.head, vocabulary)  # what was asked for, not what the agent asked for
         if isinstance(planned, Denial):
             return planned
+        if exchange.taker is not None and exchange.taker.wants(head, exchange.forward.head):
+            exchange.reply, exchange.collect = head, exchange.taker.max_bytes
+            return Collect(exchange.taker.max_bytes)
         exchange.redactions += planned.hits
         exchange.filter = planned.filter
         headers = planned.headers
         if exchange.base is not None:
-            headers = self._relocate(exchange.base, exchange.forward.head.authority, headers)
+            headers = relocate(self.generation.catalog, exchange.base, exchange.forward.head.authority, headers)
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
             exchange.messages = Conversation(
                 exchange,
@@ -299,12 +302,24 @@ class Pipeline:
         receipt = ("briefcased-receipt", exchange.id)
         return Relay((*headers, receipt), scan=planned.filter is not None)
 
-    def _relocate(self, base: str, authority: Authority, headers: Headers) -> Headers:
-        catalog = self.generation.catalog
-        return tuple(
-            (n, relocated(catalog, v, base=base, authority=authority) if n in ("location", "content-location") else v)
-            for n, v in headers
-        )
+    async def on_reply(self, exchange: Exchange, body: bytes) -> Denial | Answer:
+        """The whole body of an answer, where `on_response_head` asked to hold it: with stand-ins for what is fresh.
+
+        What is fresh rests durably before the agent gets anything; else the answer is withheld.
+        """
+        head, taker = exchange.reply, exchange.taker
+        assert head is not None
+        assert taker is not None
+        try:
+            content = await taker.take(head, body)
+        except Refused as refused:
+            return refused.denial
+        return self._scrubbed(exchange, head.status, headers_of_whole(head.headers), content)
+
+    def publish(self, new: tuple[StandIn, ...]) -> None:
+        """Stand-ins that every request from now on may carry."""
+        self.generation = replace(self.generation, stand_ins=self.generation.stand_ins.plus(new))
+        self._memory.replace_stand_ins(self.generation.stand_ins)
 
     def on_response_chunk(self, exchange: Exchange, data: bytes) -> bytes | Cut:
         """Scrub one piece of the body; b"" ends it. After a `Cut` the lane resets the agent's connection."""
@@ -370,8 +385,10 @@ class Pipeline:
         return self.generation.stand_ins.mask(path)
 
 
-def _describe(exchange: Exchange, match: Match | None) -> None:
-    """Note for the receipts what the call is."""
+def _describe(exchange: Exchange, match: Match | None, account: BoundAccount | None = None) -> None:
+    """Note for the receipts what the call is, and whose account it uses."""
+    if account is not None:
+        exchange.account = str(account.id)
     if match is not None:
         exchange.profile = match.profile.name
         if match.operation is not None:

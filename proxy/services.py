@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from proxy.capturing import Keeper
 from proxy.credentials.bindings import Bindings
 from proxy.credentials.broker import Broker
 from proxy.credentials.caller import Caller
+from proxy.credentials.captures.store import SCHEME, CapturedSecrets
 from proxy.credentials.grants import Grants
 from proxy.credentials.memory import Memory
 from proxy.credentials.standin import StandIns
@@ -66,6 +68,7 @@ class CredentialServices:
     grants: Grants
     caller: Caller
     bindings: Bindings
+    keeper: Keeper
 
 
 async def shared_database(settings: State, own: Engine, stores: SecretStores) -> Engine:
@@ -110,8 +113,9 @@ async def credential_services(
     grants = Grants(database, seal, clock)
     bindings = Bindings(database, key=seal.derived("secret fingerprints"), clock=clock, asks=asks_consent)
     caller = Caller(http=http, routes=routes, identify=TlsIdentity)
+    captured = CapturedSecrets(database, seal, clock)
     broker = Broker(
-        stores=stores,
+        stores=SecretStores({**stores.by_scheme, SCHEME: captured}),
         keys=keys,
         grants=grants,
         caller=caller,
@@ -121,7 +125,8 @@ async def credential_services(
         memory=memory,
         bindings=bindings,
     )
-    return CredentialServices(broker, memory, keys, grants, caller, bindings)
+    keeper = Keeper(captured=captured, grants=grants, memory=memory, broker=broker, clock=clock)
+    return CredentialServices(broker, memory, keys, grants, caller, bindings, keeper)
 
 
 def secret_stores(

@@ -208,6 +208,21 @@ class SopsSettings(Keeping):
     age_key: str | None = Field(default=None, description="Secret ref: an age identity; none: as SOPS finds it.")
 
 
+class SpiffeSettings(Asked):
+    """The SPIFFE Workload API, for JWT-SVIDs."""
+
+    socket: str | None = Field(
+        default=None, pattern=r"^unix:/.{1,200}$", description="unix:/PATH; none: what SPIFFE_ENDPOINT_SOCKET says."
+    )
+    trust_domain: str | None = Field(
+        default=None, pattern=r"^[a-z0-9._-]{1,255}$", description="No identity of another one is used; none: any."
+    )
+
+
+class ActionsSettings(Asked):
+    """The identity tokens of a job of GitHub Actions."""
+
+
 class MountedSettings(Strict):
     """Secrets that Kubernetes mounts."""
 
@@ -226,6 +241,8 @@ class SecretStoreSettings(Strict):
     k8s: MountedSettings = MountedSettings()
     keyring: KeyringSettings = KeyringSettings()
     sops: SopsSettings = SopsSettings()
+    spiffe: SpiffeSettings = SpiffeSettings()
+    ghactions: ActionsSettings = ActionsSettings()
     vault: VaultSettings | None = None
     gcpsm: GoogleSettings | None = None
     azurekv: AzureSettings | None = None

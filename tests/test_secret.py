@@ -16,6 +16,7 @@ from proxy.secret import Secret, SecretExposedError
 ROOT = Path(__file__).parents[1]
 REVEALS = {
     "proxy/credentials/memory.py",
+    "proxy/credentials/vc/kind.py",  # what is parsed and verified before it is used
     "proxy/keys/software.py",
     "proxy/db/shared.py",
     "proxy/services.py",
@@ -24,7 +25,15 @@ REVEALS = {
     "proxy/credentials/bindings.py",  # keyed hashes
     "proxy/credentials/broker.py",  # what answers are searched for
     "proxy/credentials/kind.py",  # the wire
+    "proxy/credentials/oauth/client.py",  # the wire to the token endpoint
+    "proxy/credentials/oauth/forms.py",  # likewise
+    "proxy/credentials/oauth/kind.py",  # likewise
+    "proxy/credentials/refresher.py",  # a keyed hash of what did not work
     "proxy/egress/handshake.py",  # the wire to an upstream proxy
+    "proxy/credentials/azure.py",
+    "proxy/credentials/google.py",
+    "proxy/credentials/google_federation.py",
+    "proxy/credentials/workload_federation.py",
     "proxy/secretstore/asking.py",  # the wire to a store
     "proxy/secretstore/local.py",  # the store's passphrase
 }

@@ -10,7 +10,7 @@ from proxy.credentials.kind import filled, named_in
 from proxy.model import HTTPS_PORT, AccountId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from proxy.catalog.schema import Operation, Profile
     from proxy.credentials import CredentialSpec
@@ -28,15 +28,22 @@ class BoundAccount:
     origins: frozenset[str] = frozenset()
     """Where its secrets may go, as `https://host:port`: the profile's hosts, and the endpoints of its credentials."""
 
-    def credential_for(self, operation: Operation) -> tuple[str, CredentialSpec] | None:
-        """The first credential whose secrets and variables the account has: in its own order, else the operation's."""
+    def credential_for(self, operation: Operation, captured: Collection[str] = ()) -> tuple[str, CredentialSpec] | None:
+        """The first credential whose secrets and variables the account has: in its own order, else the operation's.
+
+        `captured` are slots that a captured secret fills: the credential then uses all of them.
+        """
         names = operation.credentials or tuple(n for n, kind in self.profile.credentials.items() if not kind.opt_in)
-        if self.account.credentials:
+        if self.account.credentials and not captured:
             names = tuple(name for name in self.account.credentials if name in names)
         variables = self.variables
         for name in names:
             kind = self.profile.credentials[name]
-            if kind.secret_names() <= self.account.secrets.keys() and kind.variable_names() <= variables.keys():
+            own, taken = self.account.secrets.keys(), set(captured)
+            if not taken <= kind.secret_names() | kind.optional_secret_names():
+                continue
+            has_keys = kind.foreign_keys() <= self.account.keys.keys()
+            if kind.secret_names() <= own | taken and has_keys and kind.variable_names() <= variables.keys():
                 return name, kind
         return None
 

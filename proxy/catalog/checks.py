@@ -13,14 +13,18 @@ from proxy.catalog.matcher import WILDCARD
 from proxy.catalog.template import name_of, parse_template
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.hmac import HmacCredential
 from proxy.credentials.kind import named_in
 from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.standin import RANDOM, make
+from proxy.credentials.totp import TotpCredential
+from proxy.egress.addresses import is_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.catalog.schema import HostRule, Operation, Profile
+    from proxy.credentials.kind import Kind
     from proxy.documents import Place
 
 type Mistake = tuple[Place, str]
@@ -43,6 +47,7 @@ def profile_mistakes(profile: Profile) -> Iterator[Mistake]:
     yield from _stand_ins(profile)
     yield from _credentials(profile)
     yield from _operations(profile)
+    yield from _metadata(profile)
 
 
 def bad_host(pattern: str, *, bound: bool = False) -> str | None:
@@ -120,10 +125,18 @@ def _credentials(profile: Profile) -> Iterator[Mistake]:
             yield ("credentials", name), "it names no secret"
         parts = credential.parts if isinstance(credential, SeveralCredentials) else (credential,)
         for part in parts:
-            if isinstance(part, HeaderCredential):
-                for header in (part.header, *part.add_headers):
-                    if header.lower() in NEVER_INJECTED:
-                        yield ("credentials", name, "header"), "this header belongs to the transport"
+            for header in _headers_of(part):
+                if header.lower() in NEVER_INJECTED:
+                    yield ("credentials", name, "header"), "this header belongs to the transport"
+
+
+def _headers_of(part: Kind) -> tuple[str, ...]:
+    """The headers that a profile has a kind set by name."""
+    if isinstance(part, HeaderCredential):
+        return (part.header, *part.add_headers)
+    if isinstance(part, TotpCredential):
+        return () if part.header is None else (part.header,)
+    return tuple(part.headers) if isinstance(part, HmacCredential) else ()
 
 
 def _operations(profile: Profile) -> Iterator[Mistake]:
@@ -145,12 +158,63 @@ def _operations(profile: Profile) -> Iterator[Mistake]:
             if name not in profile.credentials:
                 yield (*place, "credentials", at), f"there is no credential named {name}"
         yield from _frames(profile, operation, place)
+        yield from _answer(profile, operation, place)
+        yield from _capture(profile, operation, place)
         if operation.anonymous and operation.credentials:
             yield (*place, "anonymous"), "an anonymous operation has no credentials"
         for earlier in profile.operations[:index]:
             if _same_calls(profile, earlier, operation):
                 yield (*place, "path"), f"the same calls as operation {earlier.id}"
                 break
+
+
+def _answer(profile: Profile, operation: Operation, place: Place) -> Iterator[Mistake]:
+    """An answer names what the profile has; what is always answered here never has a credential."""
+    spec = operation.answer
+    if spec is None:
+        return
+    for slot in sorted(spec.slots() - profile.secrets.keys()):
+        yield (*place, "answer"), f"there is no secret named {slot}"
+    for variable in sorted(spec.variable_names() - profile.variables.keys()):
+        yield (*place, "answer"), f"there is no variable named {variable}"
+    if operation.websocket:
+        yield (*place, "answer"), "a WebSocket is not answered here"
+    if operation.credentials and not operation.may_leave:
+        yield (*place, "credentials"), "what is answered here has no credentials"
+
+
+def _capture(profile: Profile, operation: Operation, place: Place) -> Iterator[Mistake]:
+    """What is captured has a slot; the tokens of a login are held by stand-ins that are there before."""
+    spec = operation.capture
+    if spec is None:
+        return
+    kinds = profile.credentials.values()
+    used = {slot for kind in kinds for slot in kind.secret_names() | kind.optional_secret_names()}
+    for pointer, slot in spec.secrets.items():
+        where = (*place, "capture", "secrets", pointer)
+        if slot not in profile.secrets:
+            yield where, f"there is no secret named {slot}"
+        elif spec.grant is not None and not profile.secrets[slot].minted:
+            yield where, "a token of a login fills a slot that is minted"
+        elif spec.grant is None and slot not in used:
+            yield where, "no credential of the profile uses this secret"
+    if spec.grant is not None and not (spec.grant in profile.credentials and profile.credentials[spec.grant].durable):
+        yield (*place, "capture", "grant"), "there is no credential of this name that keeps a grant"
+    if operation.websocket or not operation.may_leave:
+        yield (*place, "capture"), "there is no reply of the provider to capture"
+
+
+def stays(profile: Profile, rule: HostRule) -> bool:
+    """Whether no call to this host is ever sent: all are answered here."""
+    here = [one for one in profile.operations if not one.hosts or rule.host in one.hosts]
+    return not any(operation.may_leave for operation in here)
+
+
+def _metadata(profile: Profile) -> Iterator[Mistake]:
+    """Metadata services are never dialled (A-03): a profile may have one only to answer for it."""
+    for index, rule in enumerate(profile.hosts):
+        if is_metadata(rule.host) and not stays(profile, rule):
+            yield ("hosts", index, "host"), "a metadata service: every operation of it must be answered by the sidecar"
 
 
 def _frames(profile: Profile, operation: Operation, place: Place) -> Iterator[Mistake]:

@@ -164,6 +164,8 @@ def _account(account: Account, profile: Profile) -> Iterator[Mistake]:
     for name, ref in account.secrets.items():
         if name not in profile.secrets:
             yield ("secrets", name), f"the profile has no secret of this name{_suggest(name, profile.secrets)}"
+        elif profile.secrets[name].minted:
+            yield ("secrets", name), "this one is minted or captured; no account is given it"
         if (problem := bad_ref(ref)) is not None:
             yield ("secrets", name), problem
     owned = {header.lower() for header in profile.owned_headers}
@@ -192,9 +194,9 @@ def _state(settings: Settings) -> Iterator[Mistake]:
 
 
 def _complete(kind: Kind, account: Account, profile: Profile) -> bool:
-    """Whether `kind` needs no secret and has its variables."""
+    """Whether `kind` needs no secret and has its variables and keys."""
     given = account.variables.keys() | {n for n, v in profile.variables.items() if v.default is not None}
-    return not kind.secret_names() and kind.variable_names() <= given
+    return not kind.secret_names() and kind.variable_names() <= given and kind.foreign_keys() <= account.keys.keys()
 
 
 def _plain_values(account: Account, profile: Profile) -> Iterator[Mistake]:

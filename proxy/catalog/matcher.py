@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from proxy.catalog.schema import HostRule, Operation, Profile
-    from proxy.model import RequestHead
+    from proxy.model import Authority, RequestHead
 
 WILDCARD: Final = "*."
 
@@ -85,6 +85,11 @@ class Catalog:
             _, _, parent = host.partition(".")
             found = self._wildcard.get((parent, port))
         return found
+
+    def tunnels(self, authority: Authority) -> bool:
+        """Whether a profile has something at this authority that is reached over TLS."""
+        entries = self.host(authority.host, authority.port) or ()
+        return any(entry.rule.scheme == "https" for entry in entries)
 
     def allows_encoded_slash(self, host: str, port: int) -> bool:
         """Whether every profile of this authority takes `%2F` as data."""

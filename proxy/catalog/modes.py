@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from proxy.catalog.checks import stays
 from proxy.catalog.store_checks import login_refs
 from proxy.catalog.upstream_proxies import entries
 from proxy.egress.addresses import Reach, classify
@@ -49,7 +50,7 @@ def _environment_secrets(settings: Settings, _profiles: Mapping[str, Profile]) -
 def _plain_upstreams(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
     for provider in settings.providers:
         profile = profiles.get(provider)
-        if profile is not None and any(rule.scheme == "http" for rule in profile.hosts):
+        if profile is not None and any(rule.scheme == "http" and not stays(profile, rule) for rule in profile.hosts):
             yield ("providers", provider), "a provider without TLS is refused in mode"
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from proxy.credentials import CredentialSpec  # noqa: TC001  # pydantic needs it at run time
+from proxy.credentials.answers import AnswerSpec  # noqa: TC001
+from proxy.credentials.captures.spec import CaptureSpec  # noqa: TC001
 from proxy.credentials.kind import HeaderName  # noqa: TC001
 from proxy.documents import Strict
 from proxy.model import Action  # noqa: TC001
@@ -67,6 +69,9 @@ class SecretSlot(Strict):
     env: tuple[str, ...] = Field(default=(), description="Variables that usually hold it, most usual first.")
     prefixes: tuple[str, ...] = Field(default=(), description="Known beginnings of a real value, for detection.")
     stand_in: StandInShape = StandInShape()
+    minted: bool = Field(
+        default=False, description="No account is given it: it is minted or captured, and the agent holds a stand-in."
+    )
 
 
 class Limits(Strict):
@@ -97,9 +102,25 @@ class Operation(Strict):
         default=(), description="Names of credentials in order of preference; empty: the profile's order."
     )
     anonymous: bool = Field(default=False, description="Needs no credential; none is attached.")
+    answer: AnswerSpec | None = Field(
+        default=None, description="The sidecar answers the call itself, with stand-ins; nothing is dialled."
+    )
+    capture: CaptureSpec | None = Field(
+        default=None, description="Fresh secrets in the reply are stored, and the agent gets stand-ins."
+    )
     limits: Limits = Limits()
     websocket: bool = False
     allow_range: bool = Field(default=False, description="Let `Range` through; off because ranges defeat scrubbing.")
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether the body's fields may say which account is meant."""
+        return self.answer is not None or self.capture is not None
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether a call may ever be sent to the provider."""
+        return self.answer is None or self.answer.otherwise == "forward"
 
 
 class ExampleRequest(Strict):
@@ -116,6 +137,7 @@ class ExampleExpect(Strict):
 
     operation: OperationId | None = None
     denied: str | None = None
+    answered: str | None = Field(default=None, description="Kind of the answer that the sidecar gives itself.")
     upstream_headers: dict[str, str] = {}
     upstream_absent_headers: tuple[str, ...] = ()
     upstream_path: str | None = Field(default=None, description="Path and query as the provider must see them.")

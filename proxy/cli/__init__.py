@@ -36,8 +36,9 @@ COMMANDS: Final[Mapping[str, str]] = {
     "secrets": "secrets",
     "receipts": "receipts",
     "ca": "ca",
+    "credentials": "credentials",
 }
-"""Commands by name, each with its module: a function of the module's own name, or `app`, a group of commands."""
+"""Commands by name, each with its module below `proxy.cli`: a function of the module's own name, or `app`, a group."""
 
 VERSION = "--version"
 FAILED = 1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     """Text as the agent may see it."""
 
 PROXY: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
+OF_THE_WORKLOAD: Final = frozenset({"ACTIONS_ID_TOKEN_REQUEST_TOKEN"})
+"""What the workload proves its own identity with, which is not the agent's."""
 NO_PROXY: Final = "localhost,127.0.0.1,::1"
 CA_FILES: Final = (
     "SSL_CERT_FILE",  # OpenSSL, Go, Ruby, uv, httpx
@@ -130,7 +132,7 @@ def without_secrets(
     authentication header) in every form that answers are searched for; a variable that cannot be cleaned so is removed.
     """
     usual = {name for profile in profiles.values() for slot in profile.secrets.values() for name in slot.env}
-    known = usual | replacements.keys() | set(named)
+    known = usual | replacements.keys() | set(named) | OF_THE_WORKLOAD
     vocabulary = _vocabulary({name: environment.get(name, "") for name in known}, replacements)
     clean: dict[str, str] = {}
     taken: list[str] = []

@@ -89,7 +89,7 @@ class AwsSigning(Kind):
             signed, pieces = resign.signed(clean, keys, wanted, claim, payload=payload, at_s=at_s)
         except signing.CannotSignError:
             raise Refused(unusable("The request cannot be signed.")) from None
-        return Presented(signed, body, pieces)
+        return Presented(signed, body, filter=pieces)
 
     def learn(self, credential: Credential, head: RequestHead, response: ResponseHead, moment: Moment) -> Lesson:
         """How far AWS's clock is from ours, where it refused a request; the next one is signed by its clock."""

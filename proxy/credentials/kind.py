@@ -154,10 +154,7 @@ class Credential:
         Raises:
             Refused: `credential_unavailable`; the value has control characters or spaces at its ends.
         """
-        value = self.secrets[name].reveal().decode("latin-1")
-        if not _HEADER_SAFE.fullmatch(value):
-            raise Refused(unusable("The secret has characters that cannot be sent."))
-        return value
+        return fit_for_header(self.secrets[name].reveal().decode("latin-1"))
 
     def filled(self, template: str) -> str:
         """`template` with every `{name}` replaced by that secret, in a single pass."""
@@ -166,10 +163,16 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """The request as it leaves. `filter` rewrites a body that streams; None leaves it as it is."""
+    """The request as it leaves.
+
+    Attributes:
+        secrets: made for it alone, and never to be seen either.
+        filter: rewrites a body that streams; None leaves it as it is.
+    """
 
     head: RequestHead
     body: bytes | None
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     filter: BodyFilter | None = None
 
 
@@ -181,11 +184,15 @@ class Moment:
         now_s: wall clock, seconds since the epoch.
         learnt: what earlier answers of this origin to this account taught (`Lesson.facts`).
         attempt: 0, then 1 and more for what a challenge asked for again.
+        serial: larger than that of every moment before in this process; about the wall clock in milliseconds.
+        count: how often a request was proved with what was learnt, this one included; 0 where nothing was learnt.
     """
 
     now_s: float
     learnt: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 0
+    serial: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,14 +276,27 @@ class Kind(Strict):
         """The keys it signs with: slot name to the JOSE algorithm for a key that has to be made (`ES256`)."""
         return {}
 
+    def foreign_keys(self) -> frozenset[str]:
+        """Those of its keys that the provider knows already: the account has to name them, none is made."""
+        return frozenset()
+
     def withheld_headers(self) -> frozenset[str]:
         """Headers of answers (lower-case) that are for us and not for the agent."""
         return frozenset()
+
+    def certificate_slot(self) -> str | None:
+        """The key, by slot name, whose certificate the connection to the provider presents; None for none."""
+        return None
 
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
         """The https URLs, besides the profile's hosts, that its secrets may be sent to: the origins it is bound to."""
         del variables
         return ()
+
+    def issued_by(self, variables: Mapping[str, str]) -> str:
+        """Who issues what it keeps, for the state of a login that was captured; empty where it does not matter."""
+        del variables
+        return ""
 
     def mint(self, given: Ingredients) -> Minting[Credential]:
         """A credential. Yields what has to be done for it.
@@ -332,6 +352,13 @@ def named_in(*templates: str) -> frozenset[str]:
 def filled(template: str, variables: Mapping[str, str]) -> str:
     """`template` with every `{name}` replaced by that variable, in a single pass. Raises KeyError."""
     return PLACEHOLDER.sub(lambda found: variables[found[1]], template)
+
+
+def fit_for_header(value: str) -> str:
+    """`value` itself. Raises `Refused`: it has control characters, spaces at its ends, or nothing."""
+    if not _HEADER_SAFE.fullmatch(value):
+        raise Refused(unusable("The credential has characters that cannot be sent."))
+    return value
 
 
 def unusable(detail: str) -> Denial:

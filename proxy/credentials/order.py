@@ -28,6 +28,8 @@ class Order:
         variables: the account's plain values, with the profile's defaults.
         agent: for whom.
         origins: where its secrets could go.
+        own: the grant is one that the agent itself has logged in for.
+        places: where memory has a secret, by slot, if not under the slot's own name.
     """
 
     account: AccountId
@@ -38,11 +40,13 @@ class Order:
     variables: Mapping[str, str] = field(default_factory=dict)
     agent: str = ""
     origins: frozenset[str] = frozenset()
+    own: bool = False
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> GrantKey:
         """Which credential this is, among all."""
-        return GrantKey(self.account, self.name, self.agent if self.kind.per_agent else "")
+        return GrantKey(self.account, self.name, self.agent if self.kind.per_agent or self.own else "")
 
     def made_from(self, secrets: Mapping[str, Secret]) -> object:
         """Compares equal as long as a credential that was minted from it need not be minted anew."""

@@ -49,7 +49,8 @@ class Shape(Protocol):
 class StandIn:
     """One stand-in: for `agent`, in place of the secret `slot` of `account`.
 
-    `random_bits` says how hard it is to guess; 0 where that is not known.
+    `random_bits` says how hard it is to guess; 0 where that is not known. `captured` is the id of the captured secret
+    that it stands for; None where it stands for what the account itself has there.
     """
 
     value: str
@@ -57,6 +58,12 @@ class StandIn:
     account: AccountId
     slot: str
     random_bits: int = 0
+    captured: str | None = None
+
+    @property
+    def place(self) -> str:
+        """What it stands for, among everything of its account."""
+        return self.slot if self.captured is None else f"{self.slot}#{self.captured}"
 
 
 def make(shape: Shape, *, key: bytes, purpose: str) -> str:
@@ -96,8 +103,13 @@ class StandIns:
             if self.all
             else None
         )
-        self._values: Final = frozenset(s.value for s in self.all)
-        self._by_place: Final = {(s.agent, s.account, s.slot): s.value for s in self.all}
+        self._by_value: Final = {s.value: s for s in self.all}
+        self._by_place: Final = {(s.agent, s.account, s.place): s.value for s in self.all}
+
+    def plus(self, more: Iterable[StandIn]) -> StandIns:
+        """These and `more`."""
+        new = tuple(stand_in for stand_in in more if stand_in.value not in self._by_value)
+        return StandIns((*self.all, *new)) if new else self
 
     def lookup(self, agent: str, account: AccountId, slot: str) -> str | None:
         """The value that `agent` holds for this slot."""
@@ -120,7 +132,16 @@ class StandIns:
 
     def knows(self, value: str) -> bool:
         """Whether `value` is a stand-in, of any agent."""
-        return value in self._values
+        return value in self._by_value
+
+    def among(self, values: Iterable[str]) -> tuple[StandIn, ...]:
+        """Those that are, whole, one of `values`: fields of a body that is made of credentials, as a token call's."""
+        return tuple(dict.fromkeys(self._by_value[value] for value in values if value in self._by_value))
+
+    def held(self, agent: str, account: AccountId) -> dict[str, str]:
+        """What `agent` holds for `account`, by slot; without what was captured as a secret of its own."""
+        mine = (s for s in self.all if (s.agent, s.account, s.captured) == (agent, account, None))
+        return {stand_in.slot: stand_in.value for stand_in in mine}
 
     def find(self, head: RequestHead) -> tuple[StandIn, ...]:
         """Those that stand in the path, the query or a header; a body is never searched.

@@ -110,3 +110,15 @@ bindings: Final = Table(
     Column("since_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("account", "fingerprint", "origin"),
 )
+
+captured: Final = Table(
+    "captured",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("agent", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("receipt", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)

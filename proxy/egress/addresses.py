@@ -85,6 +85,21 @@ def classify(address: Address) -> Reach:
     return Reach.PUBLIC
 
 
+METADATA_NAMES: Final = frozenset(
+    {"metadata.google.internal", "metadata", "instance-data", "instance-data.ec2.internal"}
+)
+
+
+def is_metadata(host: str) -> bool:
+    """Whether a canonical host names a cloud's metadata service, by address or by a name that means one."""
+    if host in METADATA_NAMES:
+        return True
+    try:
+        return classify(ipaddress.ip_address(host)) is Reach.METADATA
+    except ValueError:
+        return False
+
+
 def permitted(address: Address, allow_private: Iterable[str]) -> bool:
     """Whether `address` may be dialled; `allow_private` are CIDR blocks that the operator named for this host.
 

@@ -24,6 +24,13 @@ class SidecarRetryHook(StartHook):
 
 
 @dataclass
+class SidecarCollectedHook(StartHook):
+    """An answer that is held is whole: an addon says what the agent gets. Blocking, may be async."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
 class SidecarClientGoneHook(StartHook):
     """The agent went away while a hook was deciding."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.engine")
 _STARTUP: Final = (addonmanager.LoadHook.name, ConfigureHook.name, RunningHook.name, DoneHook.name)
-_BEFORE_ANSWER: Final = frozenset({"requestheaders", "request", "sidecar_retry"})
+_BEFORE_ANSWER: Final = frozenset({"requestheaders", "request", "sidecar_retry", "sidecar_collected"})
 _FAILED: Final = Denial("policy_unavailable", "A part of the proxy failed while it decided.", by="engine")
 
 

@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http._events import (
 from proxy.engine.commands import AbortClient, WatchStream
 from proxy.engine.failure import denial_for
 from proxy.engine.websocket import UpgradedStream
-from proxy.errors import Denial, render
+from proxy.errors import Answer, Denial, render
 from proxy.exchange import ANSWER_KEY, BODYLESS_KEY, INVALID_KEY
 
 if TYPE_CHECKING:
@@ -95,9 +95,12 @@ class RefusingStream(UpgradedStream):
         if self.exchange is None:  # no gate has looked at this request
             yield from self._answer(NO_DECISION)
             return True
-        denial = self.flow.metadata.pop(ANSWER_KEY, None)
-        if isinstance(denial, Denial):
-            yield from self._answer(denial)
+        step = self.flow.metadata.pop(ANSWER_KEY, None)
+        if isinstance(step, Denial):
+            yield from self._answer(step)
+            return True
+        if isinstance(step, Answer):
+            yield from self._give(step)
             return True
         return False
 
@@ -130,14 +133,18 @@ class RefusingStream(UpgradedStream):
             yield from self._cut()
             return
         yield WatchStream(self, None)
-        answer = render(denial, receipt=None if exchange is None else exchange.id)
-        reason = HTTPStatus(answer.status).phrase.encode()
-        headers = http.Headers(answer.headers)
+        self.flow.response = _response(render(denial, receipt=None if exchange is None else exchange.id))
         if denial.slug in UNCLEAR and not self.flow.request.is_http2:
-            headers["connection"] = "close"
-        self.flow.response = http.Response(b"HTTP/1.1", answer.status, reason, headers, answer.body, None, 0, 0)
+            self.flow.response.headers["connection"] = "close"
         self.flow.error = mflow.Error(denial.slug)
         yield HttpErrorHook(self.flow)
+        yield from self._send_answer()
+
+    def _give(self, answer: Answer) -> Steps[None]:
+        """Send an answer of ours that is no refusal."""
+        yield WatchStream(self, None)
+        self.flow.response = _response(answer)
+        self.flow.response.headers["content-length"] = str(len(answer.body))
         yield from self._send_answer()
 
     def _send_answer(self) -> Steps[None]:
@@ -188,3 +195,11 @@ class RefusingStream(UpgradedStream):
 
     def _end_linger(self) -> Steps[None]:
         yield commands.CloseConnection(self.context.client)
+
+
+def _response(answer: Answer) -> http.Response:
+    try:
+        reason = HTTPStatus(answer.status).phrase.encode()
+    except ValueError:
+        reason = b""
+    return http.Response(b"HTTP/1.1", answer.status, reason, http.Headers(answer.headers), answer.body, None, 0, 0)

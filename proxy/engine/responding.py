@@ -8,8 +8,9 @@ from mitmproxy.proxy import commands
 from mitmproxy.proxy.layers.http import DropStream, HttpResponseHeadersHook, SendHttp
 from mitmproxy.proxy.layers.http._events import HttpEvent, ResponseData, ResponseEndOfMessage, ResponseHeaders
 
+from proxy.engine.collecting import CollectingStream
 from proxy.engine.commands import WatchStream
-from proxy.engine.refusing import LINGER_S, RefusingStream
+from proxy.engine.refusing import LINGER_S
 from proxy.errors import Denial
 from proxy.exchange import RESPONSE_BODYLESS_KEY
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     type Steps[T] = Generator[commands.Command, object, T]
 
 
-class RespondingStream(RefusingStream):
+class RespondingStream(CollectingStream):
     """See the module. `early_end`: the answer was whole before the request was."""
 
     early_end = False
@@ -47,6 +48,8 @@ class RespondingStream(RefusingStream):
             yield from self._drop_upstream()
             withheld = Denial("response_withheld", "The answer could not be checked.", by="engine")
             yield from self._answer(withheld if exchange is None else exchange.denial or withheld)
+        elif exchange.collect is not None and exchange.forward is not None:
+            yield from self._collect(exchange.forward.response_timeout_s)
         elif end_stream:
             self.server_state = self.state_consume_response_body
         else:

@@ -87,7 +87,7 @@ class SidecarStream(RespondingStream):
     def _too_late(self) -> Steps[None]:
         if self.client_state == self.state_consume_request_body and not self.answered:
             yield from self._answer(Denial("request_timeout", "The body did not come in time.", by="engine"))
-        elif self.server_state == self.state_wait_for_response_headers and not self.answered:
+        elif self.server_state in (self.state_wait_for_response_headers, self.state_collect) and not self.answered:
             yield from self._drop_upstream()
             yield from self._answer(denial_for("timeout"))
 
@@ -148,6 +148,8 @@ class SidecarStream(RespondingStream):
                 return
         elif isinstance(event, RequestEndOfMessage) and not self.bodyless:
             yield WatchStream(self, None)
+        elif isinstance(event, RequestEndOfMessage) and self.exchange is not None and self.exchange.forward is not None:
+            self.request_body_buf += self.exchange.forward.body or b""  # ours, where the agent sent none
         yield from super().state_consume_request_body(event)
 
     def _too_large(self) -> Steps[None]:

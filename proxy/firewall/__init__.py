@@ -9,12 +9,14 @@ from proxy.firewall.codings import accept_encoding
 from proxy.firewall.envelopes import COMPRESSED_MESSAGES
 from proxy.firewall.headers import scrub_headers
 from proxy.firewall.packed import packed, unpacked
-from proxy.firewall.plan import Planned, plan
+from proxy.firewall.plan import BODYLESS, Planned, plan
 from proxy.firewall.scanner import Scanner, open_scanner, scrub
 from proxy.firewall.vocabulary import Needle, Vocabulary
+from proxy.firewall.whole import decoded, headers_of_whole
 from proxy.firewall.withheld import WithheldError
 
 __all__ = [
+    "BODYLESS",
     "COMPRESSED_MESSAGES",
     "Needle",
     "Planned",
@@ -22,6 +24,8 @@ __all__ = [
     "Vocabulary",
     "WithheldError",
     "accept_encoding",
+    "decoded",
+    "headers_of_whole",
     "open_scanner",
     "packed",
     "plan",

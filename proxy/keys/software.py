@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -49,6 +50,10 @@ class SoftwareSigner:
 
     async def sign(self, message: bytes) -> bytes:
         """See `Signer`."""
+        return self.signature(message)
+
+    def signature(self, message: bytes) -> bytes:
+        """As `sign`, for a kind whose key stands inside one of its secrets."""
         return sign(self._key, self._public.algorithm, message)
 
     def pem(self) -> bytes:
@@ -73,7 +78,7 @@ def sign(key: PrivateKey, algorithm: str, message: bytes) -> bytes:
 
 
 def generate(algorithm: str) -> SoftwareSigner:
-    """A new key for `ES256`, `ES384`, `Ed25519` (or `EdDSA`) or `RS256`."""
+    """A new key for `ES256`, `ES384`, `Ed25519` (or `EdDSA`), or RSA: `RS256` to `RS512`, `PS256` to `PS512`."""
     key: PrivateKey
     match algorithm:
         case "ES256":
@@ -82,7 +87,7 @@ def generate(algorithm: str) -> SoftwareSigner:
             key = ec.generate_private_key(ec.SECP384R1())
         case "Ed25519" | "EdDSA":
             key = ed25519.Ed25519PrivateKey.generate()
-        case "RS256":
+        case "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512":
             key = rsa.generate_private_key(65537, 2048)
         case _:
             raise KeyUnavailableError(f"no key can be made for the algorithm {algorithm}")
@@ -113,6 +118,13 @@ def load(secret: Secret, algorithm: str | None = None) -> SoftwareSigner:
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < MIN_RSA_BITS:
         raise KeyUnavailableError(f"an RSA key has at least {MIN_RSA_BITS} bits")
     return SoftwareSigner(key, public_of(key, algorithm, certificates))
+
+
+def load_for(secret: Secret, algorithm: str) -> SoftwareSigner:
+    """As `load`, to sign with `algorithm` where the key can, else with the usual one of its type."""
+    with contextlib.suppress(KeyUnavailableError):
+        return load(secret, algorithm)
+    return load(secret)
 
 
 def public_of(key: PrivateKey, algorithm: str | None = None, certificates: tuple[bytes, ...] = ()) -> PublicKey:

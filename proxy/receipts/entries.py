@@ -32,13 +32,14 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "credential": exchange.credential,
         "credential_kind": exchange.credential_kind,
         "credential_token": exchange.credential_token,
+        "answered": exchange.answered,
         "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
     }
 
 
 def outcome_entry(exchange: Exchange, outcome: Outcome, *, now_s: float) -> Mapping[str, str | int | None]:
     """The fields of an outcome at `now_s` on the monotonic clock."""
-    socket: dict[str, int | None] = {}
+    socket: dict[str, str | int | None] = {}
     if exchange.messages is not None:
         socket = {
             "close_code": exchange.close_code,
@@ -47,6 +48,8 @@ def outcome_entry(exchange: Exchange, outcome: Outcome, *, now_s: float) -> Mapp
         }
     if exchange.attempts > 1:
         socket |= {"attempts": exchange.attempts}
+    if exchange.captured is not None:
+        socket |= {"captured": exchange.captured}
     return {
         **socket,
         "of": exchange.id,

@@ -1,8 +1,8 @@
 """One file per secret store; a ref's scheme names it: `env:NAME`, `file:/path`, `local:name`, `vault:mount/path#field`.
 
-`AT_HAND` are read at every use; `ASKED_HERE` are asked on this machine, `ASKED` over the network, and what they give is
-kept. The latter are logged in to with secrets of the others alone, so that nothing goes in circles: the connection to a
-store may itself go through an upstream proxy that wants a password.
+`AT_HAND` are read at every use; `ASKED_HERE` are asked with what this machine has, `ASKED` with logins of their own,
+and what both give is kept. The latter are logged in to with secrets of the others alone, so that nothing goes in
+circles: the connection to a store may itself go through an upstream proxy that wants a password.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from proxy.secretstore.env import EnvStore
 from proxy.secretstore.exec import ExecStore
 from proxy.secretstore.file import FileStore
 from proxy.secretstore.gcpsm import GoogleStore
+from proxy.secretstore.ghactions import ActionsStore
 from proxy.secretstore.infisical import InfisicalStore
 from proxy.secretstore.k8s import MountedStore
 from proxy.secretstore.keyring import KeyringStore
 from proxy.secretstore.local import LocalStore
 from proxy.secretstore.op import OnePasswordStore
 from proxy.secretstore.sops import SopsStore
+from proxy.secretstore.spiffe import SpiffeStore
 from proxy.secretstore.store import AskedStore, SecretStore, SecretUnavailableError
 from proxy.secretstore.vault import VaultStore
 
@@ -45,6 +47,8 @@ AT_HAND: Final[Mapping[str, type[SecretStore]]] = {
 ASKED_HERE: Final[Mapping[str, type[AskedStore]]] = {
     "keyring": KeyringStore,
     "sops": SopsStore,
+    "spiffe": SpiffeStore,
+    "ghactions": ActionsStore,
 }
 ASKED: Final[Mapping[str, type[AskedStore]]] = {
     "vault": VaultStore,

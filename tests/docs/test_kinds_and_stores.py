@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import typing
 from functools import cache
 
@@ -12,10 +13,11 @@ from proxy.catalog.configuration import mistakes
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.schema import Profile
 from proxy.credentials import CredentialSpec
-from proxy.credentials.kind import Credential
+from proxy.credentials.kind import Credential, Moment
 from proxy.credentials.standin import StandIn, StandIns
-from proxy.documents import Document
-from proxy.model import AccountId, Authority, RequestHead
+from proxy.documents import Document, Strict
+from proxy.keys import software
+from proxy.model import AccountId, Authority, RequestHead, ResponseHead
 from proxy.secret import Secret
 from proxy.secretstore import STORES
 from proxy.settings import Settings
@@ -46,6 +48,9 @@ def test_a_page_has_every_field_of_its_kind_with_its_default(kind):
     fields = {name: field for name, field in KINDS[kind].model_fields.items() if name != "kind"}
     assert set(rows) == set(fields)
     for name, field in fields.items():
+        if isinstance(field.default, Strict):  # its parts have rows of their own
+            assert rows[name] == "empty", name
+            continue
         default = "required" if field.is_required() else {"": "empty", None: "none"}.get(field.default or None, "empty")
         wanted = {default} if default == "required" else {"empty", "none", f"`{field.default}`"}
         assert rows[name] in wanted, name
@@ -57,7 +62,7 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
     (profile,) = profiles_on(f"credentials/{kind}.md")
     (spec,) = profile.credentials.values()
     assert spec.kind == kind
-    credential = Credential({name: Secret(name, VALUE) for name in spec.secret_names()})
+    credential = Credential({name: Secret(name, VALUE) for name in (*spec.secret_names(), "access_token")})
     head = RequestHead("POST", "https", Authority("api.widgets.example", 443), "/botx/getMe", ("botx", "getMe"),
                        "appid=whatever&q=Oslo", (), has_body=True)  # fmt: skip
     sent = spec.present(credential, head, b'{"auth": {}, "q": "x"}')
@@ -79,12 +84,59 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
             rewriter = spec.rewriter(credential, STAND_INS, "STAND-IN")
             login = b'{"op": 2, "d": {"token": "STAND-IN", "seq": 7}}'
             assert (headers, rewriter.rewritten(login)) == ({}, login.replace(b"STAND-IN", VALUE.encode()))
+        case "oauth":
+            assert headers == {}  # a proof comes from `prove`: tests/credentials/oauth
+        case "hmac":
+            presented = proved(spec, credential, head)
+            assert dict(presented.head.headers) == {
+                "x-widgets-timestamp": "0",
+                "x-widgets-signature": "v0=" + hmac.new(VALUE.encode(), b"v0:0:{}", "sha256").hexdigest(),
+            }
+        case "digest":
+            assert dict(proved(spec, credential, head).head.headers) == {}
+            challenge = ResponseHead(401, (("www-authenticate", 'Digest realm="r", nonce="n", qop=auth'),))
+            lesson = spec.learn(credential, head, challenge, Moment(0))
+            assert (lesson.again, lesson.facts["nonce"]) == ("prove", "n")
+        case "http_signature":
+            signer = software.generate("Ed25519")
+            proving = spec.prove(Credential({}, keys={"signing": signer.public}), head, b"{}", Moment(0))
+            base = next(proving).message.decode()
+            assert [line.split('"')[1] for line in base.splitlines()][:3] == [
+                "@method",
+                "@target-uri",
+                "content-digest",
+            ]
+            assert f'keyid="{signer.public.thumbprint}"' in base
+        case "tls_client":
+            assert (proved(spec, credential, head).head, spec.certificate_slot()) == (head, "tls")
+        case "totp":
+            coded = Credential({"key": Secret("key", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")})
+            assert dict(proved(spec, coded, head).head.headers) == {"x-widgets-otp": "755224"}
+        case "github_app" | "google" | "google_federation" | "azure" | "workload_federation":
+            assert headers == {"authorization": f"Bearer {VALUE}"}
+        case "snowflake":
+            assert headers == {
+                "authorization": f"Bearer {VALUE}",
+                "x-snowflake-authorization-token-type": "KEYPAIR_JWT",
+            }
+        case "request_jwt":
+            assert headers == {}  # what it signs is in tests/credentials/cloud
+        case "vc" | "capability":
+            assert headers == {}  # both come from `prove`: tests/credentials/vc, tests/credentials/capability
         case "several":
             assert headers == {"x-api-key": VALUE, "x-application-key": VALUE}
         case "aws" | "aws_role":
             assert headers == {}  # a signature comes from `prove`: tests/aws
+            assert dict(proved(spec, credential, head).head.headers) == {"x-api-key": VALUE, "x-application-key": VALUE}
         case _:
             pytest.fail(f"say here what {kind} does")
+
+
+def proved(spec, credential, head, body=b"{}"):
+    """What a kind that needs no signature of a key makes of `head`."""
+    with pytest.raises(StopIteration) as ended:
+        next(spec.prove(credential, head, body, Moment(0)))
+    return ended.value.value
 
 
 @pytest.mark.parametrize("scheme", STORES)

@@ -11,7 +11,7 @@ import orjson
 import pytest
 import yaml
 
-from proxy.catalog.schema import Operation, Profile
+from proxy.catalog.schema import HostRule, Operation, Profile
 
 FOLDER = Path(__file__).parents[2] / "profiles"
 FILES = tuple(sorted(FOLDER.glob("*.yaml")))
@@ -48,6 +48,12 @@ def pieces(template: str) -> tuple[str, ...]:
     return tuple(template.split("/")[1:])
 
 
+def host_of(rule: HostRule, profile: Profile) -> str:
+    """A host that the rule covers: of a wildcard, the one of an account with the variables' examples."""
+    values = {name: variable.example for name, variable in profile.variables.items()}
+    return rule.host if rule.account_host is None else rule.account_host.format(**values)
+
+
 def is_name(piece: str) -> bool:
     return piece.startswith("{") and piece.endswith("}")
 
@@ -71,7 +77,7 @@ def rank(operation: Operation) -> tuple[object, ...]:
 
 def resolve(profile: Profile, call: Call) -> Operation | None:
     """The operation that `call` is, or None."""
-    hosts = {rule.host for rule in profile.hosts}
+    hosts = {host_of(rule, profile) for rule in profile.hosts}
     found = [
         operation
         for operation in profile.operations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -12,11 +13,14 @@ import pytest_asyncio
 
 from proxy.db.engine import DATABASE, open_database
 from proxy.receipts import queries
-from tests.profiles.conftest import PROFILES
+from tests.profiles.conftest import PROFILES, host_of
 from tests.rig import running_rig
 from tests.rig.shipped import shipped_text
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
     from proxy.catalog.schema import Example, Profile
     from tests.rig import Rig
 
@@ -28,7 +32,8 @@ BASE64 = re.compile(r"\{base64:([^{}]*)\}")
 
 def slots(profile: Profile, example: Example) -> tuple[str, ...]:
     """The secrets that the account of this example has."""
-    return example.account_secrets or (next(iter(profile.secrets)),)
+    given = (name for name, slot in profile.secrets.items() if not slot.minted)
+    return example.account_secrets or (next(given),)
 
 
 def holder(profile: Profile, example: Example) -> str:
@@ -67,28 +72,45 @@ def at_port(url: str, port: int) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.hostname}:{port}"))
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shipped_rig(tmp_path_factory: pytest.TempPathFactory):
-    """One sidecar with every shipped profile; an account and an agent for every set of secrets."""
-    providers: dict[str, dict[str, dict[str, object]]] = {name: {"accounts": {}} for name in PROFILES}
+ALONE = frozenset({"claudecode"})
+"""Profiles with the host of another one: they run in a sidecar of their own."""
+
+
+@contextlib.asynccontextmanager
+async def rig_of(folder: Path, names: frozenset[str]) -> AsyncIterator[Rig]:
+    """A sidecar with these profiles; an account and an agent for every set of secrets."""
+    providers: dict[str, dict[str, dict[str, object]]] = {name: {"accounts": {}} for name in names}
     agents: dict[str, tuple[str, ...]] = {}
     environment: dict[str, str] = {}
     for profile, example in EXAMPLES:
+        if profile.name not in names:
+            continue
         refs = {slot: f"env:{variable(profile, slot)}" for slot in slots(profile, example)}
-        providers[profile.name]["accounts"][holder(profile, example)] = {"secrets": refs}
+        variables = {name: given.example for name, given in profile.variables.items() if given.example}
+        providers[profile.name]["accounts"][holder(profile, example)] = {"secrets": refs, "variables": variables}
         agents[agent_of(profile, example)] = (f"{profile.name}/{holder(profile, example)}",)
         environment |= {variable(profile, slot): real(profile, slot) for slot in refs}
-    every = (rule.host for profile in PROFILES.values() for rule in profile.hosts)
+    every = (host_of(rule, PROFILES[name]) for name in names for rule in PROFILES[name].hosts)
     hosts = tuple(dict.fromkeys(host for host in every if not host.startswith("*.")))
     async with running_rig(
-        tmp_path_factory.mktemp("shipped"),
-        profiles={name: shipped_text(name) for name in PROFILES},
+        folder,
+        profiles={name: shipped_text(name) for name in sorted(names)},
         settings={"providers": providers},
         environment=environment,
         agents=agents,
         hosts=hosts,
     ) as rig:
         yield rig
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shipped_rigs(tmp_path_factory: pytest.TempPathFactory):
+    """By the name of the profile."""
+    async with (
+        rig_of(tmp_path_factory.mktemp("shipped"), frozenset(PROFILES) - ALONE) as others,
+        rig_of(tmp_path_factory.mktemp("alone"), ALONE) as alone,
+    ):
+        yield {name: alone if name in ALONE else others for name in PROFILES}
 
 
 async def decision_of(rig: Rig, receipt: str) -> dict[str, object]:
@@ -103,8 +125,8 @@ async def decision_of(rig: Rig, receipt: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("profile", "example"), EXAMPLES, ids=lambda value: getattr(value, "name", None))
-async def test_p1_p2_an_example_does_what_it_says(shipped_rig, profile, example):
-    rig, request, expect = shipped_rig, example.request, example.expect
+async def test_p1_p2_an_example_does_what_it_says(shipped_rigs, profile, example):
+    rig, request, expect = shipped_rigs[profile.name], example.request, example.expect
     fill = {"profile": profile, "example": example, "rig": rig}
     before = len(rig.provider.requests)
     answer = await rig.call(
@@ -124,6 +146,10 @@ async def test_p1_p2_an_example_does_what_it_says(shipped_rig, profile, example)
         return
     assert answer.status == 200, answer.body
     assert decision["operation"] == expect.operation
+    assert decision["answered"] == expect.answered
+    if expect.answered is not None:
+        assert len(rig.provider.requests) == before
+        return
     assert len(rig.provider.requests) == before + 1
     seen = rig.provider.last
     for name, value in expect.upstream_headers.items():

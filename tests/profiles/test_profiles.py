@@ -13,8 +13,10 @@ from proxy.catalog.schema import Profile
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.digest import DigestCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.hmac import HmacCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
@@ -24,7 +26,10 @@ from tests.profiles.conftest import FILES, FOLDER, PROFILES
 SHIPPED = {
     "anthropic", "aws", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
     "openweathermap", "sentry", "slack", "stripe", "telegram",
+    "anthropic", "azureopenai", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe", "telegram", "vertex",
+    "claudecode", "codex",
 }  # fmt: skip
+RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
 RANDOM_PART = re.compile(r"\{(?:base32|base62|hex|digits|base64url):(\d+)\}")
 
 
@@ -38,6 +43,8 @@ def leaves(
     | PathCredential
     | BodyFieldCredential
     | FramesCredential
+    | HmacCredential
+    | DigestCredential
 ]:
     """The profile's credentials with `several` unfolded."""
     found = []
@@ -79,6 +86,9 @@ def test_every_name_refers_to_something(profile):
 
 def test_every_secret_is_used(profile):
     text = "".join(spec.model_dump_json() for spec in leaves(profile))
+    for operation in profile.operations:  # what is minted is given out by an operation
+        text += operation.answer.model_dump_json() if operation.answer else ""
+        text += operation.capture.model_dump_json() if operation.capture else ""
     assert [name for name in profile.secrets if f'"{name}"' not in text and f"{{{name}}}" not in text] == []
 
 
@@ -99,6 +109,8 @@ def bound(profile):
 
 
 def test_shipped_profiles_send_credentials_to_exact_names_only(profile):
+    """Or to the one host that an account is pinned to."""
+    assert [rule.host for rule in profile.hosts if "*" in rule.host and rule.account_host is None] == []
     assert bound(profile) or [rule.host for rule in profile.hosts if "*" in rule.host] == []
 
 
@@ -107,7 +119,7 @@ def test_stand_ins_look_like_the_vendors_tokens(profile):
         shape = slot.stand_in
         text = shape.template if shape.template is not None else shape.prefix
         assert not slot.prefixes or text.startswith(slot.prefixes), name
-        assert slot.env, name
+        assert slot.env or slot.minted, name
         if shape.template is not None:
             assert sum(int(size) for size in RANDOM_PART.findall(shape.template)) >= (16 if name == "access_key_id" else 20), name
             assert "{" not in RANDOM_PART.sub("", shape.template), name
@@ -119,12 +131,15 @@ def test_what_the_agent_may_have_sent_in_a_credentials_place_is_stripped(profile
         match spec:
             case HeaderCredential():
                 assert spec.header.lower() in headers, spec
-            case BasicCredential():
+            case BasicCredential() | DigestCredential():
                 assert "authorization" in headers, spec
             case QueryCredential():
                 assert spec.parameter in profile.strip_query, spec
             case CookieCredential():
                 assert "cookie" in headers, spec
+            case HmacCredential():
+                assert {name.lower() for name in spec.headers} <= headers, spec
+                assert set(spec.query) <= set(profile.strip_query), spec
             case PathCredential() | BodyFieldCredential() | FramesCredential():
                 pass
 
@@ -153,6 +168,7 @@ def test_the_page_about_profiles_names_every_field_and_every_profile():
     }
     assert [field for field in sorted(fields) if f"`{field}`" not in page + kinds] == []
     assert set(re.findall(r"^\| `([a-z]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
+    assert set(re.findall(r"^\| `([a-z_]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
 
 
 def test_an_encoded_slash_is_data_only_where_ids_and_revisions_have_them():

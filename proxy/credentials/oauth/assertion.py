@@ -7,9 +7,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import orjson
-
-from proxy.credentials.kind import Sign, filled, signature
+from proxy.credentials import assertion
+from proxy.credentials.kind import filled
 from proxy.keys.public import base64url
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def signed(
 ) -> Generator[Step, Reply | bytes, str]:
     """A compact JWS (RFC 7515) with the account's key `key`; a key with certificates is also named by `x5t#S256`."""
     public = given.keys[key]
-    header: dict[str, str] = {"alg": public.algorithm, "typ": "JWT"}
+    header: dict[str, str] = {}
     if key_id is not None:
         header["kid"] = filled(key_id, given.variables)
     if public.certificates:
@@ -50,6 +49,5 @@ def signed(
         "exp": given.now_s + claims.lifetime_s,
         "jti": secrets.token_urlsafe(24),
     }
-    message = f"{base64url(orjson.dumps(header))}.{base64url(orjson.dumps(body))}"
-    made = yield from signature(Sign(key, message.encode("ascii")))
-    return f"{message}.{base64url(made)}"
+    jwt = yield from assertion.signed(key, public, body, header)
+    return jwt

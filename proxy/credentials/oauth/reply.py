@@ -71,7 +71,7 @@ def read_reply(reply: Reply, now_s: int) -> TokenReply:
     """
     if reply.status in (TOO_MANY, UNAVAILABLE):
         raise failed("The token endpoint is busy.", retry_after_s=retry_after_s(reply, now_s))
-    document = _document(reply)
+    document = json_object(reply)
     code = error_code(document)
     if code is not None:
         detail = "The token endpoint refused."
@@ -117,7 +117,8 @@ def refused(detail: str) -> MintFailedError:
     return MintFailedError(unusable(detail))
 
 
-def _document(reply: Reply) -> Mapping[str, JsonValue]:
+def json_object(reply: Reply) -> Mapping[str, JsonValue]:
+    """The body. Raises `MintFailedError` where it is something else."""
     try:
         document = orjson.loads(reply.body)
     except orjson.JSONDecodeError:

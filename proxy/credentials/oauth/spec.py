@@ -116,6 +116,10 @@ class OAuthSpec(Kind):
         at = filled(self.token_endpoint or self.issuer or "", variables)
         return (at, *(f"https://{host}/" for host in self.endpoint_hosts))
 
+    @override
+    def certificate_slot(self) -> str | None:
+        return TLS_KEY if self.sender == "tls" else None
+
     @property
     def _signs_grant(self) -> bool:
         return self.grant == "jwt_bearer" and self.assertion.secret is None
@@ -135,6 +139,7 @@ class OAuthSpec(Kind):
         """`token_type`, lower-case: a type that is not understood is refused (RFC 6749, section 7.1)."""
         return frozenset(one.lower() for one in self.token_types or ("dpop" if self.sender == "dpop" else "bearer",))
 
+    @override
     def issued_by(self, variables: Mapping[str, str]) -> str:
         """Whose tokens these are: the issuer, or the token endpoint where no issuer is said."""
         return filled(self.issuer or self.token_endpoint or "", variables)

@@ -1,0 +1,13 @@
+"""What the sidecar answers itself, one file per kind. The union is the registry. See docs/token-calls.md."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from proxy.credentials.answers.aws_sts import AwsStsAnswer
+from proxy.credentials.answers.document import DocumentAnswer
+from proxy.credentials.answers.oauth_token import OAuthTokenAnswer
+
+AnswerSpec = Annotated[OAuthTokenAnswer | AwsStsAnswer | DocumentAnswer, Field(discriminator="kind")]
+
+__all__ = ["AnswerSpec"]

@@ -1,0 +1,1 @@
+"""Capability tokens. See docs/credentials/capability.md."""

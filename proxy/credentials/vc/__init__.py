@@ -1,0 +1,1 @@
+"""Verifiable credentials, from the holder's side. See docs/credentials/vc.md."""

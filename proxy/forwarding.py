@@ -1,0 +1,42 @@
+"""What is dialled and sent for one decision. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.exchange import Dial, Forward
+
+if TYPE_CHECKING:
+    from proxy.decision import Decision, Generation
+    from proxy.exchange import Exchange
+    from proxy.model import RequestHead
+
+UNMATCHED_TIMEOUT_S: Final = 600
+
+
+def forward(
+    generation: Generation, exchange: Exchange, decision: Decision, head: RequestHead, body: bytes | None
+) -> Forward:
+    """`head` and `body` as they leave, with where they go and the ceilings on the way."""
+    limits, operation = generation.settings.limits, decision.match.operation if decision.match else None
+    provider = decision.match.profile.name if decision.match else ""
+    dial = Dial(
+        authority=head.authority,
+        tls=head.scheme == "https",
+        agent=exchange.tunnel.agent.name,
+        account=exchange.account or "-",
+        trust=generation.trust(provider),
+        allow_private=generation.allow_private.get(head.authority.host, ()),
+        via=exchange.via,
+    )
+    largest = operation.limits.max_body_bytes if operation else None
+    return Forward(
+        head=head,
+        dial=dial,
+        body=body,
+        max_body_bytes=limits.max_body_bytes if largest is None else min(largest, limits.max_body_bytes),
+        response_timeout_s=operation.limits.response_timeout_s if operation else UNMATCHED_TIMEOUT_S,
+        max_message_bytes=limits.max_message_bytes,
+        max_socket_bytes=limits.max_socket_bytes,
+        retries=exchange.presenter.retries if exchange.presenter is not None else 0,
+    )

@@ -1,0 +1,112 @@
+"""Reading a reply with fresh secrets, as tables over pure functions."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from proxy.credentials.answers.fields import body_fields
+from proxy.credentials.captures.claims import readable
+from proxy.credentials.captures.reply import CaptureFailedError, looks_secret, read
+from proxy.credentials.captures.spec import CaptureSpec
+from proxy.model import Authority, RequestHead
+
+FRESH = "sk-fresh-0123456789"
+
+
+def spec(**fields):
+    return CaptureSpec.model_validate_json(json.dumps({"secrets": {"/key": "key"}, **fields}))
+
+
+def jwt(claims):
+    parts = [json.dumps({"alg": "RS256"}), json.dumps(claims), "signature"]
+    return ".".join(base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in parts)
+
+
+def test_a_login_reply_becomes_the_state_that_grants_keep():
+    login = spec(secrets={"/access_token": "a", "/refresh_token": "r"})
+    told = {"access_token": FRESH, "refresh_token": FRESH + "r", "expires_in": 60, "scope": "x", "token_type": "Bearer"}
+    kept = read(login, "application/json; charset=utf-8", json.dumps(told).encode()).state(1000)
+    assert kept == {
+        "access_token": FRESH, "refresh_token": FRESH + "r", "expires_at_s": "1060", "scope": "x", "token_type": "Bearer",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("life", [-1, "x", None, 1e99, 10**30, True, [], "9" * 40])
+def test_a_lifetime_that_is_none_is_left_out(life):
+    told = {"key": FRESH, "expires_in": life}
+    assert "expires_at_s" not in read(spec(), "application/json", json.dumps(told).encode()).state(1000)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"secrets": {}},
+        {"secrets": {"key": "key"}},
+        {"optional": ["/key"]},
+        {"optional": ["/other"]},
+        {"claims": {"/other": ["x"]}},
+    ],
+)
+def test_a_capture_that_means_nothing_is_refused(fields):
+    with pytest.raises(ValidationError):
+        spec(**fields)
+
+
+def test_a_pointer_is_escaped_and_counts_in_lists():
+    odd = spec(secrets={"/a~1b/0/c~0d": "key"})
+    found = read(odd, "application/json", json.dumps({"a/b": [{"c~d": FRESH}]}).encode())
+    assert [one.value for one in found.fresh] == [FRESH]
+    assert json.loads(found.written({"/a~1b/0/c~0d": "STAND-IN"})) == {"a/b": [{"c~d": "STAND-IN"}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("sk-0123456789abcdefghij", True),
+        ("sk-01234...cdefghijklmnop", False),
+        ("sk-0123456789************ij", False),
+        ("use sk-0123456789abcdefghij", False),
+        ("sk-short", False),
+        ("pk-0123456789abcdefghij", False),
+        ("sk-STAND-IN-0123456789abc", False),
+    ],
+)
+def test_p1_what_looks_like_a_whole_token_is_seen(text, secret):
+    document = {"a": [1, None, {"b": text}]}
+    assert looks_secret(document, ["sk-"], lambda value: value.startswith("sk-STAND-IN")) is secret
+
+
+def test_p1_a_readable_token_has_nothing_of_the_real_ones_signature():
+    made = readable(jwt({"email": "a@b.test", "exp": 7, "sid": "private"}), ("email", "exp", "none"), "STAND-IN")
+    header, claims, signature = made.split(".")
+    assert json.loads(base64.urlsafe_b64decode(header + "==")) == {"alg": "none", "typ": "JWT"}
+    assert json.loads(base64.urlsafe_b64decode(claims + "==")) == {"email": "a@b.test", "exp": 7}
+    assert signature == "STAND-IN"
+
+
+@pytest.mark.parametrize("token", ["x", "a.b.c", "..", jwt([1]), jwt({"email": "x" * 9000})])
+def test_p5_what_is_no_such_token_is_a_failure(token):
+    with pytest.raises(CaptureFailedError):
+        readable(token, ("email",), "STAND-IN")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "found"),
+    [
+        ("application/json", b'{"a": "x", "b": 1, "c": {"d": "y"}}', (("a", "x"),)),
+        ("application/x-www-form-urlencoded", b"a=x&a=y+z&b=", (("a", "x"), ("a", "y z"), ("b", ""))),
+        ("text/plain", b"a=x", ()),
+        ("", b"", ()),
+        ("application/json", b"nonsense", None),
+        ("application/x-www-form-urlencoded", "a=\u00fc".encode(), None),
+    ],
+)
+def test_the_fields_of_a_body(kind, body, found):
+    head = RequestHead(
+        "POST", "https", Authority("x.test", 443), "/", ("",), None, (("content-type", kind),), has_body=True
+    )
+    assert body_fields(head, body) == found
