@@ -157,10 +157,7 @@ def _account(account: Account, profile: Profile) -> Iterator[Mistake]:
     if not account.secrets and not any(_complete(kind, account, profile) for kind in profile.credentials.values()):
         yield ("secrets",), "an account has at least one secret"
     yield from _plain_values(account, profile)
-    for kind in profile.credentials.values():
-        if kind.secret_names() <= account.secrets.keys() and (problem := kind.lacks()) is not None:
-            yield (), problem
-            break
+    yield from _lacking(account, profile)
     for name, ref in account.secrets.items():
         if name not in profile.secrets:
             yield ("secrets", name), f"the profile has no secret of this name{_suggest(name, profile.secrets)}"
@@ -191,6 +188,12 @@ def _state(settings: Settings) -> Iterator[Mistake]:
         yield ("state", "shared", "password"), problem
     if state.shared.ca_bundle is not None and (problem := _bad_bundle(state.shared.ca_bundle)):
         yield ("state", "shared", "ca_bundle"), problem
+
+
+def _lacking(account: Account, profile: Profile) -> Iterator[Mistake]:
+    """What this installation lacks for a credential that the account could use."""
+    fitting = [kind for kind in profile.credentials.values() if kind.secret_names() <= account.secrets.keys()]
+    yield from (((), problem) for problem in dict.fromkeys(kind.lacks() for kind in fitting) if problem is not None)
 
 
 def _complete(kind: Kind, account: Account, profile: Profile) -> bool:

@@ -39,7 +39,7 @@ def zero_configuration(
         secrets = _found(profiles[name], environment)
         fitting = [kind for kind in profiles[name].credentials.values() if kind.secret_names() <= secrets.keys()]
         lacking = [problem for kind in fitting if (problem := kind.lacks()) is not None]
-        if fitting and not lacking:
+        if secrets and fitting and not lacking:
             providers[name] = Provider(accounts={ACCOUNT: Account(secrets=secrets, default=True)})
         elif allow is not None:
             told = lacking[0] if lacking else f"set one of {', '.join(_variables(profiles[name]))}"
