@@ -166,7 +166,6 @@ def test_the_page_about_profiles_names_every_field_and_every_profile():
     }
     assert [field for field in sorted(fields) if f"`{field}`" not in page + kinds] == []
     assert set(re.findall(r"^\| `([a-z_]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
-    assert set(re.findall(r"^\| `([a-z_]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
 
 
 def test_an_encoded_slash_is_data_only_where_ids_and_revisions_have_them():
