@@ -8,16 +8,21 @@ from proxy.exchange import Dial, Forward
 
 if TYPE_CHECKING:
     from proxy.decision import Decision, Generation
-    from proxy.exchange import Exchange
+    from proxy.exchange import ClientCertificate, Exchange
     from proxy.model import RequestHead
 
 UNMATCHED_TIMEOUT_S: Final = 600
 
 
 def forward(
-    generation: Generation, exchange: Exchange, decision: Decision, head: RequestHead, body: bytes | None
+    generation: Generation,
+    exchange: Exchange,
+    decision: Decision,
+    head: RequestHead,
+    body: bytes | None,
+    certificate: ClientCertificate | None,
 ) -> Forward:
-    """`head` and `body` as they leave, with where they go and the ceilings on the way."""
+    """`head` and `body` as they leave, with where they go, as whom, and the ceilings on the way."""
     limits, operation = generation.settings.limits, decision.match.operation if decision.match else None
     provider = decision.match.profile.name if decision.match else ""
     dial = Dial(
@@ -28,6 +33,7 @@ def forward(
         trust=generation.trust(provider),
         allow_private=generation.allow_private.get(head.authority.host, ()),
         via=exchange.via,
+        certificate=certificate,
     )
     largest = operation.limits.max_body_bytes if operation else None
     return Forward(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.credentials.answers.fields import MAX_FIELDS_BYTES
 from proxy.credentials.captures.store import SCHEME
+from proxy.credentials.frames import FramesCredential
 from proxy.credentials.order import Order
 from proxy.exchange import Hold
 from proxy.model import ANONYMOUS
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from proxy.catalog.binding import BoundAccount
     from proxy.credentials import CredentialSpec
     from proxy.credentials.broker import Broker
-    from proxy.credentials.kind import Credential
+    from proxy.credentials.kind import Credential, Presented
+    from proxy.credentials.standin import StandIns
     from proxy.decision import Decision
+    from proxy.exchange import Exchange
     from proxy.model import Agent, RequestHead, ResponseHead
 
 
@@ -74,6 +77,25 @@ def order_for(
         own=own,
         places=places,
     )
+
+
+async def lend(
+    broker: Broker, order: Order, exchange: Exchange, head: RequestHead, body: bytes | None, *, stand_ins: StandIns
+) -> Presented:
+    """mint -> present: the request with its credential in its place; `exchange` learns what it is presented with.
+
+    Raises:
+        Refused: there is no credential, or it cannot be put there.
+    """
+    kind, agent = order.kind, exchange.tunnel.agent.name
+    minted = await broker.mint(order)
+    exchange.credential_token = broker.token_id(minted)
+    presented = await broker.prove(order, minted, head, body)
+    exchange.presenter = Lent(broker, order, minted, head, body, presented.head)
+    exchange.request_filter = presented.filter
+    if isinstance(kind, FramesCredential) and presented.head.scheme == "https":
+        exchange.rewriter = kind.rewriter(minted, stand_ins, stand_ins.lookup(agent, order.account, kind.secret))
+    return presented
 
 
 def lasting_orders(accounts: Iterable[BoundAccount]) -> Iterator[Order]:

@@ -18,13 +18,12 @@ from proxy.answering import local_answer
 from proxy.arriving import canonical, relocate
 from proxy.caller import identify
 from proxy.conversation import Conversation
-from proxy.credentials.frames import FramesCredential
 from proxy.decision import Decision, Generation, decide
 from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
 from proxy.forwarding import forward
-from proxy.lent import Lent, held, order_for
+from proxy.lent import held, lend, order_for
 from proxy.model import ANONYMOUS
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
@@ -190,25 +189,20 @@ class Pipeline:
         try:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
-                account, exchange.credential, exchange.credential_kind = decision.account, name, spec.kind
-                own = self._keeper.owns(exchange.tunnel.agent.name, account.id, name)
-                order = order_for(account, name, spec, exchange.tunnel.agent, captured=decision.captured, own=own)
-                minted = await self._broker.mint(order)
-                exchange.credential_token = self._broker.token_id(minted)
-                presented = await self._broker.prove(order, minted, head, body)
-                exchange.presenter = Lent(self._broker, order, minted, head, body, presented.head)
-                head, body, exchange.request_filter = presented.head, presented.body, presented.filter
+                exchange.credential, exchange.credential_kind = name, spec.kind
+                own = self._keeper.owns(exchange.tunnel.agent.name, decision.account.id, name)
+                order = order_for(
+                    decision.account, name, spec, exchange.tunnel.agent, captured=decision.captured, own=own
+                )
+                presented = await lend(self._broker, order, exchange, head, body, stand_ins=generation.stand_ins)
+                head, body = presented.head, presented.body
                 certificate = await self._broker.certificate(order)
-                if isinstance(spec, FramesCredential) and head.scheme == "https":
-                    held_value = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
-                    exchange.rewriter = spec.rewriter(minted, generation.stand_ins, held_value)
             exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
-        planned = forward(generation, exchange, decision, head, body)
-        exchange.forward = replace(planned, dial=replace(planned.dial, certificate=certificate))
+        exchange.forward = forward(generation, exchange, decision, head, body, certificate)
         self.tally.decisions["allow"] += 1
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)

@@ -157,7 +157,6 @@ def _account(account: Account, profile: Profile) -> Iterator[Mistake]:
     if not account.secrets and not any(_complete(kind, account, profile) for kind in profile.credentials.values()):
         yield ("secrets",), "an account has at least one secret"
     yield from _plain_values(account, profile)
-    yield from _lacking(account, profile)
     for name, ref in account.secrets.items():
         if name not in profile.secrets:
             yield ("secrets", name), f"the profile has no secret of this name{_suggest(name, profile.secrets)}"
@@ -190,12 +189,6 @@ def _state(settings: Settings) -> Iterator[Mistake]:
         yield ("state", "shared", "ca_bundle"), problem
 
 
-def _lacking(account: Account, profile: Profile) -> Iterator[Mistake]:
-    """What this installation lacks for a credential that the account could use."""
-    fitting = [kind for kind in profile.credentials.values() if kind.secret_names() <= account.secrets.keys()]
-    yield from (((), problem) for problem in dict.fromkeys(kind.lacks() for kind in fitting) if problem is not None)
-
-
 def _complete(kind: Kind, account: Account, profile: Profile) -> bool:
     """Whether `kind` needs no secret and has its variables and keys."""
     given = account.variables.keys() | {n for n, v in profile.variables.items() if v.default is not None}
@@ -203,6 +196,9 @@ def _complete(kind: Kind, account: Account, profile: Profile) -> bool:
 
 
 def _plain_values(account: Account, profile: Profile) -> Iterator[Mistake]:
+    usable = (kind for kind in profile.credentials.values() if kind.secret_names() <= account.secrets.keys())
+    for problem in [problem for kind in usable if (problem := kind.lacks()) is not None][:1]:
+        yield (), problem
     for name, value in account.variables.items():
         described = profile.variables.get(name)
         if described is None:
