@@ -119,7 +119,9 @@ def test_stand_ins_look_like_the_vendors_tokens(profile):
         assert not slot.prefixes or text.startswith(slot.prefixes), name
         assert slot.env or slot.minted, name
         if shape.template is not None:
-            assert sum(int(size) for size in RANDOM_PART.findall(shape.template)) >= (16 if name == "access_key_id" else 20), name
+            assert sum(int(size) for size in RANDOM_PART.findall(shape.template)) >= (
+                16 if name == "access_key_id" else 20
+            ), name
             assert "{" not in RANDOM_PART.sub("", shape.template), name
 
 
