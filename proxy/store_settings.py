@@ -102,7 +102,7 @@ class AwsAuth(Strict):
     secret_access_key: str | None = Field(default=None, description="Secret ref (keys).")
     session_token: str | None = Field(default=None, description="Secret ref, where the keys are temporary (keys).")
     profile: str = Field(default="default", min_length=1, description="Section of the credentials file (profile).")
-    file: Path | None = Field(default=None, strict=False, description="None: ~/.aws/credentials (profile).")
+    file: str | None = Field(default=None, pattern=r"^/", description="None: ~/.aws/credentials (profile).")
     role_arn: str | None = Field(default=None, description="The role to assume (web_identity).")
     token: str | None = Field(default=None, description="Secret ref: the token to show (web_identity).")
 

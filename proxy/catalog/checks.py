@@ -240,17 +240,9 @@ def _same_calls(profile: Profile, one: Operation, other: Operation) -> bool:
         and bool(set(one.hosts or hosts) & set(other.hosts or hosts))
         and one.websocket == other.websocket
         and len(one.query) + len(one.headers) == len(other.query) + len(other.headers)
-        and not _interchangeable(one, other)
         and all(other.query.get(name, value) in ("*", value) or value == "*" for name, value in one.query.items())
         and all(other.headers.get(name, value) in ("*", value) or value == "*" for name, value in one.headers.items())
     )
-
-
-def _interchangeable(one: Operation, other: Operation) -> bool:
-    """Whether a call that is both may be either: told by different parameters, they are treated in the same way."""
-    told_apart = one.query.keys() != other.query.keys() and not one.headers and not other.headers
-    same = ("action", "credentials", "anonymous", "limits", "websocket", "allow_range")
-    return told_apart and all(getattr(one, name) == getattr(other, name) for name in same)
 
 
 @cache

@@ -26,7 +26,7 @@ TEMPLATE = """\
 #   file:/path        a file; a new content is noticed at once
 #   exec:["cmd","a"]  what a command prints, kept for secret_stores.exec_ttl_s
 #   local:name        the encrypted store: briefcased secrets set name
-#   vault: gcpsm: azurekv: op: bw: infisical: keyring: sops: k8s:  see docs/stores.md
+#   vault: gcpsm: azurekv: awssm: awsssm: op: bw: infisical: keyring: sops: k8s:  see docs/stores.md
 version: 1
 
 # reference: everything is possible; staging; ga: every relaxed knob is refused (docs/modes.md).

@@ -37,10 +37,13 @@ def zero_configuration(
     providers: dict[str, Provider] = {}
     for name in sorted(profiles if allow is None else allow):
         secrets = _found(profiles[name], environment)
-        if any(kind.secret_names() <= secrets.keys() for kind in profiles[name].credentials.values()):
+        fitting = [kind for kind in profiles[name].credentials.values() if kind.secret_names() <= secrets.keys()]
+        lacking = [problem for kind in fitting if (problem := kind.lacks()) is not None]
+        if secrets and fitting and not lacking:
             providers[name] = Provider(accounts={ACCOUNT: Account(secrets=secrets, default=True)})
         elif allow is not None:
-            raise BriefcaseError(f"--allow {name}: set one of {', '.join(_variables(profiles[name]))}")
+            told = lacking[0] if lacking else f"set one of {', '.join(_variables(profiles[name]))}"
+            raise BriefcaseError(f"--allow {name}: {told}")
     if not providers and not pass_unmatched:
         usual = ", ".join(_variables(profile)[0] for profile in profiles.values() if _variables(profile))
         raise BriefcaseError(f"no provider's variable is set; the usual ones are {usual}")

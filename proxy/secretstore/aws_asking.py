@@ -11,8 +11,9 @@ import orjson
 
 from proxy.aws import sts
 from proxy.aws.signing import CannotSignError, Scope
+from proxy.model import Mode
 from proxy.secretstore.asking import Asker, DeniedError, Json, failed, json_object
-from proxy.secretstore.aws_login import aws_login, keys_in, region_of
+from proxy.secretstore.aws_login import IN_THE_OPEN, aws_login, keys_in, region_of
 from proxy.secretstore.store import SecretUnavailableError
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class AwsApi:
             named=True,  # private endpoints keep the service's public name
             proxy=settings.egress.upstream_proxy,
         )
+        if settings.mode is Mode.GA:
+            means = replace(means, environment={n: v for n, v in means.environment.items() if n not in IN_THE_OPEN})
         return cls(service, prefix, service, own, asker, means, aws_login(own, asker, means))
 
     async def call(self, action: str, asked: Json, *, region: str | None = None) -> Json:

@@ -35,6 +35,8 @@ RELATIVE, FULL = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDEN
 TOKEN, TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
 WEB_TOKEN_FILE, WEB_ROLE = "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"
 KEY_ID, KEY, SESSION = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+IN_THE_OPEN: Final = frozenset({KEY_ID, KEY, SESSION, TOKEN})
+"""Variables that hold what they give; mode `ga` takes nothing secret from the environment."""
 type Obtain = Callable[[AwsStoreSettings, Asker, Means], Awaitable[Token]]
 
 
@@ -52,7 +54,7 @@ def aws_login(settings: AwsStoreSettings, asker: Asker, means: Means) -> Login:
 
 def keys_in(token: Secret) -> Keys:
     """The keys that a token of `aws_login` holds."""
-    key_id, key, session = orjson.loads(token.reveal())
+    key_id, key, session = orjson.loads(text_of(token, "aws"))
     return Keys(key_id, key, session)
 
 

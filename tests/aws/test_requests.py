@@ -55,7 +55,7 @@ CALLS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("query", [False, True])
+@pytest.mark.parametrize("query", [True, pytest.param(False, marks=pytest.mark.slow)])
 async def test_a_signature_of_the_agents_is_replaced(rig, query):
     for method, host, rest, service, body in CALLS:
         answer = await send(rig, method, host, rest, service, body=body, query=query)
@@ -192,7 +192,7 @@ async def test_p1_nothing_of_the_real_keys_reaches_the_agent(rig):
     assert await rig.problems() == ()
 
 
-@pytest.mark.parametrize("query", [False, True])
+@pytest.mark.parametrize("query", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_sigv4a_is_answered_with_sigv4a(rig, query):
     key_id, host = stand_in(rig).access_key, "pets.mrap.accesspoint.s3-global.amazonaws.com"
     scope = f"{key_id}/20130524/s3/aws4_request"

@@ -38,7 +38,7 @@ def headers(kind, service="s3", **more):
     return {"authorization": AUTHORIZATION.format(service), "x-amz-content-sha256": kind, **more}
 
 
-@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("http2", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_signed_chunks_are_signed_anew_as_they_stream(rig, http2):
     data = [bytes([n]) * 65536 for n in range(20)] + [b"rest"]
     url = f"https://{S3}:{rig.provider.port}/pets/big"
@@ -103,7 +103,7 @@ def event(payload, at_ms=1_795_600_000_000):
     return whole + struct.pack(">I", zlib.crc32(whole))
 
 
-@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("http2", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_signed_event_streams_are_signed_anew(rig, http2):
     url = f"https://transcribestreaming.us-east-1.amazonaws.com:{rig.provider.port}/stream-transcription"
     body = event(b"audio" * 1000) + event(b"more") + event(b"")

@@ -51,9 +51,11 @@ def test_every_secret_ref_of_every_section_is_known():
         "bw": {"token": "env:J", "session": "env:K"},
         "infisical": {"project": "x", "auth": {"client_id": "env:L", "client_secret": "env:M", "jwt": "env:N"}},
         "sops": {"age_key": "env:O"},
+        "awssm": {"auth": {"access_key_id": "env:P", "secret_access_key": "env:Q", "session_token": "env:R"}},
+        "awsssm": {"auth": {"token": "env:S"}},
     }
     assert sorted(ref for _, ref in login_refs(settings(**stores).secret_stores)) == [
-        f"env:{c}" for c in "ABCDEFGHIJKLMNO"
+        f"env:{c}" for c in "ABCDEFGHIJKLMNOPQRS"
     ]
 
 
@@ -66,6 +68,9 @@ def test_every_secret_ref_of_every_section_is_known():
         ({"gcpsm": {"auth": {"method": "federation", "audience": "x"}}}, "federation needs subject_token"),
         ({"azurekv": {"auth": {"method": "client_secret", "tenant": "x"}}}, "needs client_id and client_secret"),
         ({"azurekv": {"suffix": "vault.azure.net/x"}}, "suffix"),
+        ({"awssm": {"auth": {"method": "keys", "access_key_id": "env:X"}}}, "keys needs secret_access_key"),
+        ({"awsssm": {"auth": {"method": "web_identity", "token": "env:X"}}}, "web_identity needs role_arn"),
+        ({"awsssm": {"auth": {"method": "profile", "file": "relative"}}}, "file"),
         ({"op": {"address": "https://c.test"}}, "needs token"),
         ({"bw": {}}, "secrets_manager needs token"),
         ({"infisical": {"project": "x", "auth": {}}}, "universal needs client_id"),

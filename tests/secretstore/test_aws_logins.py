@@ -108,6 +108,20 @@ async def test_a_container_is_asked_at_the_machine_only(bench, tmp_path):
     server.close()
 
 
+async def test_in_ga_no_keys_come_from_the_environment(bench):
+    from proxy.secretstore.awssm import SecretsManagerStore
+    from proxy.secretstore.store import Means
+    from proxy.settings import Settings
+
+    settings = Settings.model_validate_json(
+        json.dumps({"version": 1, "mode": "ga", "secret_stores": {"awssm": bench.settings()}})
+    )
+    given = {"AWS_ACCESS_KEY_ID": aws.KEY_ID, "AWS_SECRET_ACCESS_KEY": aws.KEY}
+    means = Means(http=None, clock=SetClock(), read=None, environment=given)
+    with pytest.raises(SecretUnavailableError):
+        await SecretsManagerStore.made(settings, means).fetch("one")
+
+
 async def test_p5_without_usable_keys_nothing_is_asked(bench, tmp_path):
     (tmp_path / "broken").write_text("[default\n")
     for auth, given in (
