@@ -36,7 +36,7 @@ from proxy.services import credential_services, preload, resume, secret_stores
 from proxy.settings import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from pathlib import Path
 
     from certs.authority import CertificateAuthority
@@ -233,7 +233,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
     async with contextlib.AsyncExitStack() as stack:
         database = open_database(parts.home / DATABASE)
         stack.callback(database.dispose)
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        spawn = await stack.enter_async_context(_background())
         receipts = ReceiptLog.open(
             database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
         )
@@ -264,7 +264,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             clock=parts.clock,
             http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
             routes=lambda: pipeline.generation,
-            spawn=tasks.create_task,
+            spawn=spawn,
         )
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
@@ -302,9 +302,22 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         )
         stack.push_async_callback(sidecar.drain)
         await resume(credentials.broker, generation.accounts)
-        stack.callback(tasks.create_task(credentials.broker.watch()).cancel)
+        stack.callback(spawn(credentials.broker.watch()).cancel)
         await sidecar.start()
         yield sidecar
+
+
+@contextlib.asynccontextmanager
+async def _background() -> AsyncIterator[Callable[[Coroutine[None, None, None]], asyncio.Task[None]]]:
+    """Starts tasks that are waited for at the end, also where the block fails: what they began is not cut off."""
+    failure: BaseException | None = None
+    async with asyncio.TaskGroup() as tasks:
+        try:
+            yield tasks.create_task
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # raised again, not within a group
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def _split(listen: str) -> tuple[str, int]:

@@ -93,7 +93,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "not_connected": Kind(
         403,
         "No account connected",
-        "No account is configured for this provider. Ask the operator to add one.",
+        "No account is configured, or connected, for this provider. Ask the operator to add or connect one.",
         _OUR_POLICY,
     ),
     "method_not_allowed": Kind(405, "Method not allowed", "Use a method that the profile lists.", _OUR_POLICY),

@@ -15,7 +15,7 @@ A lane (the mitmproxy engine today, the express lane later) drives an exchange t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -91,6 +91,13 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a TLS connection identifies itself with: PEM of the private key, then its certificates, the leaf first."""
+
+    pem: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Dial:
     """Where to connect, and everything that binds an identity to the connection: equal dials may share one.
 
@@ -101,6 +108,7 @@ class Dial:
         trust: PEM bundle of roots; None is the default bundle.
         allow_private: CIDR blocks that this host may resolve to although they are private.
         via: the operator's proxy that makes the connection; None where we make it.
+        certificate: what we identify ourselves with; after a rotation it is another, and so is the connection.
     """
 
     authority: Authority
@@ -110,6 +118,7 @@ class Dial:
     trust: Path | None = None
     allow_private: tuple[str, ...] = ()
     via: UpstreamProxy | None = None
+    certificate: ClientCertificate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
+    from proxy.exchange import ClientCertificate
     from proxy.identity.registry import Authenticator
     from proxy.model import Authority, Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
@@ -188,6 +189,7 @@ class Pipeline:
         """
         head = decision.head
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
+        certificate: ClientCertificate | None = None
         try:
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
@@ -198,6 +200,7 @@ class Pipeline:
                 presented = await self._broker.prove(order, minted, head, body)
                 exchange.presenter = Lent(self._broker, order, minted, head, body, presented.head)
                 head, body = presented.head, presented.body
+                certificate = await self._broker.certificate(order)
                 if isinstance(spec, FramesCredential) and head.scheme == "https":
                     own = generation.stand_ins.lookup(exchange.tunnel.agent.name, account.id, spec.secret)
                     exchange.rewriter = spec.rewriter(minted, generation.stand_ins, own)
@@ -205,7 +208,8 @@ class Pipeline:
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
-        exchange.forward = self._forward(generation, exchange, decision, head, body)
+        forward = self._forward(generation, exchange, decision, head, body)
+        exchange.forward = replace(forward, dial=replace(forward.dial, certificate=certificate))
         self.tally.decisions["allow"] += 1
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)

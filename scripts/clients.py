@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "clients.md"
-MODES: Final = ("variables", "base_url", "redirected")
+MODES: Final = ("variables", "base_url", "confined")
 LIMIT_S: Final = "60"
 ABSENT: Final = "not installed"
 
@@ -34,7 +34,7 @@ Written by `make clients`, which runs `briefcased doctor --json` in each mode ([
 |---|---|
 | variables | the variables that `briefcased run` sets: proxy and trust bundle |
 | base URL | a path of a `base_url` listener in the place of the API's address ([listeners.md](listeners.md)) |
-| confined | the trust bundle alone; its connections go to a `transparent` listener, as confined mode hands them on |
+| confined | the trust bundle alone, as `briefcased run --confine` does it: the sidecar is the only way out |
 
 A dash: the row shows how to use a proxy from code, or the client takes no base URL. `BUNDLE` is the trust bundle, the
 file in `SSL_CERT_FILE`.

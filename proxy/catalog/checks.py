@@ -13,14 +13,17 @@ from proxy.catalog.matcher import WILDCARD
 from proxy.catalog.template import name_of, parse_template
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.hmac import HmacCredential
 from proxy.credentials.kind import named_in
 from proxy.credentials.several import SeveralCredentials
 from proxy.credentials.standin import RANDOM, make
+from proxy.credentials.totp import TotpCredential
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.catalog.schema import HostRule, Operation, Profile
+    from proxy.credentials.kind import Kind
     from proxy.documents import Place
 
 type Mistake = tuple[Place, str]
@@ -109,10 +112,18 @@ def _credentials(profile: Profile) -> Iterator[Mistake]:
             yield ("credentials", name), "it names no secret"
         parts = credential.parts if isinstance(credential, SeveralCredentials) else (credential,)
         for part in parts:
-            if isinstance(part, HeaderCredential):
-                for header in (part.header, *part.add_headers):
-                    if header.lower() in NEVER_INJECTED:
-                        yield ("credentials", name, "header"), "this header belongs to the transport"
+            for header in _headers_of(part):
+                if header.lower() in NEVER_INJECTED:
+                    yield ("credentials", name, "header"), "this header belongs to the transport"
+
+
+def _headers_of(part: Kind) -> tuple[str, ...]:
+    """The headers that a profile has a kind set by name."""
+    if isinstance(part, HeaderCredential):
+        return (part.header, *part.add_headers)
+    if isinstance(part, TotpCredential):
+        return () if part.header is None else (part.header,)
+    return tuple(part.headers) if isinstance(part, HmacCredential) else ()
 
 
 def _operations(profile: Profile) -> Iterator[Mistake]:

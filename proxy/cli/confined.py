@@ -59,13 +59,19 @@ class Confinement:
             hidden=[*sorted(self.files), *_of_secrets_only(self.files), str(home()), str(self.socket.parent)],
             parent=os.getpid(),
         )
-        kept = {name: os.environ[name] for name in NEEDED_AT_START if name in os.environ}
-        descriptor = plan.offered()
-        try:
-            starter = [sys.executable, "-P", "-c", START, orjson.dumps(sys.path).decode(), str(descriptor)]
-            return await run_child(starter, kept, descriptors=(descriptor,))
-        finally:
-            os.close(descriptor)
+        with starter(plan) as (starting, kept, descriptor):
+            return await run_child(starting, kept, descriptors=(descriptor,))
+
+
+@contextlib.contextmanager
+def starter(plan: Plan) -> Iterator[tuple[list[str], dict[str, str], int]]:
+    """What starts the program of `plan`: a command, its environment, and the descriptor that it must inherit."""
+    kept = {name: os.environ[name] for name in NEEDED_AT_START if name in os.environ}
+    descriptor = plan.offered()
+    try:
+        yield [sys.executable, "-P", "-c", START, orjson.dumps(sys.path).decode(), str(descriptor)], kept, descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

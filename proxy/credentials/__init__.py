@@ -8,12 +8,17 @@ from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.capability.kind import CapabilityCredential
 from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.digest import DigestCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.hmac import HmacCredential
+from proxy.credentials.http_signature import HttpSignatureCredential
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
+from proxy.credentials.tls_client import TlsClientCredential
+from proxy.credentials.totp import TotpCredential
 from proxy.credentials.vc.kind import VcCredential
 
 CredentialSpec = Annotated[
@@ -24,10 +29,15 @@ CredentialSpec = Annotated[
     | CookieCredential
     | BodyFieldCredential
     | FramesCredential
-    | SeveralCredentials
+    | DigestCredential
+    | HmacCredential
+    | TotpCredential
+    | TlsClientCredential
+    | HttpSignatureCredential
     | OAuthCredential
     | VcCredential
-    | CapabilityCredential,
+    | CapabilityCredential
+    | SeveralCredentials,
     Field(discriminator="kind"),
 ]
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.credentials.certificates import Certificates
 from proxy.credentials.grants import Granted, in_thread
-from proxy.credentials.kind import Credential, MintFailedError, Moment, unusable
+from proxy.credentials.kind import Credential, MintFailedError, unusable
+from proxy.credentials.learnt import Learnt
 from proxy.credentials.order import Order as Order  # noqa: PLC0414  # whoever has the broker orders from it
 from proxy.credentials.order import ingredients
 from proxy.credentials.refresher import Job, Refresher
@@ -36,10 +38,10 @@ if TYPE_CHECKING:
     from proxy.credentials.kind import Presented
     from proxy.credentials.memory import Memory
     from proxy.errors import Denial
-    from proxy.keys.public import PublicKey
+    from proxy.exchange import ClientCertificate
     from proxy.keys.ring import KeyRing
     from proxy.keys.signer import Signer
-    from proxy.model import Authority, RequestHead, ResponseHead
+    from proxy.model import RequestHead, ResponseHead
     from proxy.secret import Secret
     from proxy.secretstore import SecretStores
 
@@ -50,8 +52,6 @@ FORCED_S: Final = 60.0
 """A credential that the provider did not accept is replaced at most so often; a 401 for ever costs no more mints."""
 WATCH_S: Final = 2.0
 MAX_CACHED: Final = 4096
-MAX_LEARNT: Final = 1024
-MAX_FACT_BYTES: Final = 4096
 
 
 @dataclass(slots=True)
@@ -107,7 +107,8 @@ class Broker:
         self._failures: Final[dict[GrantKey, _Failure]] = {}
         self._versions: Mapping[GrantKey, int] = {}
         self._locks: Final[dict[GrantKey, asyncio.Lock]] = {}
-        self._learnt: Final[OrderedDict[tuple[GrantKey, Authority], dict[str, str]]] = OrderedDict()
+        self._learnt: Final = Learnt(clock)
+        self._certificates: Final = Certificates()
 
     # -- obtaining -----------------------------------------------------------------------------------------------
 
@@ -120,8 +121,9 @@ class Broker:
         secrets = await self._secrets(order)
         kind = order.kind
         if not kind.mints:
-            keys = await self._public_keys(order) if kind.key_names() else {}
-            return Credential(secrets, facts=order.variables, keys=keys)
+            signers = await self._ready(order) if kind.key_names() else {}
+            public = {slot: signer.public for slot, signer in signers.items()}
+            return Credential(secrets, facts=order.variables, keys=public)
         made_from = order.made_from(secrets)
         entry = self._serving(order.key, made_from)
         if entry is None:
@@ -291,12 +293,8 @@ class Broker:
     async def prove(
         self, order: Order, credential: Credential, head: RequestHead, body: bytes | None, *, attempt: int = 0
     ) -> Presented:
-        """`head` and `body` with the credential in its place.
-
-        Raises:
-            Refused: it cannot be put there, or its key cannot sign.
-        """
-        moment = self._moment(order, head.authority, attempt)
+        """`head` and `body` with the credential in its place. Raises `Refused`: not there, or no key signs."""
+        moment = self._learnt.moment((order.key, head.authority), attempt, used=True)
         proving = order.kind.prove(credential, head, body, moment)
         try:
             return await self._runner.prove(proving, partial(self._signers, order))
@@ -304,18 +302,19 @@ class Broker:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("The key of this account cannot sign.")) from None
 
+    async def certificate(self, order: Order) -> ClientCertificate | None:
+        """What the connection presents; None for nothing. Raises `Refused`: it has to, and cannot."""
+        slot = order.kind.certificate_slot()
+        return None if slot is None else self._certificates.of((await self._ready(order))[slot], self._now_s())
+
     def learn(
         self, order: Order, credential: Credential, head: RequestHead, response: ResponseHead, *, attempt: int = 0
     ) -> str:
         """Remember what an answer teaches; `no`, `prove` or `mint`: whether to send again, and after what."""
-        lesson = order.kind.learn(credential, head, response, self._moment(order, head.authority, attempt))
+        place = (order.key, head.authority)
+        lesson = order.kind.learn(credential, head, response, self._learnt.moment(place, attempt))
         if lesson.facts:
-            place = (order.key, head.authority)
-            known = self._learnt.setdefault(place, {})
-            known.update((n, v) for n, v in lesson.facts.items() if len(n) + len(v) <= MAX_FACT_BYTES)
-            self._learnt.move_to_end(place)
-            while len(self._learnt) > MAX_LEARNT:
-                self._learnt.popitem(last=False)
+            self._learnt.remember(place, lesson.facts)
         if lesson.notice:
             _log.warning("account %s: %s", order.account, lesson.notice)
         if lesson.again == "mint" and not self._may_force(order, credential):
@@ -333,10 +332,6 @@ class Broker:
             return False
         self._forced_at_s[order.key] = now_s
         return True
-
-    def _moment(self, order: Order, authority: Authority, attempt: int) -> Moment:
-        learnt = self._learnt.get((order.key, authority), {})
-        return Moment(self._clock.wall_ms() / 1000, dict(learnt), attempt)
 
     # -- ingredients ---------------------------------------------------------------------------------------------
 
@@ -357,9 +352,9 @@ class Broker:
             for slot, algorithm in order.kind.key_names().items()
         }
 
-    async def _public_keys(self, order: Order) -> dict[str, PublicKey]:
+    async def _ready(self, order: Order) -> dict[str, Signer]:
         try:
-            return {slot: signer.public for slot, signer in (await self._signers(order)).items()}
+            return await self._signers(order)
         except (KeyUnavailableError, SecretUnavailableError, UnsealError) as error:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("A key of this account cannot be used.")) from None

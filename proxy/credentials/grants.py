@@ -164,8 +164,8 @@ class Grants:
         now_ms = self._clock.wall_ms()
         sealed = self._seal.seal(f"grant:{key}", orjson.dumps(dict(kept)))
         with writing(self._database) as connection:
-            # After a row that was removed, its versions are not counted anew: processes tell states apart by them.
-            found = connection.execute(select(grants.c.version).where(_at(key))).scalar() or now_ms // 1000
+            # Processes tell states apart by their versions, so those of a row that was removed do not come again.
+            found = connection.execute(select(grants.c.version).where(_at(key))).scalar() or secrets.randbelow(2**30)
             connection.execute(delete(grants).where(_at(key)))
             connection.execute(
                 insert(grants).values(**_row(key), version=found + 1, sealed=sealed, changed_at_ms=now_ms)

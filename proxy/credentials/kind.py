@@ -153,10 +153,7 @@ class Credential:
         Raises:
             Refused: `credential_unavailable`; the value has control characters or spaces at its ends.
         """
-        value = self.secrets[name].reveal().decode("latin-1")
-        if not _HEADER_SAFE.fullmatch(value):
-            raise Refused(unusable("The secret has characters that cannot be sent."))
-        return value
+        return fit_for_header(self.secrets[name].reveal().decode("latin-1"))
 
     def filled(self, template: str) -> str:
         """`template` with every `{name}` replaced by that secret, in a single pass."""
@@ -179,11 +176,15 @@ class Moment:
         now_s: wall clock, seconds since the epoch.
         learnt: what earlier answers of this origin to this account taught (`Lesson.facts`).
         attempt: 0, then 1 and more for what a challenge asked for again.
+        serial: larger than that of every moment before in this process; about the wall clock in milliseconds.
+        count: how often a request was proved with what was learnt, this one included; 0 where nothing was learnt.
     """
 
     now_s: float
     learnt: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 0
+    serial: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +256,10 @@ class Kind(Strict):
         """Headers of answers (lower-case) that are for us and not for the agent."""
         return frozenset()
 
+    def certificate_slot(self) -> str | None:
+        """The key, by slot name, whose certificate the connection to the provider presents; None for none."""
+        return None
+
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
         """The https URLs, besides the profile's hosts, that its secrets may be sent to: the origins it is bound to."""
         del variables
@@ -314,6 +319,13 @@ def named_in(*templates: str) -> frozenset[str]:
 def filled(template: str, variables: Mapping[str, str]) -> str:
     """`template` with every `{name}` replaced by that variable, in a single pass. Raises KeyError."""
     return PLACEHOLDER.sub(lambda found: variables[found[1]], template)
+
+
+def fit_for_header(value: str) -> str:
+    """`value` itself. Raises `Refused`: it has control characters, spaces at its ends, or nothing."""
+    if not _HEADER_SAFE.fullmatch(value):
+        raise Refused(unusable("The credential has characters that cannot be sent."))
+    return value
 
 
 def unusable(detail: str) -> Denial:

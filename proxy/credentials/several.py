@@ -11,12 +11,19 @@ from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.kind import Kind, Presented
 from proxy.credentials.query import QueryCredential
+from proxy.credentials.tls_client import TlsClientCredential
+from proxy.credentials.totp import TotpCredential
 
 if TYPE_CHECKING:
-    from proxy.credentials.kind import Credential
+    from collections.abc import Mapping
+
+    from proxy.credentials.kind import Credential, Moment, Proving
     from proxy.model import RequestHead
 
-Part = Annotated[HeaderCredential | BasicCredential | QueryCredential | CookieCredential, Field(discriminator="kind")]
+Part = Annotated[
+    HeaderCredential | BasicCredential | QueryCredential | CookieCredential | TotpCredential | TlsClientCredential,
+    Field(discriminator="kind"),
+]
 
 
 class SeveralCredentials(Kind):
@@ -36,10 +43,25 @@ class SeveralCredentials(Kind):
         return frozenset[str]().union(*(part.secret_names() for part in self.parts))
 
     @override
-    def present(self, credential: Credential, head: RequestHead, body: bytes | None) -> Presented:
+    def key_names(self) -> Mapping[str, str]:
+        return {slot: algorithm for part in self.parts for slot, algorithm in part.key_names().items()}
+
+    @override
+    def certificate_slot(self) -> str | None:
+        return next((slot for part in self.parts if (slot := part.certificate_slot()) is not None), None)
+
+    @property
+    def needs_body(self) -> bool:  # type: ignore[override]
+        """Where a part does."""
+        return any(part.needs_body for part in self.parts)
+
+    @override
+    def prove(
+        self, credential: Credential, head: RequestHead, body: bytes | None, moment: Moment
+    ) -> Proving[Presented]:
         presented = Presented(head, body)
         for part in self.parts:
-            presented = part.present(credential, presented.head, presented.body)
+            presented = yield from part.prove(credential, presented.head, presented.body, moment)
         return presented
 
 
@@ -54,3 +76,8 @@ def _spot(part: Part) -> tuple[str, str]:
             return "header", "cookie"
         case QueryCredential():
             return "query", part.parameter.lower()
+        case TlsClientCredential():
+            return "connection", ""
+        case TotpCredential():
+            place = part.header or part.query
+            return ("body", part.pointer) if place is None else ("header" if part.header else "query", place.lower())

@@ -129,6 +129,8 @@ class SidecarStream(RespondingStream):
                 return
         elif isinstance(event, RequestEndOfMessage) and not self.bodyless:
             yield WatchStream(self, None)
+        elif isinstance(event, RequestEndOfMessage) and self.exchange is not None and self.exchange.forward is not None:
+            self.request_body_buf += self.exchange.forward.body or b""  # ours, where the agent sent none
         yield from super().state_consume_request_body(event)
 
     def _too_large(self) -> Steps[None]:

@@ -6,6 +6,9 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
 import certifi
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
 if TYPE_CHECKING:
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
     from certs.authority import CertificateAuthority
     from certs.leaf import Leaf
-    from proxy.exchange import Dial
+    from proxy.exchange import ClientCertificate, Dial
 
 H2: Final = b"h2"
 HTTP11: Final = b"http/1.1"
@@ -78,15 +81,15 @@ def _choose_alpn(_connection: SSL.Connection, offers: list[bytes]) -> Any:
 
 
 class UpstreamSide:
-    """Client contexts for the leg to the provider, one per trust bundle and ALPN offer."""
+    """Client contexts for the leg to the provider, one per trust bundle, ALPN offer and certificate of ours."""
 
     def __init__(self) -> None:
-        self._contexts: dict[tuple[Path | None, int, tuple[bytes, ...]], SSL.Context] = {}
+        self._contexts: dict[tuple[Path | None, int, tuple[bytes, ...], ClientCertificate | None], SSL.Context] = {}
 
     def connection(self, dial: Dial, alpn: tuple[bytes, ...]) -> SSL.Connection:
         """A handshake that verifies the chain and the name or address of `dial`. Raises OSError, SSL.Error."""
         host = dial.authority.host
-        connection = QuietConnection(self._context(dial.trust, alpn))
+        connection = QuietConnection(self._context(dial.trust, alpn, dial.certificate))
         parameters = _C.SSL_get0_param(connection._ssl)  # noqa: SLF001
         _C.X509_VERIFY_PARAM_set_hostflags(parameters, HOST_FLAGS)
         try:
@@ -102,9 +105,11 @@ class UpstreamSide:
         connection.set_connect_state()
         return connection
 
-    def _context(self, bundle: Path | None, alpn: tuple[bytes, ...]) -> SSL.Context:
+    def _context(
+        self, bundle: Path | None, alpn: tuple[bytes, ...], certificate: ClientCertificate | None
+    ) -> SSL.Context:
         # A bundle that is replaced under the same name counts as another one.
-        key = (bundle, 0 if bundle is None else bundle.stat().st_mtime_ns, alpn)
+        key = (bundle, 0 if bundle is None else bundle.stat().st_mtime_ns, alpn, certificate)
         context = self._contexts.get(key)
         if context is None:
             context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -114,5 +119,19 @@ class UpstreamSide:
             context.load_verify_locations(str(bundle) if bundle is not None else certifi.where())
             context.set_alpn_protos(list(alpn))
             context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+            if certificate is not None:
+                _identify(context, certificate)
+            if len(self._contexts) >= MAX_CONTEXTS:
+                self._contexts.pop(next(iter(self._contexts)))
             self._contexts[key] = context
         return context
+
+
+def _identify(context: SSL.Context, certificate: ClientCertificate) -> None:
+    leaf, *issuers = x509.load_pem_x509_certificates(certificate.pem)
+    context.use_certificate(leaf)
+    key = load_pem_private_key(certificate.pem, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey)
+    context.use_privatekey(key)
+    for issuer in issuers:
+        context.add_extra_chain_cert(issuer)

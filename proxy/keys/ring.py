@@ -55,7 +55,7 @@ class KeyRing:
         self._stores: Final = stores
         self._backends: Final = backends
         self._clock: Final = clock
-        self._loaded: Final[dict[tuple[str, Secret], Signer]] = {}
+        self._loaded: Final[dict[tuple[str, Secret, str], Signer]] = {}
         self._made: Final[dict[tuple[AccountId, str], Signer]] = {}
 
     async def signer(self, account: AccountId, slot: str, ref: str | None, algorithm: str) -> Signer:
@@ -72,11 +72,11 @@ class KeyRing:
             return known
         scheme, _, place = ref.partition(":")
         if (backend := self._backends.get(scheme)) is not None:
-            return await backend.signer(place, None)
+            return await backend.signer(place, algorithm)
         secret = await self._stores.get(ref)
-        found = self._loaded.get((ref, secret))
+        found = self._loaded.get((ref, secret, algorithm))
         if found is None:
-            found = self._loaded[(ref, secret)] = software.load(secret)
+            found = self._loaded[(ref, secret, algorithm)] = software.load_for(secret, algorithm)
         return found
 
     def _own(self, account: AccountId, slot: str, algorithm: str) -> Signer:

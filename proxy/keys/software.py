@@ -73,7 +73,7 @@ def sign(key: PrivateKey, algorithm: str, message: bytes) -> bytes:
 
 
 def generate(algorithm: str) -> SoftwareSigner:
-    """A new key for `ES256`, `ES384`, `Ed25519` (or `EdDSA`) or `RS256`."""
+    """A new key for `ES256`, `ES384`, `Ed25519` (or `EdDSA`), or RSA: `RS256` to `RS512`, `PS256` to `PS512`."""
     key: PrivateKey
     match algorithm:
         case "ES256":
@@ -82,7 +82,7 @@ def generate(algorithm: str) -> SoftwareSigner:
             key = ec.generate_private_key(ec.SECP384R1())
         case "Ed25519" | "EdDSA":
             key = ed25519.Ed25519PrivateKey.generate()
-        case "RS256":
+        case "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512":
             key = rsa.generate_private_key(65537, 2048)
         case _:
             raise KeyUnavailableError(f"no key can be made for the algorithm {algorithm}")
@@ -113,6 +113,15 @@ def load(secret: Secret, algorithm: str | None = None) -> SoftwareSigner:
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < MIN_RSA_BITS:
         raise KeyUnavailableError(f"an RSA key has at least {MIN_RSA_BITS} bits")
     return SoftwareSigner(key, public_of(key, algorithm, certificates))
+
+
+def load_for(secret: Secret, wanted: str) -> SoftwareSigner:
+    """As `load`, for `wanted` where an RSA key could sign in several ways."""
+    found = load(secret)
+    rsa_ways = ("RS", "PS")
+    if found.public.algorithm[:2] in rsa_ways and wanted[:2] in rsa_ways and wanted != found.public.algorithm:
+        return load(secret, wanted)
+    return found
 
 
 def public_of(key: PrivateKey, algorithm: str | None = None, certificates: tuple[bytes, ...] = ()) -> PublicKey:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
+import ssl
 from dataclasses import dataclass
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+import httpx
 import pytest
 import yaml
 
@@ -158,3 +161,164 @@ async def test_a_person_connects_an_account_and_disconnects_it(config, server):
     redeemed = next(dict(parse_qsl(request["body"])) for request in seen if request["path"] == "/token")
     assert redeemed["resource"] == server.resource
     assert [request["path"] for request in seen].count("/request") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["par", "bound", "signed", "certified", "paying"])
+async def test_every_way_of_asking_is_taken_by_the_certified_server(config, server, name):
+    await server.requests()
+    code, out, err, _ = await connected(config, server, f"acme/{name}")
+    scope = "read write" if name == "par" else "read"
+    assert (code, out) == (0, f"connected acme/{name}; scope: {scope}; refreshed when needed\n"), err
+    seen = await server.requests()
+    redeemed = [dict(parse_qsl(request["body"])) for request in seen if request["path"] == "/token"]
+    assert {form["grant_type"] for form in redeemed} == {"authorization_code"}
+    pushed = dict(parse_qsl(next(request["body"] for request in seen if request["path"] == "/request")))
+    assert ("dpop_jkt" in pushed) == (name == "bound")
+    assert ("authorization_details" in pushed) == (name == "paying")
+    assert ("client_assertion" in pushed) == (name == "signed")
+    if name == "certified":
+        assert all(request["certificate"] for request in seen if request["path"] in ("/token", "/request"))
+
+
+@pytest.mark.slow
+async def test_p5_less_than_was_asked_for_is_said_and_nothing_is_stored(config, server):
+    """The server grants reading where reading and writing were asked for: less is taken; another issuer is not."""
+    code, _, err, _ = await connected(config, server, "acme/filing")
+    assert code == 0, err
+    wrong = await config.run("connect", "acme/misnamed", "--no-browser", ACME_SECRET=SECRET)
+    assert (wrong.code, "names exactly this issuer" in wrong.err) == (1, True)
+    assert (await accounts(config))["acme/misnamed"]["state"] == "not_connected"
+
+
+@pytest.mark.slow
+async def test_a_person_says_no(config, server):
+    started = await connecting(config, "acme")
+    async with server.client() as client:
+        back = await Browser(server, client).authorize(started.url, refuse=True)
+        page = await client.get(back)
+    code, out, err = await started.end()
+    assert (code, out) == (1, "")
+    assert err.endswith("briefcased: acme/main: The person, or the provider, said no.\n")
+    assert "aborted" not in page.text + err
+
+
+@pytest.mark.slow
+async def test_p2_another_servers_answer_ends_it_and_no_code_is_redeemed(config, server):
+    await server.requests()
+    started = await connecting(config, "acme")
+    async with server.client() as client:
+        back = await Browser(server, client).authorize(started.url)
+        forged = re.sub(r"iss=[^&]+", "iss=https%3A%2F%2Fevil.test", back)
+        assert forged != back
+        assert (await client.get(re.sub(r"state=[^&]+", "state=other", back))).status_code == 400
+        await client.get(forged)
+    code, _, err = await started.end()
+    assert (code, "another authorization server" in err, "evil" in err) == (1, True, False)
+    assert [request for request in await server.requests() if request["path"] == "/token"] == []
+
+
+@pytest.mark.slow
+async def test_interrupted_it_leaves_nothing(config):
+    started = await connecting(config, "acme")
+    started.process.send_signal(signal.SIGINT)
+    code, out, err = await started.end()
+    assert (code, out) == (130, "")
+    assert err.endswith("interrupted; nothing is stored\n")
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+async def test_a_device_code_is_entered_elsewhere_while_the_server_is_slow(config, server):
+    await server.requests()
+    started = await connecting(config, "acme/device", until="or open:")
+    uri = re.search(r"Open this page:\s+(\S+)\nand enter:\s+(\S+)\n", started.said)
+    assert uri, started.said
+    await server.faults(
+        {"path": "/token", "drop": True},
+        {"path": "/token", "status": 400, "body": '{"error": "authorization_pending"}'},
+    )
+    async with server.client() as client:
+        await Browser(server, client).approve(uri[1], uri[2])
+    code, out, err = await started.end()
+    assert (code, out) == (0, "connected acme/device; scope: read; refreshed when needed\n"), err
+    polls = await server.requests("/token")
+    assert len(polls) == 3
+
+
+@pytest.mark.slow
+async def test_a_running_sidecar_notices_both(config, server):
+    added = await config.run("agents", "add", "tester")
+    sidecar = await config.start("up", ACME_SECRET=SECRET)
+    try:
+        state = config.state / "sidecar.json"
+        async with asyncio.timeout(30):
+            while not state.exists():
+                await asyncio.sleep(0.05)
+        proxy = f"http://agent:{added.out.strip()}@{json.loads(state.read_text())['proxy']}"
+        trust = ssl.create_default_context(cafile=str(config.state / "ca-bundle.pem"))
+        async with httpx.AsyncClient(proxy=proxy, verify=trust, trust_env=False, timeout=20) as agent:
+
+            async def until(status):
+                async with asyncio.timeout(15):
+                    while (answer := await agent.get(server.resource + "/echo/x")).status_code != status:
+                        await asyncio.sleep(0.2)
+                return answer
+
+            assert "not_connected" in (await until(403)).text
+            code, _, err, _ = await connected(config, server, "acme")
+            assert code == 0, err
+            answer = await until(200)
+            assert answer.json()["sub"] == "alice"
+            assert "eyJ" not in answer.text
+            gone = await config.run("disconnect", "acme", ACME_SECRET=SECRET)
+            assert gone.code == 0, gone.err
+            assert "not_connected" in (await until(403)).text
+    finally:
+        sidecar.terminate()
+        await ended(sidecar)
+
+
+@pytest.mark.slow
+async def test_a_provider_that_is_busy_is_asked_again_and_one_that_is_away_keeps_the_account(config, server):
+    code, _, err, _ = await connected(config, server, "acme")
+    assert code == 0, err
+    await server.faults({"path": "/token/revocation", "status": 500, "body": "<b>no</b>"})
+    away = await config.run("disconnect", "acme", ACME_SECRET=SECRET)
+    assert (away.code, "still connected" in away.err, "<b>" in away.err) == (1, True, False)
+    assert (await accounts(config))["acme/main"]["state"] == "connected"
+    await server.faults({"path": "/token/revocation", "status": 503, "headers": {"Retry-After": "1"}})
+    busy = await config.run("disconnect", "acme", ACME_SECRET=SECRET)
+    assert busy.code == 0, busy.err
+    assert "asking again in 1 s" in busy.err
+
+
+@pytest.mark.slow
+async def test_the_browser_is_opened_where_that_is_wanted(config, server, tmp_path):
+    opened = tmp_path / "opened"
+    (tmp_path / "browser").write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part && mv {opened}.part {opened}\n')
+    (tmp_path / "browser").chmod(0o755)
+    process = await config.start("connect", "acme", "--json", ACME_SECRET=SECRET, BROWSER=str(tmp_path / "browser"))
+    async with asyncio.timeout(30):
+        while not opened.exists():
+            await asyncio.sleep(0.05)
+    async with server.client() as client:
+        await client.get(await Browser(server, client).authorize(opened.read_text()))
+    done = await ended(process)
+    assert json.loads(done.out)["account"] == "acme/main"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("connect", "nobody"), "the configuration has no account nobody"),
+        (("connect", "acme/nobody"), "it has acme/bound, "),
+        (("disconnect", "acme/main"), "acme/main is not connected"),
+    ],
+)
+async def test_mistakes_are_told(config, arguments, words):
+    said = await config.run(*arguments, ACME_SECRET=SECRET)
+    assert (said.code, said.out) == (1, "")
+    assert words in said.err
+    assert "Traceback" not in said.err

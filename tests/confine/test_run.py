@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
-import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.confine.conftest import ROOT
+from tests.rig.node import installed
 from tests.rig.program import assert_unseen, clean_environment, ended, started
 
 HERE = Path(__file__).parent
@@ -88,25 +86,9 @@ async def test_p2_what_is_not_the_provider_gets_nothing(tmp_path):
     assert json.loads(seen["err"])["refused"] == expected, said
 
 
-def installed() -> str | None:
-    """Install the SDKs once per checkout, whatever the number of test processes; says why that failed."""
-    npm = shutil.which("npm")
-    if npm is None:
-        return "no npm"
-    folder = HERE / "node"
-    done = folder / "node_modules" / ".package-lock.json"
-    with (folder / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists() and done.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime:
-            return None
-        os.utime(folder / "package.json")
-        command = f"cd {folder} && {npm} ci --no-audit --no-fund --ignore-scripts >&2 && touch {done}"
-        return None if os.system(command) == 0 else "npm cannot install the SDKs"
-
-
 @pytest.mark.slow
 async def test_p1_stock_sdks_without_any_settings_get_their_answers(tmp_path):
-    if (why := await asyncio.to_thread(installed)) is not None:
+    if (why := await asyncio.to_thread(installed, HERE / "node")) is not None:
         pytest.skip(why)
     commands = {name: ["node", str(PROGRAMS / f"{name}.cjs")] for name in ("openai", "stripe")}
     said, seen = await each(tmp_path, commands, NODE_PATH=str(HERE / "node" / "node_modules"))

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from proxy.credentials import CredentialSpec
-from proxy.credentials.kind import Credential
+from proxy.credentials.kind import Credential, Moment
 from proxy.errors import Refused
 from proxy.model import Authority, RequestHead
 from proxy.secret import Secret
@@ -31,7 +31,9 @@ ADAPTER = TypeAdapter(CredentialSpec)
 def present(body: bytes | None = None, head: RequestHead = HEAD, secrets: dict[str, str] | None = None, **fields):
     kind = ADAPTER.validate_json(orjson.dumps(fields))
     values = {name: Secret(name, value) for name, value in (secrets or {"key": VALUE, "other": "0ther-value"}).items()}
-    return kind.present(Credential(values), head, body)
+    with pytest.raises(StopIteration) as ended:
+        next(kind.prove(Credential(values), head, body, Moment(0)))
+    return ended.value.value
 
 
 def header(presented, name: str) -> list[str]:

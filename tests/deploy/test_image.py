@@ -116,7 +116,7 @@ def test_the_way_past_the_sidecar_would_be_noticed(topology):
     """With the provider's network the same agent finds a way: the check can fail."""
     networks = topology.data["services"]["agent"]["networks"]
     topology.data["services"]["agent"]["networks"] = ["agents", "providers"]
-    podman("rm", "--force", topology.name("agent"))
+    podman("rm", "--force", "--ignore", topology.name("agent"))
     try:
         done = topology.run("agent")
     finally:
@@ -127,14 +127,21 @@ def test_the_way_past_the_sidecar_would_be_noticed(topology):
 
 def test_p1_no_file_that_the_agent_sees_holds_the_key(topology):
     script = f"cat /run/briefcased/coder/* | grep -c {KEY}; ls /run/briefcased; ls /run/secrets /var/lib/briefcased 2>/dev/null; env"
-    topology.data["services"]["agent"] |= {"entrypoint": ["/bin/sh", "-c"], "command": [script]}
-    podman("rm", "--force", topology.name("agent"))
-    said = topology.run("agent").stdout
+    services = topology.data["services"]
+    usual = services["agent"]
+    services["agent"] = usual | {"entrypoint": ["/bin/sh", "-c"], "command": [script]}
+    podman("rm", "--force", "--ignore", topology.name("agent"))
+    try:
+        said = topology.run("agent").stdout
+    finally:
+        services["agent"] = usual
     assert said.splitlines()[:2] == ["0", "coder"]
     assert KEY not in said
 
 
 def test_metrics_and_receipts_tell_what_happened(topology):
+    podman("rm", "--force", "--ignore", topology.name("agent"))
+    assert topology.run("agent").returncode == 0
     script = "import urllib.request; print(urllib.request.urlopen('http://{}/metrics').read().decode())"
     control = topology.data["services"]["sidecar"]["networks"]["metrics"]["ipv4_address"]
     said = podman("exec", topology.name("sidecar"), "python3", "-c", script.format(f"{control}:8081")).stdout

@@ -52,7 +52,7 @@ def row(client, verdict, *, version="1.2", needs="", why=""):
 def test_a_page_is_made_from_rows(writer):
     runs = [
         ("variables", [row("wget", "works with", needs="X"), row("curl", "works"), row("go", "not installed")]),
-        ("redirected", [row("curl", "cannot", why="so it is")]),
+        ("confined", [row("curl", "cannot", why="so it is")]),
         ("variables", [row("curl", "needs confined mode", version="0.9", why="goes around")]),
     ]
     page = writer.page(writer.by_client(runs), ["curl", "wget", "go"])

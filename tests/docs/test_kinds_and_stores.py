@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import typing
 from functools import cache
 
@@ -12,10 +13,11 @@ from proxy.catalog.configuration import mistakes
 from proxy.catalog.loader import load_profiles, shipped
 from proxy.catalog.schema import Profile
 from proxy.credentials import CredentialSpec
-from proxy.credentials.kind import Credential
+from proxy.credentials.kind import Credential, Moment
 from proxy.credentials.standin import StandIn, StandIns
 from proxy.documents import Document, Strict
-from proxy.model import AccountId, Authority, RequestHead
+from proxy.keys import software
+from proxy.model import AccountId, Authority, RequestHead, ResponseHead
 from proxy.secret import Secret
 from proxy.secretstore import STORES
 from proxy.settings import Settings
@@ -86,10 +88,43 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
             assert headers == {}  # a proof comes from `prove`: tests/credentials/oauth
         case "vc" | "capability":
             assert headers == {}  # both come from `prove`: tests/credentials/vc, tests/credentials/capability
+        case "hmac":
+            presented = proved(spec, credential, head)
+            assert dict(presented.head.headers) == {
+                "x-widgets-timestamp": "0",
+                "x-widgets-signature": "v0=" + hmac.new(VALUE.encode(), b"v0:0:{}", "sha256").hexdigest(),
+            }
+        case "digest":
+            assert dict(proved(spec, credential, head).head.headers) == {}
+            challenge = ResponseHead(401, (("www-authenticate", 'Digest realm="r", nonce="n", qop=auth'),))
+            lesson = spec.learn(credential, head, challenge, Moment(0))
+            assert (lesson.again, lesson.facts["nonce"]) == ("prove", "n")
+        case "http_signature":
+            signer = software.generate("Ed25519")
+            proving = spec.prove(Credential({}, keys={"signing": signer.public}), head, b"{}", Moment(0))
+            base = next(proving).message.decode()
+            assert [line.split('"')[1] for line in base.splitlines()][:3] == [
+                "@method",
+                "@target-uri",
+                "content-digest",
+            ]
+            assert f'keyid="{signer.public.thumbprint}"' in base
+        case "tls_client":
+            assert (proved(spec, credential, head).head, spec.certificate_slot()) == (head, "tls")
+        case "totp":
+            coded = Credential({"key": Secret("key", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")})
+            assert dict(proved(spec, coded, head).head.headers) == {"x-widgets-otp": "755224"}
         case "several":
-            assert headers == {"x-api-key": VALUE, "x-application-key": VALUE}
+            assert dict(proved(spec, credential, head).head.headers) == {"x-api-key": VALUE, "x-application-key": VALUE}
         case _:
             pytest.fail(f"say here what {kind} does")
+
+
+def proved(spec, credential, head, body=b"{}"):
+    """What a kind that needs no signature of a key makes of `head`."""
+    with pytest.raises(StopIteration) as ended:
+        next(spec.prove(credential, head, body, Moment(0)))
+    return ended.value.value
 
 
 @pytest.mark.parametrize("scheme", STORES)

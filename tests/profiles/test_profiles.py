@@ -13,8 +13,10 @@ from proxy.catalog.schema import Profile
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.cookie import CookieCredential
+from proxy.credentials.digest import DigestCredential
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
+from proxy.credentials.hmac import HmacCredential
 from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
@@ -22,7 +24,7 @@ from proxy.documents import Strict
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
-    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
+    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter",
     "openweathermap", "sentry", "slack", "stripe", "telegram",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base62|hex|digits|base64url):(\d+)\}")
@@ -38,6 +40,8 @@ def leaves(
     | PathCredential
     | BodyFieldCredential
     | FramesCredential
+    | HmacCredential
+    | DigestCredential
 ]:
     """The profile's credentials with `several` unfolded."""
     found = []
@@ -114,12 +118,15 @@ def test_what_the_agent_may_have_sent_in_a_credentials_place_is_stripped(profile
         match spec:
             case HeaderCredential():
                 assert spec.header.lower() in headers, spec
-            case BasicCredential():
+            case BasicCredential() | DigestCredential():
                 assert "authorization" in headers, spec
             case QueryCredential():
                 assert spec.parameter in profile.strip_query, spec
             case CookieCredential():
                 assert "cookie" in headers, spec
+            case HmacCredential():
+                assert {name.lower() for name in spec.headers} <= headers, spec
+                assert set(spec.query) <= set(profile.strip_query), spec
             case PathCredential() | BodyFieldCredential() | FramesCredential():
                 pass
 
@@ -147,7 +154,7 @@ def test_the_page_about_profiles_names_every_field_and_every_profile():
         for name, info in model.model_fields.items()
     }
     assert [field for field in sorted(fields) if f"`{field}`" not in page + kinds] == []
-    assert set(re.findall(r"^\| `([a-z]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
+    assert set(re.findall(r"^\| `([a-z_]+)` \| \[", page, flags=re.MULTILINE)) == SHIPPED
 
 
 def test_an_encoded_slash_is_data_only_where_ids_and_revisions_have_them():

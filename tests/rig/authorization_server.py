@@ -59,7 +59,7 @@ def clients(signing_key: jwk.ECKey) -> list[dict[str, Any]]:
         "redirect_uris": [REDIRECT],
         "application_type": "native",
     }
-    secret = {"client_secret": SECRET}
+    secret = {"client_secret": SECRET, "authorization_details_types": ["payment", "files"]}
     signed = {
         "token_endpoint_auth_method": "private_key_jwt",
         "token_endpoint_auth_signing_alg": "ES256",

@@ -69,6 +69,7 @@ class Provider:
     root: Path = Path()
     _server: asyncio.Server | None = None
     contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)
+    first: ssl.SSLContext | None = None
 
     async def start(self) -> None:
         authority = CertificateAuthority.ephemeral(patterns=self.hosts, clock=SystemClock())
@@ -77,7 +78,7 @@ class Provider:
         for host in self.hosts:
             self.contexts[host] = server_context(authority, host, self.folder)
         # A context of its own: the one that `sni_callback` starts from must not be one that it chooses.
-        first = server_context(authority, self.hosts[0], self.folder)
+        first = self.first = server_context(authority, self.hosts[0], self.folder)
 
         def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
             if name is None:  # an address has no server name

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 import tests.clients.client as clients
+from tests.rig.node import installed
 from tests.rig.sidecar import KEY, OTHER_KEY
 
 NODE = Path(clients.__file__).parent / "node"
 
 
-@pytest.mark.skipif(not (NODE / "node_modules" / "ws").is_dir(), reason="needs `npm ci --ignore-scripts` in its folder")
 async def test_p1_ws_logs_in_and_sees_no_secret(sockets, tmp_path):
+    if (why := await asyncio.to_thread(installed, NODE)) is not None:
+        pytest.skip(why)
     got = []
 
     async def talk(socket):

@@ -58,23 +58,25 @@ def _of(connections: Connections, account: BoundAccount) -> Iterator[Row]:
         kind = account.profile.credentials[name]
         if kind.secret_names() <= secrets and kind.variable_names() <= variables:
             found = True
-            yield (
-                _row(account, name, "configured") if name not in connectable else _connected(connections, account, name)
-            )
+            yield _complete(connections, account, name, by_a_person=name in connectable)
     if not found:
         yield _row(account, None, "incomplete", reason="no credential has all its secrets and variables")
 
 
-def _connected(connections: Connections, account: BoundAccount, name: str) -> Row:
-    from proxy.credentials.grants import GrantKey
+def _complete(connections: Connections, account: BoundAccount, name: str, *, by_a_person: bool) -> Row:
+    """A credential that has everything that the configuration can give it."""
+    from proxy.credentials.grants import Granted, GrantKey
     from proxy.db.sealing import UnsealError
 
+    lasts = account.profile.credentials[name].durable
     try:
-        granted = connections.services.grants.read(GrantKey(account.id, name))
+        granted = connections.services.grants.read(GrantKey(account.id, name)) if lasts else Granted()
     except UnsealError:
         return _row(account, name, "broken", reason="sealed with another key")
     if granted.broken is not None:
         return _row(account, name, "broken", reason=granted.broken)
+    if not by_a_person:
+        return _row(account, name, "configured")
     if not granted.kept:
         return _row(account, name, "not_connected", reason=f"briefcased connect {account.id}")
     kept = granted.kept

@@ -79,19 +79,22 @@ class Callback:
         self._netloc = f"{host}:{self._port}"
         return f"http://{self._netloc}{self._path}"
 
-    async def answer(self, judge: Callable[[str], str], *, within_s: float) -> str:
-        """What `judge` makes of the query of our answer.
+    def expect(self, judge: Callable[[str], str]) -> None:
+        """From now on an answer may come.
 
         Args:
             judge: the code in a query; raises `NotOursError` for a query that changes nothing, and `MintFailedError`
                 where the answer is ours and means that it is over.
-            within_s: how long a person may take.
-
-        Raises:
-            MintFailedError: by `judge`.
-            BriefcaseError: nothing came in time.
         """
         self._judge = judge
+
+    async def answer(self, *, within_s: float) -> str:
+        """What the judge made of the query of our answer.
+
+        Raises:
+            MintFailedError: by the judge.
+            BriefcaseError: nothing came within `within_s`.
+        """
         try:
             async with asyncio.timeout(within_s):
                 return await self._code

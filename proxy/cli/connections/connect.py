@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 import webbrowser
 from datetime import UTC, datetime
 from functools import partial
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.credentials.oauth.places import Places
 
 WITHIN_S: Final = 300
+MAX_SHOWN: Final = 1000
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 AccountArgument = Annotated[str, typer.Argument(help="PROVIDER, or PROVIDER/ACCOUNT as in the configuration.")]
 
@@ -53,8 +55,15 @@ def connect(
     if as_json:
         sys.stdout.write(orjson.dumps(told).decode() + "\n")
         return
-    scope = f"; scope: {told['scope']}" if told["scope"] else ""
-    sys.stdout.write(f"connected {told['account']}{scope}; {lasting(told)}\n")
+    scope = shown(str(told["scope"]))
+    sys.stdout.write(f"connected {told['account']}{f'; scope: {scope}' if scope else ''}; {lasting(told)}\n")
+
+
+def shown(text: str) -> str:
+    """What a server wrote, as far as a terminal may get it."""
+    if not (text.isascii() and text.isprintable()):
+        return "(cannot be shown)"
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
 
 
 def lasting(told: dict[str, object]) -> str:
@@ -96,8 +105,9 @@ async def _by_browser(connections: Connections, chosen: Chosen, at: Places, wish
     try:
         given = connections.given(chosen, Granted())
         started = await connections.run(chosen, start(chosen.kind, given, at, redirect_uri))
-        await _show(started.url, wishes)
-        code = await callback.answer(partial(read_answer, started=started), within_s=wishes.within_s)
+        callback.expect(partial(read_answer, started=started))
+        _show(started.url, wishes)
+        code = await callback.answer(within_s=wishes.within_s)
     except MintFailedError as failed:
         raise BriefcaseError(f"{chosen.order.account}: {failed.denial.detail}") from None
     finally:
@@ -135,15 +145,19 @@ async def _by_device(connections: Connections, chosen: Chosen, at: Places, wishe
         raise BriefcaseError(f"{chosen.order.account}: nobody entered the code in time") from None
 
 
-async def _show(url: str, wishes: Wishes) -> None:
-    """Open the page, or print its address where that is wanted or does not work."""
-    if wishes.opens:
-        say("opening the provider's page in your browser")
-        with contextlib.suppress(webbrowser.Error, OSError):
-            if await asyncio.to_thread(webbrowser.open, url):
-                say(f"if it does not appear, open this page:  {url}")
-                return
-    say(f"Open this page:  {url}")
+def _show(url: str, wishes: Wishes) -> None:
+    """Open the page where that is wanted, and always say where it is."""
+    if not wishes.opens:
+        say(f"Open this page:  {url}")
+        return
+    say(f"opening the provider's page in your browser; if it does not appear, open it yourself:\n{url}")
+    # A thread of its own, which nobody waits for: a browser in a terminal ends when the person leaves it.
+    threading.Thread(target=_open, args=(url,), daemon=True).start()
+
+
+def _open(url: str) -> None:
+    with contextlib.suppress(webbrowser.Error, OSError):
+        webbrowser.open(url)
 
 
 def say(text: str) -> None:

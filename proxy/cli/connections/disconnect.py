@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from proxy.cli.connections.opened import Chosen, Connections
     from proxy.credentials.grants import Lease
+    from proxy.credentials.oauth.places import Places
 
 ATTEMPTS: Final = 3
 MAX_WAIT_S: Final = 60
@@ -50,19 +51,64 @@ async def _disconnect(config: Path, name: str, *, only_here: bool) -> dict[str, 
     async with opened(config) as connections:
         chosen = await connections.chosen(connections.account(name))
         grants, key = connections.services.grants, chosen.order.key
-        granted = await in_thread(grants.read, key)
-        if not granted.kept:
-            await in_thread(grants.forget, key)
+        if only_here:
+            if not await in_thread(grants.forget, key):
+                raise BriefcaseError(f"{key.account} is not connected")
+            return _told(chosen, ())
+        if not (await in_thread(grants.read, key)).kept:
             raise BriefcaseError(f"{key.account} is not connected")
-        lease = await _leased(connections, chosen)
-        revoked: tuple[str, ...] = ()
-        try:
-            if not only_here:
-                revoked = await _revoked(connections, chosen, lease)
-        finally:
-            await in_thread(grants.release, lease)
-        await in_thread(grants.forget, key)
+        return _told(chosen, await _revoked_and_forgotten(connections, chosen))
+
+
+def _told(chosen: Chosen, revoked: tuple[str, ...]) -> dict[str, object]:
+    key = chosen.order.key
     return {"account": str(key.account), "credential": key.credential, "revoked": list(revoked)}
+
+
+async def _revoked_and_forgotten(connections: Connections, chosen: Chosen) -> tuple[str, ...]:
+    """What the provider has revoked. Raises `BriefcaseError`: it has not, and nothing is forgotten."""
+    from proxy.credentials.grants import Granted
+    from proxy.credentials.kind import MintFailedError
+    from proxy.credentials.oauth.places import places
+
+    at = await connections.run(chosen, places(chosen.kind, connections.given(chosen, Granted())))
+    if not at.revocation:
+        say("the provider has no revocation endpoint; withdraw the access on its own page")
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return await _once(connections, chosen, at)
+        except MintFailedError as failed:
+            wait_s = failed.retry_after_s
+            if wait_s is None or wait_s > MAX_WAIT_S or attempt == ATTEMPTS:
+                raise BriefcaseError(
+                    f"{chosen.order.account}: {failed.denial.detail} It is still connected;"
+                    " --only-here forgets it all the same"
+                ) from None
+            say(f"the provider is busy; asking again in {wait_s} s")
+            await asyncio.sleep(wait_s)
+
+
+async def _once(connections: Connections, chosen: Chosen, at: Places) -> tuple[str, ...]:
+    """One attempt, while nobody else refreshes: what is revoked is what is stored now. Raises `MintFailedError`."""
+    from proxy.credentials.grants import in_thread
+    from proxy.credentials.kind import MintFailedError
+    from proxy.credentials.oauth.revoke import revoke
+    from proxy.credentials.oauth.state import Kept
+
+    grants, lease = connections.services.grants, await _leased(connections, chosen)
+    done: tuple[str, ...] = ()
+    try:
+        if at.revocation:
+            kept = Kept.read(lease.granted.kept)
+            asking = revoke(chosen.kind, connections.given(chosen, lease.granted), at, kept)
+            done = await connections.run(chosen, asking, lease=lease, passing=MintFailedError)
+        await in_thread(grants.forget, chosen.order.key)
+    except BaseException:
+        await in_thread(grants.release, lease, keep_journal=True)
+        raise
+    return done
 
 
 async def _leased(connections: Connections, chosen: Chosen) -> Lease:
@@ -76,32 +122,3 @@ async def _leased(connections: Connections, chosen: Chosen) -> Lease:
             return lease
     except TimeoutError:
         raise BriefcaseError(f"{chosen.order.account}: a sidecar is refreshing it; try again") from None
-
-
-async def _revoked(connections: Connections, chosen: Chosen, lease: Lease) -> tuple[str, ...]:
-    """What the provider has revoked. Raises `BriefcaseError`: it has not, and nothing is forgotten."""
-    from proxy.credentials.kind import MintFailedError
-    from proxy.credentials.oauth.places import places
-    from proxy.credentials.oauth.revoke import revoke
-    from proxy.credentials.oauth.state import Kept
-
-    at = await connections.run(chosen, places(chosen.kind, connections.given(chosen, lease.granted)))
-    if not at.revocation:
-        say("the provider has no revocation endpoint; withdraw the access on its own page")
-        return ()
-    kept = Kept.read(lease.granted.kept)
-    for attempt in range(1, ATTEMPTS + 1):
-        given = connections.given(chosen, lease.granted)
-        try:
-            asking = revoke(chosen.kind, given, at, kept)
-            return await connections.run(chosen, asking, passing=MintFailedError)
-        except MintFailedError as failed:
-            wait_s = failed.retry_after_s
-            if wait_s is None or wait_s > MAX_WAIT_S or attempt == ATTEMPTS:
-                raise BriefcaseError(
-                    f"{chosen.order.account}: {failed.denial.detail} It is still connected;"
-                    " --only-here forgets it all the same"
-                ) from None
-            say(f"the provider is busy; asking again in {wait_s} s")
-            await asyncio.sleep(wait_s)
-    return ()

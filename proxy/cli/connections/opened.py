@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from proxy.catalog.binding import BoundAccount
     from proxy.clock import Clock
-    from proxy.credentials.grants import Granted
+    from proxy.credentials.grants import Granted, Lease
     from proxy.credentials.kind import Ingredients, Minting
     from proxy.decision import Generation
     from proxy.keys.signer import Signer
@@ -96,10 +96,21 @@ class Connections:
         """What the kind works with, now."""
         return ingredients(chosen.order, chosen.secrets, chosen.signers, granted, self.clock.wall_ms() // 1000)
 
-    async def run[T](self, chosen: Chosen, minting: Minting[T], *, passing: type[MintFailedError] | None = None) -> T:
-        """What `minting` returns. Raises `BriefcaseError` with the reason, which is ours; or `passing` as it is."""
+    async def run[T](
+        self,
+        chosen: Chosen,
+        minting: Minting[T],
+        *,
+        lease: Lease | None = None,
+        passing: type[MintFailedError] | None = None,
+    ) -> T:
+        """What `minting` returns; `lease` is renewed before each call.
+
+        Raises:
+            BriefcaseError: the reason, which is ours; or `passing` as it is.
+        """
         try:
-            return await self.runner.mint(minting, chosen.order.account.provider, chosen.signers)
+            return await self.runner.mint(minting, chosen.order.account.provider, chosen.signers, lease)
         except MintFailedError as failed:
             if passing is not None and isinstance(failed, passing):
                 raise

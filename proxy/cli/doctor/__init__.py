@@ -37,7 +37,10 @@ def doctor(
         typer.Option(help="Only clients whose name begins so, as in curl,node; `none` tries none.", metavar="NAMES"),
     ] = None,
     mode: Annotated[
-        Mode, typer.Option(help="How clients are brought to the sidecar: its variables, a base URL, or redirected.")
+        Mode,
+        typer.Option(
+            help="How clients are brought to the sidecar: its variables, a base URL, redirected, or confined."
+        ),
     ] = Mode.VARIABLES,
     timeout: Annotated[
         float | None,
@@ -112,12 +115,14 @@ def nobody_gets_through(rows: Sequence[Row]) -> bool:
 
 
 async def _rows(clients: Sequence[Client], timeout_s: float, mode: Mode) -> list[Row]:
-    from proxy.cli.doctor.laboratory import laboratory
+    from proxy.cli.doctor.laboratory import confinement_works, laboratory
     from proxy.cli.doctor.trial import tried
 
     attempts = sum(len(client.ways) for client in clients)
     with tempfile.TemporaryDirectory(prefix="briefcased-doctor-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        if mode is Mode.CONFINED and not await confinement_works():
+            raise BriefcaseError("no program can be confined here; the check `confined mode` says why")
         async with laboratory(folder, attempts=attempts) as place:
             return await tried(
                 clients, place, folder=folder, operators=environment(), limit_s=timeout_s, at_once=at_once(), mode=mode

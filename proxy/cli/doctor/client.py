@@ -16,6 +16,7 @@ class Mode(StrEnum):
     VARIABLES = "variables"  # the proxy's and the trust bundle's, as `briefcased run` sets them
     BASE_URL = "base_url"  # the base of the API is a path below a listener; no proxy, no TLS
     REDIRECTED = "redirected"  # connections are handed on, as in confined mode; only the trust bundle's variables
+    CONFINED = "confined"  # confined for real, as `briefcased run --confine` does it
 
 
 PROGRAMS: Final = Path(__file__).parent / "programs"
@@ -68,7 +69,7 @@ class Client:
 
 VARIABLES_ALONE: Final = frozenset({Mode.VARIABLES})
 """For what shows how to use a proxy from code."""
-NO_BASE_URL: Final = frozenset({Mode.VARIABLES, Mode.REDIRECTED})
+NO_BASE_URL: Final = frozenset({Mode.VARIABLES, Mode.REDIRECTED, Mode.CONFINED})
 """For what takes no URL with a path."""
 
 

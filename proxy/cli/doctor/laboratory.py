@@ -22,7 +22,7 @@ from proxy.cli.doctor.client import PROGRAMS, Mode
 from proxy.cli.doctor.judge import Seen
 from proxy.cli.doctor.provider import DOMAIN, PROFILE, Provider
 from proxy.cli.doctor.tap import Tap
-from proxy.cli.doctor.trap import Trap
+from proxy.cli.doctor.trap import Door, Trap
 from proxy.cli.ephemeral import ephemeral
 from proxy.cli.socket_folder import socket_folder
 from proxy.cli.variables import PROXY, proxy_variables
@@ -56,6 +56,7 @@ class Site:
         launcher: put before a command, so that the name leads to the trap.
         variables: those of `briefcased run`, through the tap.
         values: what `client.filled` fills in.
+        door: where the forwarder of a confined program comes; None where nothing is confined.
     """
 
     host: str
@@ -68,6 +69,7 @@ class Site:
     trap: Trap
     provider: Provider
     database: Engine
+    door: Path | None
 
     def seen(self) -> Seen:
         """What the witnesses have seen so far."""
@@ -119,10 +121,14 @@ class Laboratory:
         host, folder = host_of(number), self._folder / f"attempt-{number}"
         folder.mkdir(mode=0o700)
         tap = Tap(*self._listener(mode))
-        trap = Trap(host, self._redirected)
+        confined = mode is Mode.CONFINED
+        trap = (Door if confined else Trap)(host, self._redirected)
         await tap.listen(LOOPBACK)
         launcher: tuple[str, ...] = ()
-        if self._traps:
+        door = self._redirected.parent / f"{number}.sock" if confined else None
+        if door is not None:
+            await trap.listen_at(door)
+        elif self._traps:
             address = TRAPS.format(number // 250, number % 250 + 1)
             await trap.listen(address, self._provider.port)
             hosts = self._folder / f"hosts-{number}"
@@ -140,6 +146,7 @@ class Laboratory:
                 trap=trap,
                 provider=self._provider,
                 database=self._database,
+                door=door,
             )
         finally:
             await tap.stop()
@@ -207,6 +214,16 @@ def _settings(redirected: Path, root: Path, attempts: int) -> Settings:
         listeners=Listeners(proxy=f"{LOOPBACK}:0", control=f"{LOOPBACK}:0", more=(base_url, transparent)),
         egress=Egress(allow_private=targets),
     )
+
+
+async def confinement_works() -> bool:
+    """Whether a program can be confined here."""
+    if not sys.platform.startswith("linux"):
+        return False
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "proxy.cli.doctor.programs.namespaces", stderr=asyncio.subprocess.DEVNULL
+    )
+    return await process.wait() == 0
 
 
 async def private_hosts_work() -> bool:

@@ -25,8 +25,11 @@ async def ran(
     folder: Path,
     limit_s: float,
     enough: asyncio.Event | None = None,
+    descriptors: Sequence[int] = (),
 ) -> tuple[int | None, bytes]:
     """Run `argv` in `folder` until it ends, `enough` is set, or the time is over; its exit code and last words.
+
+    It inherits `descriptors`.
 
     The code is None where it was ended by us, or could not be started. `environment` must hold `MARK`.
     """
@@ -36,7 +39,7 @@ async def ran(
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv, env=dict(environment), cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True,
+                start_new_session=True, pass_fds=descriptors,
             )  # fmt: skip
         except OSError as error:
             return None, f"{argv[0]}: {error.strerror}".encode()

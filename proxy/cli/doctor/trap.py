@@ -37,3 +37,12 @@ class Trap(Wire):
     @override
     def began(self, chunk: bytes, *, ours: bool) -> None:
         """What is said is between the client and the sidecar."""
+
+
+class Door(Trap):
+    """Stands before the transparent listener where the forwarder of a confined program comes, with its own header."""
+
+    @override
+    async def onward(self, writer: StreamWriter) -> tuple[StreamReader, StreamWriter]:
+        self.connections += 1
+        return await asyncio.open_unix_connection(self._socket)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import re
 import secrets
 import shutil
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from proxy.cli.confined import starter
 from proxy.cli.doctor.client import Mode, filled
 from proxy.cli.doctor.judge import Reading, judged, reading
-from proxy.cli.doctor.process import ran
+from proxy.cli.doctor.process import MARK, ran
 from proxy.cli.doctor.report import Row, Tried, Verdict
 from proxy.cli.doctor.surroundings import attempt_environment
+from proxy.confine.plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from proxy.cli.doctor.client import Client, Way
     from proxy.cli.doctor.laboratory import Laboratory, Site
@@ -49,6 +55,29 @@ async def tried(
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(client)) for client in clients if mode in client.modes]
     return [task.result() for task in tasks]
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How an attempt's program is started."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    descriptors: tuple[int, ...] = ()
+
+
+@contextlib.contextmanager
+def started(argv: Sequence[str], environment: Mapping[str, str]) -> Iterator[_Start]:
+    """As it is."""
+    yield _Start(argv, environment)
+
+
+@contextlib.contextmanager
+def started_confined(argv: Sequence[str], environment: Mapping[str, str], *, door: Path) -> Iterator[_Start]:
+    """With no way out but `door`."""
+    plan = Plan(list(argv), dict(environment), str(door), [str(door.parent)], os.getpid())
+    with starter(plan) as (command, kept, descriptor):
+        yield _Start(command, {**kept, MARK: environment[MARK]}, (descriptor,))
 
 
 class _Trial:
@@ -93,15 +122,19 @@ class _Trial:
             for name, text in client.files.items():
                 (site.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (site.folder / name).write_text(filled(text, site.values))
-            code, said = await ran(
-                (*(() if self._spared(client) else site.launcher), *(filled(word, site.values) for word in way.argv)),
-                environment=self._variables(way, site),
-                folder=site.folder,
-                limit_s=self._limit_s * client.patience,
-                enough=site.reached,
-            )
+            argv = tuple(filled(word, site.values) for word in way.argv)
+            start = started if site.door is None else partial(started_confined, door=site.door)
+            with start((*(() if self._spared(client) else site.launcher), *argv), self._variables(way, site)) as plan:
+                code, said = await ran(
+                    plan.argv,
+                    environment=plan.environment,
+                    folder=site.folder,
+                    limit_s=self._limit_s * client.patience,
+                    enough=site.reached,
+                    descriptors=plan.descriptors,
+                )
             read = reading(site.seen())
-        if self._mode is Mode.REDIRECTED and read is Reading.AROUND:
+        if self._mode in (Mode.REDIRECTED, Mode.CONFINED) and read is Reading.AROUND:
             read = Reading.REACHED
         shutil.rmtree(site.folder, ignore_errors=True)
         needs = filled(way.needs, {**site.values, "bundle": "BUNDLE"})

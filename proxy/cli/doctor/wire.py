@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
+    from pathlib import Path
 
 CHUNK: Final = 64 * 1024
 
@@ -33,6 +34,10 @@ class Wire(ABC):
         """Raises `OSError` where the address cannot be had."""
         self._server = await asyncio.start_server(self._carry, address, port)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def listen_at(self, path: Path) -> None:
+        """On a unix socket. Raises `OSError` where it cannot be made."""
+        self._server = await asyncio.start_unix_server(self._carry, path)
 
     async def stop(self) -> None:
         """Stop listening, and cut what is open."""

@@ -182,6 +182,7 @@ def redeem(kind: OAuthCredential, given: Ingredients, started: Started, code: st
         MintFailedError: the server refused, or gave something else than was asked for.
     """
     fields: dict[str, JsonValue] = {
+        **{name: filled(value, given.variables) for name, value in kind.parameters.items()},
         "grant_type": "authorization_code",
         "code": code,
         "redirect_uri": started.redirect_uri,

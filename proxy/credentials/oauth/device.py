@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from proxy.credentials.kind import filled
 from proxy.credentials.oauth.authorize import SAID_NO, asked, client_id, json_object, question, refusal
 from proxy.credentials.oauth.metadata import is_endpoint
 from proxy.credentials.oauth.reply import TOKEN, TokenRefusedError, error_code, failed, read_reply
@@ -116,7 +117,8 @@ def poll(
         MintFailedError: it is over.
         CallFailedError: no answer; asking again, more slowly, may help.
     """
-    fields: dict[str, JsonValue] = {"grant_type": GRANT_TYPE, "device_code": device.device_code}
+    more = {name: filled(value, given.variables) for name, value in kind.parameters.items()}
+    fields: dict[str, JsonValue] = {**more, "grant_type": GRANT_TYPE, "device_code": device.device_code}
     reply, nonce = yield from ask(question(kind, given, at, at.token, fields), given)
     try:
         token = read_reply(reply, given.now_s)

@@ -56,6 +56,8 @@ class OAuthCredential(OAuthSpec):
     @override
     def mint(self, given: Ingredients) -> Minting[Credential]:
         state = self._state(given)
+        if self.refreshes and not state.refresh_token:
+            raise not_connected()  # before anybody is asked anything
         url, issuer = yield from self._place(given)
         fields = yield from self._fields(given, state, issuer or url)
         question = Question(
@@ -114,8 +116,6 @@ class OAuthCredential(OAuthSpec):
         elif self.exchange is not None:
             fields |= forms.token_exchange(self.exchange, given)
         else:
-            if not state.refresh_token:
-                raise not_connected()
             fields |= {"grant_type": "refresh_token", "refresh_token": state.refresh_token}
             scope = forms.scope_to_ask(scope or "", state.scope)
         if scope:
@@ -159,6 +159,7 @@ class OAuthCredential(OAuthSpec):
             access_token=token.access_token,
             refresh_token=refresh_token or "",
             expires_at_s=str(given.now_s + lifetime_s),
+            refresh_at_s=str(given.now_s + lifetime_s - self._early_s(lifetime_s)),
             scope=self._granted(given, state, token),
             token_type=token.token_type,
             made_for=self.asked_for(given.variables, self._jkt(given)),
@@ -206,6 +207,10 @@ class OAuthCredential(OAuthSpec):
         if (fault := binding_fault(self.sender, token.access_token, given.keys)) is not None:
             raise refused(fault)
 
+    def _early_s(self, lifetime_s: int) -> int:
+        """How long before its end a token is refreshed: never before half of its life."""
+        return min(self.refresh.margin_s + secrets.randbelow(self.refresh.jitter_s + 1), lifetime_s // 2)
+
     def _jkt(self, given: Ingredients) -> str:
         return given.keys[dpop.KEY].thumbprint if self.sender == "dpop" else ""
 
@@ -216,12 +221,11 @@ class OAuthCredential(OAuthSpec):
             found["refresh_token"] = Secret("refresh_token", kept.refresh_token)
         end_s = kept.ends_at_s
         left_s = end_s - given.now_s if end_s is not None else 0
-        early_s = min(self.refresh.margin_s + secrets.randbelow(self.refresh.jitter_s + 1), max(left_s // 2, 0))
         return Credential(
             secrets=found,
             facts={"scope": kept.scope, "token_type": kept.token_type},
             expires_at_s=end_s - min(SKEW_S, left_s // 5) if end_s is not None else None,
-            refresh_at_s=end_s - early_s if end_s is not None and early_s > SKEW_S else None,
+            refresh_at_s=kept.due_at_s(self.refresh.margin_s),
             token="access_token",  # noqa: S106  # the name of a secret
             keys={dpop.KEY: given.keys[dpop.KEY]} if self.sender == "dpop" else {},
         )

@@ -116,6 +116,10 @@ class OAuthSpec(Kind):
         at = filled(self.token_endpoint or self.issuer or "", variables)
         return (at, *(f"https://{host}/" for host in self.endpoint_hosts))
 
+    @override
+    def certificate_slot(self) -> str | None:
+        return TLS_KEY if self.sender == "tls" else None
+
     @property
     def _signs_grant(self) -> bool:
         return self.grant == "jwt_bearer" and self.assertion.secret is None

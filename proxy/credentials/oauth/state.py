@@ -17,6 +17,7 @@ class Kept:
 
     Attributes:
         expires_at_s: wall clock; empty is unknown.
+        refresh_at_s: wall clock, the same for every process; empty is `margin_s` before the end.
         scope: what was granted.
         issuer: who issued it: the issuer, or the token endpoint where no issuer is known. Nobody else gets it.
         client_id: the client it was issued to, where that is not in the configuration.
@@ -29,6 +30,7 @@ class Kept:
     refresh_token: str = field(default="", repr=False)
     access_token: str = field(default="", repr=False)
     expires_at_s: str = ""
+    refresh_at_s: str = ""
     scope: str = ""
     token_type: str = ""
     issuer: str = ""
@@ -50,8 +52,19 @@ class Kept:
     @property
     def ends_at_s(self) -> int | None:
         """`expires_at_s` as a number, or None."""
-        whole = self.expires_at_s.partition(".")[0]
-        return int(whole) if whole.isascii() and whole.isdigit() and len(whole) <= MAX_DIGITS else None
+        return _number(self.expires_at_s)
+
+    def due_at_s(self, margin_s: int) -> int | None:
+        """When it is worth refreshing; None where its end is unknown."""
+        due_s = _number(self.refresh_at_s)
+        if due_s is None and self.ends_at_s is not None:
+            return self.ends_at_s - margin_s
+        return due_s
+
+
+def _number(text: str) -> int | None:
+    whole = text.partition(".")[0]
+    return int(whole) if whole.isascii() and whole.isdigit() and len(whole) <= MAX_DIGITS else None
 
 
 NAMES: Final = tuple(one.name for one in fields(Kept))

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from proxy.cli.doctor.client import VARIABLES_ALONE, Client, Mode, Way
-from proxy.cli.doctor.laboratory import private_hosts_work
+from proxy.cli.doctor.laboratory import confinement_works, private_hosts_work
 from proxy.cli.doctor.report import Verdict
 from tests.cli.doctor.conftest import alive
 
@@ -72,10 +72,12 @@ async def test_each_way_of_failing_has_its_verdict(bench, tmp_path):
     assert rows[0].version.count(".")
 
 
-@pytest.mark.parametrize("mode", [Mode.BASE_URL, Mode.REDIRECTED])
+@pytest.mark.parametrize("mode", [Mode.BASE_URL, Mode.REDIRECTED, Mode.CONFINED])
 async def test_a_client_that_knows_no_proxy_gets_through_in_the_other_modes(bench, mode):
     if mode is Mode.REDIRECTED and not await private_hosts_work():
         pytest.skip("no mount namespaces here")
+    if mode is Mode.CONFINED and not await confinement_works():
+        pytest.skip("no program can be confined here")
     around = curl("--noproxy", "*")
     rows = await bench.tries(client("plain", around), client("code", curl(), modes=VARIABLES_ALONE), mode=mode)
     assert [(row.client, row.verdict, row.tried[0].proxied) for row in rows] == [("plain", Verdict.WORKS, False)]

@@ -45,6 +45,7 @@ def account(**more):
 
 @contextlib.asynccontextmanager
 async def oauth_rig(folder, server, fields, *, environment=None, endpoint=AT_ENDPOINT, provider=None, **more):
+    folder.mkdir(exist_ok=True)
     given = {**ENVIRONMENT, **(environment or {})}
     profile = PROFILE.replace("@fields@", f"{fields}, {endpoint}")
     settings = {"providers": account(environment=given, **more)}

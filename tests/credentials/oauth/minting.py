@@ -109,12 +109,9 @@ def _main(setup: Setup, pipe: Connection) -> None:
 
 
 async def _serve(setup: Setup, pipe: Connection) -> None:
-    clock = ShiftedClock()
-    kind = TypeAdapter(CredentialSpec).validate_json(orjson.dumps({"kind": "oauth", **setup.fields}))
-    refs = {name: f"env:{name}" for name in setup.environment}
-    order = Order(AccountId("api", "main"), "token", kind, refs, variables={"client_id": "client one"})
+    clock, order = ShiftedClock(), order_of(setup)
     async with asyncio.TaskGroup() as tasks:
-        broker = _broker(setup, clock, tasks)
+        broker = broker_of(setup, clock, tasks)
 
         async def one() -> str:
             try:
@@ -138,10 +135,18 @@ async def _serve(setup: Setup, pipe: Connection) -> None:
                 broker.discard(order, credential)
 
 
-def _broker(setup: Setup, clock: SystemClock, tasks: asyncio.TaskGroup) -> Broker:
+def order_of(setup: Setup) -> Order:
+    kind = TypeAdapter(CredentialSpec).validate_json(orjson.dumps({"kind": "oauth", **setup.fields}))
+    refs = {name: f"env:{name}" for name in setup.environment}
+    return Order(AccountId("api", "main"), "token", kind, refs, variables={"client_id": "client one"})
+
+
+def broker_of(
+    setup: Setup, clock: SystemClock, tasks: asyncio.TaskGroup, *, kind_of_grants: type[Grants] = Grants
+) -> Broker:
     database, seal = open_database(Path(setup.folder) / "briefcased.db"), Seal(b"k" * 32)
     stores = SecretStores({"env": EnvStore(setup.environment)})
-    grants = Grants(database, seal, clock, lease_s=setup.lease_s)
+    grants = kind_of_grants(database, seal, clock, lease_s=setup.lease_s)
     resolver = Resolver(clock=clock, timeout_s=5, hosts={HOST: ("127.0.0.1",)})
     dialler = Dialler(
         resolver=resolver, connect_timeout_s=5, own_listeners=frozenset, read_secret=lambda _ref: stores.get("env:none")

@@ -39,6 +39,7 @@ async def call(server, path, token, **headers):
         return await client.get(server.resource + path, headers={"Authorization": f"Bearer {token}", **headers})
 
 
+@pytest.mark.slow
 async def test_a_token_is_for_one_resource_and_one_scope(server):
     client = client_of(server, auth=("machine", SECRET))
     token = await asyncio.to_thread(client.client_credentials, scope="read", resource=server.resource)
@@ -49,6 +50,7 @@ async def test_a_token_is_for_one_resource_and_one_scope(server):
     assert (await call(server, "/x", token.access_token)).status_code == 401
 
 
+@pytest.mark.slow
 async def test_proofs_need_nonces_of_either_server(server):
     client = client_of(server, auth=("machine-dpop", SECRET))
     token = await asyncio.to_thread(client.client_credentials, scope="read", resource=server.resource, dpop=True)
@@ -62,6 +64,7 @@ async def test_proofs_need_nonces_of_either_server(server):
     assert (await call(server, "/x", token.access_token)).status_code == 401
 
 
+@pytest.mark.slow
 async def test_a_client_proves_itself_by_key_or_certificate(server):
     key = server.keys.public.as_dict(private=True)
     client = client_of(server, auth=PrivateKeyJwt("machine-jwt", {**key, "alg": "ES256"}))
@@ -100,6 +103,7 @@ async def test_a_person_consents_and_refresh_tokens_rotate(server):
         assert (await plain.post("/token", data=form)).json()["error"] == "invalid_grant"
 
 
+@pytest.mark.slow
 async def test_a_person_refuses(server):
     client = client_of(server, client_id="app-public")
     asked = client.authorization_request(scope="read", resource=server.resource)
@@ -108,6 +112,7 @@ async def test_a_person_refuses(server):
     assert "error=access_denied" in back
 
 
+@pytest.mark.slow
 async def test_a_device_code_is_approved_elsewhere(server):
     client = client_of(server, auth=("app", SECRET))
     device = await asyncio.to_thread(client.authorize_device, scope="read", resource=server.resource)

@@ -36,6 +36,8 @@ KINDS = {
     "dpop": ("machine-dpop", f"{MACHINE}, sender: dpop"),
     "eddsa": ("machine-dpop", f"{MACHINE}, sender: dpop, dpop_algorithm: EdDSA"),
     "ed25519": ("machine-dpop", f"{MACHINE}, sender: dpop, dpop_algorithm: Ed25519"),
+    "mtls": ("machine-mtls", f"{MACHINE}, client: {{auth: tls}}, sender: tls"),
+    "unbound": ("machine", f"{MACHINE}, sender: tls"),
     "downgrade": ("machine", f"{MACHINE}, sender: dpop, token_types: [bearer, dpop]"),
     "target": ("machine", 'grant: client_credentials, resource: ["https://unknown.example/"]'),
     "nobody": ("nobody", MACHINE),
@@ -63,7 +65,8 @@ async def certified_rig(folder, server, names=tuple(KINDS)):
             .replace("{", "{{")
             .replace("}", "}}")
         )
-        keys = {"client": f"file:{server.keys.signing}"} if name == "jwt" else {}
+        own = {"jwt": ("client", server.keys.signing)}.get(name, ("tls", server.keys.certificate))
+        keys = {own[0]: f"file:{own[1]}"} if name in ("jwt", "mtls", "unbound") else {}
         secrets = {"client_secret": "env:CLIENT_SECRET"}
         providers[name] = {"accounts": {"main": {"secrets": secrets, "variables": {"client_id": client}, "keys": keys}}}
     settings = {"providers": providers, "egress": server.egress()}
@@ -102,6 +105,19 @@ async def test_dpop_with_both_nonces_is_taken_and_the_agent_sees_neither(tmp_pat
         assert (await rig.call("GET", f"{server.resource}/dpop/{name}/x")).status == 200
         await server.control("/rig/withdraw", at=server.resource)  # and the token: a new one in the stream
         assert (await rig.call("GET", f"{server.resource}/dpop/{name}/x")).status == 200
+
+
+async def test_a_token_that_is_bound_to_a_certificate_goes_with_it_to_the_provider(tmp_path, server):
+    """RFC 8705: the same certificate at the token endpoint and at the API; a token that is bound to none is refused."""
+    await server.requests()
+    async with certified_rig(tmp_path, server, ("mtls", "unbound")) as rig:
+        answer = await rig.call("GET", f"{server.resource}/mtls/x")
+        assert (answer.status, answer.json()["client"]) == (200, "machine-mtls")
+        assert answer.json()["cnf"].keys() == {"x5t#S256"}
+        (asked,) = await server.requests("/token")
+        assert "client_id=machine-mtls" in asked["body"]
+        assert "authorization" not in asked["headers"]
+        assert (await rig.call("GET", f"{server.resource}/unbound/x")).problem == "credential_unavailable"
 
 
 async def test_p1_m16_what_the_provider_says_about_tokens_shows_none_and_causes_none(tmp_path, server, caplog):

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from proxy.cli.connections.callback import HEADERS, Callback
+from proxy.cli.connections.connect import moment, shown
 from proxy.credentials.kind import Call, Credential, Ingredients, MintFailedError, Reply
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.oauth.authorize import NotOursError, Started, challenge, read_answer, redeem, start
@@ -201,8 +202,8 @@ async def test_p5_hostile_callbacks_get_a_fixed_page_and_the_answer_still_comes(
     good = f"code=the-code&state=the-state&iss={ISSUER}"
     async with asyncio.TaskGroup() as group, httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(f"{uri}?{good}")).status_code == 404  # before anything was asked
-        waiting = group.create_task(callback.answer(partial(read_answer, started=STARTED), within_s=20))
-        await asyncio.sleep(0)
+        callback.expect(partial(read_answer, started=STARTED))
+        waiting = group.create_task(callback.answer(within_s=20))
         hostile = [
             ("GET", f"{uri}?code=x&state=wrong", None, 400), ("GET", uri, None, 400), ("GET", f"{uri}/?{good}", None, 404),
             ("GET", f"http://127.0.0.1:{port}/?{good}", None, 404), ("POST", f"{uri}?{good}", None, 405), ("HEAD", f"{uri}?{good}", None, 405),
@@ -233,7 +234,7 @@ async def test_nothing_in_time_ends_it_and_a_taken_port_is_told():
     with pytest.raises(BriefcaseError, match="cannot listen"):
         await Callback(uri).start()
     with pytest.raises(BriefcaseError, match="no answer came"):
-        await callback.answer(partial(read_answer, started=STARTED), within_s=0.05)
+        await callback.answer(within_s=0.05)
     await callback.close()
 
 
@@ -264,6 +265,16 @@ def test_what_a_person_gave_is_kept_as_the_kind_keeps_it():
         Ingredients(GIVEN.account, {}, GIVEN.variables, kept=credential.keep, now_s=1000)
     )
     assert restored.text("access_token") == "at-1"
+
+
+def test_what_a_server_wrote_reaches_a_terminal_only_as_text():
+    assert shown("read write") == "read write"
+    assert shown("\x1b]0;x\x07") == shown("\u202e") == "(cannot be shown)"
+    assert len(shown("a" * 30_000)) < 1100
+    assert [moment(text) for text in ("1795650000", "", None, "soon", "9" * 30)] == [
+        "2026-11-25T23:40:00Z",
+        *[None] * 4,
+    ]
 
 
 def test_a_token_that_never_ends_serves_for_ever():
