@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 WORKERS ?= 2
+# What is loaded again and again is compiled once.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test test-all check fix bench soak image lock schemas manifests clients clean
 

@@ -32,7 +32,7 @@ from proxy.front.listener import Front
 from proxy.generation import build_generation
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
-from proxy.services import credential_services, preload, resume, secret_stores
+from proxy.services import credential_services, preload, resume, secret_stores, shared_database
 from proxy.settings import Listener
 
 if TYPE_CHECKING:
@@ -256,10 +256,14 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             read_secret=partial(stores.get, at_least=1),  # no answer can quote what only the upstream proxy sees
         )
         pipeline: Pipeline
+        shared = await shared_database(settings.state, database, stores)
+        if shared is not database:
+            stack.callback(shared.dispose)
         credentials = await credential_services(
             settings.state,
+            key_settings=settings.keys,
             home=parts.home,
-            database=database,
+            database=shared,
             stores=stores,
             clock=parts.clock,
             http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),

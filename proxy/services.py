@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -17,6 +18,7 @@ from proxy.credentials.standin import StandIns
 from proxy.db.sealing import Seal
 from proxy.errors import BriefcaseError
 from proxy.firewall import Needle, Vocabulary
+from proxy.keys.backends import backends
 from proxy.keys.ring import KeyRing
 from proxy.keys.tls import TlsIdentity
 from proxy.lent import lasting_orders
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from proxy.credentials.caller import Routes
     from proxy.egress.http import HttpClient
     from proxy.secret import Secret
-    from proxy.settings import SecretStoreSettings, State
+    from proxy.settings import Keys, SecretStoreSettings, State
 
 _log: Final = logging.getLogger("proxy.app")
 SEAL_KEY: Final = "seal.key"
@@ -57,9 +59,25 @@ class CredentialServices:
     caller: Caller
 
 
+async def shared_database(settings: State, own: Engine, stores: SecretStores) -> Engine:
+    """Where grants and keys rest: the database that sidecars share, or our `own`.
+
+    Raises:
+        BriefcaseError: it cannot be opened, or its password cannot be read.
+    """
+    shared = settings.shared
+    if shared is None:
+        return own
+    from proxy.db.shared import open_shared  # noqa: PLC0415  # its driver is optional, and takes a while to load
+
+    password = None if shared.password is None else await stores.get(shared.password, at_least=1)
+    return await asyncio.to_thread(open_shared, shared, password)
+
+
 async def credential_services(
     settings: State,
     *,
+    key_settings: Keys,
     home: Path,
     database: Engine,
     stores: SecretStores,
@@ -73,13 +91,10 @@ async def credential_services(
     Raises:
         BriefcaseError: the key that seals the database cannot be read.
     """
-    if settings.seal_key is None:
-        key = persistent_key(home / SEAL_KEY)
-    else:
-        key = (await stores.get(settings.seal_key, at_least=16)).reveal()
-    seal = Seal(key)
+    keys, seal = await key_ring(
+        settings, key_settings=key_settings, home=home, database=database, stores=stores, clock=clock, http=http
+    )
     memory = Memory(stores=stores, stand_ins=StandIns(()), compile_vocabulary=_vocabulary)
-    keys = KeyRing(database=database, seal=seal, stores=stores, backends={}, clock=clock)
     grants = Grants(database, seal, clock)
     caller = Caller(http=http, routes=routes, identify=TlsIdentity)
     broker = Broker(
@@ -93,6 +108,26 @@ async def credential_services(
         memory=memory,
     )
     return CredentialServices(broker, memory, keys, grants, caller)
+
+
+async def key_ring(
+    settings: State,
+    *,
+    key_settings: Keys,
+    home: Path,
+    database: Engine,
+    stores: SecretStores,
+    clock: Clock,
+    http: HttpClient,
+) -> tuple[KeyRing, Seal]:
+    """Every key, wherever it rests, and what seals the database. Raises `BriefcaseError`: its key cannot be read."""
+    if settings.seal_key is None:
+        key = persistent_key(home / SEAL_KEY)
+    else:
+        key = (await stores.get(settings.seal_key, at_least=16)).reveal()
+    seal = Seal(key)
+    elsewhere = backends(key_settings, stores=stores, http=http, clock=clock)
+    return KeyRing(database=database, seal=seal, stores=stores, backends=elsewhere, clock=clock), seal
 
 
 def secret_stores(

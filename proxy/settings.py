@@ -192,8 +192,24 @@ class Limits(Strict):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
 
 
+class SharedDatabase(Strict):
+    """PostgreSQL for what several sidecars share: grants and keys of accounts."""
+
+    host: Annotated[
+        str, Field(min_length=1, max_length=253, description="A name, an address, or a socket's directory.")
+    ]
+    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    database: Annotated[str, Field(min_length=1, max_length=63)] = "briefcased"
+    user: Annotated[str, Field(min_length=1, max_length=63)] = "briefcased"
+    password: str | None = Field(default=None, description="Secret ref.")
+    tls: Literal["verify", "off"] = Field(default="verify", description="`off` for a socket of the same machine.")
+    ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots of its server, PEM.")
+
+
 class State(Strict):
     """Where state rests, and under which key."""
+
+    shared: SharedDatabase | None = None
 
     seal_key: str | None = Field(
         default=None,
@@ -234,6 +250,29 @@ class Confinement(Strict):
     required: bool = Field(default=True, description="Mode `ga` starts only with a report that says closed.")
 
 
+class Pkcs11(Strict):
+    """The module behind pkcs11: key refs, and the PIN of its tokens."""
+
+    module: Path | None = Field(default=None, strict=False, description="The shared library of the token's maker.")
+    pin: str | None = Field(default=None, description="Secret ref of the user PIN.")
+
+
+class RemoteSigner(Strict):
+    """A signer over HTTPS behind signer: key refs, and how we show who we are."""
+
+    url: Annotated[str, Field(pattern=r"^https://[^#?\s]+$", description="Its base, as key refs name it.")]
+    token: str | None = Field(default=None, description="Secret ref of a bearer token.")
+    certificate: str | None = Field(default=None, description="Secret ref of PEM with our key and client certificate.")
+    ca_bundle: Path | None = Field(default=None, strict=False, description="Trust roots for it, PEM.")
+
+
+class Keys(Strict):
+    """Keys that never come into the sidecar. See docs/keys.md."""
+
+    pkcs11: Pkcs11 = Pkcs11()
+    signers: tuple[RemoteSigner, ...] = ()
+
+
 class SecretStoreSettings(Strict):
     """How secret stores are asked."""
 
@@ -262,6 +301,7 @@ class Settings(Strict):
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()
+    keys: Keys = Keys()
     state: State = State()
     confinement: Confinement = Confinement()
     logs: Logs = Logs()

@@ -18,6 +18,9 @@ REVEALS = {
     "proxy/credentials/memory.py",
     "proxy/credentials/vc/kind.py",  # what is parsed and verified before it is used
     "proxy/keys/software.py",
+    "proxy/db/shared.py",
+    "proxy/keys/remote.py",  # the bearer token of a remote signer
+    "proxy/keys/pkcs11.py",  # the PIN of a token
     "proxy/services.py",
     "certs/storage.py",  # the passphrase of the CA's keys
     "proxy/cli/up.py",  # the operator's issuing key

@@ -100,6 +100,15 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "identity": settings.identity.model_copy(
                 update={"tokens": token_issuers.anchored(settings.identity.tokens, base)}
             ),
+            "state": settings.state
+            if settings.state.shared is None
+            else settings.state.model_copy(
+                update={
+                    "shared": settings.state.shared.model_copy(
+                        update={"ca_bundle": at(settings.state.shared.ca_bundle)}
+                    )
+                }
+            ),
             "confinement": confinement.model_copy(update={"report": at(confinement.report)}),
             "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
         }
@@ -117,8 +126,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from _egress(settings)
     yield from upstream_proxy_mistakes(settings)
     yield from token_issuers.token_issuer_mistakes(settings)
-    if settings.state.seal_key is not None and (problem := bad_ref(settings.state.seal_key)):
-        yield ("state", "seal_key"), problem
+    yield from _state(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
     for index, way in enumerate(settings.confinement.accept):
@@ -161,6 +169,20 @@ def _account(account: Account, profile: Profile) -> Iterator[Mistake]:
     for parameter in account.query:
         if parameter not in profile.owned_query:
             yield ("query", parameter), "the profile does not list this parameter under owned_query"
+
+
+def _state(settings: Settings) -> Iterator[Mistake]:
+    state = settings.state
+    if state.seal_key is not None and (problem := bad_ref(state.seal_key)):
+        yield ("state", "seal_key"), problem
+    if state.shared is None:
+        return
+    if state.seal_key is None:
+        yield ("state", "seal_key"), "sidecars that share a database share the key that seals it: name it"
+    if state.shared.password is not None and (problem := bad_ref(state.shared.password)):
+        yield ("state", "shared", "password"), problem
+    if state.shared.ca_bundle is not None and (problem := _bad_bundle(state.shared.ca_bundle)):
+        yield ("state", "shared", "ca_bundle"), problem
 
 
 def _complete(kind: Kind, account: Account, profile: Profile) -> bool:

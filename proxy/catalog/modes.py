@@ -60,6 +60,12 @@ def _loopback_targets(settings: Settings, _profiles: Mapping[str, Profile]) -> I
                 yield ("egress", "allow_private", index, "addresses", at), "loopback is refused in mode"
 
 
+def _plain_database(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    shared = settings.state.shared
+    if shared is not None and shared.tls == "off" and not shared.host.startswith("/"):
+        yield ("state", "shared", "tls"), "a shared database without TLS is refused in mode"
+
+
 def _unchecked_confinement(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
     if settings.confinement.required and settings.confinement.report is None:
         yield (
@@ -74,9 +80,10 @@ GA_REFUSES: Final[Mapping[str, Rule]] = {
     "environment_secrets": _environment_secrets,
     "plain_upstreams": _plain_upstreams,
     "loopback_targets": _loopback_targets,
+    "plain_database": _plain_database,
     "unchecked_confinement": _unchecked_confinement,
 }
-STAGING_REFUSES: Final = frozenset({"unmatched", "plain_upstreams"})
+STAGING_REFUSES: Final = frozenset({"unmatched", "plain_upstreams", "plain_database"})
 """What would carry data or credentials where nobody looks is refused before production too."""
 
 

@@ -2,65 +2,46 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from proxy import __version__
-from proxy.cli import (
-    agents,
-    ca,
-    check,
-    credentials,
-    demo,
-    doctor,
-    env,
-    health,
-    init,
-    receipts,
-    redirect,
-    reload,
-    run,
-    secrets,
-    stand_ins,
-    up,
-)
 from proxy.cli.child import ChildError
-from proxy.cli.connections import accounts, connect, disconnect
 from proxy.cli.words import counted
 from proxy.errors import BriefcaseError, ConfigError
 
-# The engine takes a second to load: commands import `proxy.app`, and what needs it, where they use it.
-app = typer.Typer(
-    name="briefcased",
-    help="A credential-injecting forward proxy for AI agents: the agent never holds a token.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("run")(run.run)
-app.command("up")(up.up)
-app.command("init")(init.init)
-app.command("check")(check.check)
-app.command("reload")(reload.reload)
-app.command("health")(health.health)
-app.command("env")(env.env)
-app.command("stand-ins")(stand_ins.stand_ins)
-app.command("redirect")(redirect.redirect)
-app.command("connect")(connect.connect)
-app.command("disconnect")(disconnect.disconnect)
-app.command("accounts")(accounts.accounts)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.add_typer(agents.app, name="agents")
-app.add_typer(secrets.app, name="secrets")
-app.add_typer(receipts.app, name="receipts")
-app.add_typer(ca.app, name="ca")
-app.add_typer(credentials.app, name="credentials")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
+COMMANDS: Final[Mapping[str, str]] = {
+    "run": "run",
+    "up": "up",
+    "init": "init",
+    "check": "check",
+    "reload": "reload",
+    "health": "health",
+    "env": "env",
+    "stand-ins": "stand_ins",
+    "redirect": "redirect",
+    "connect": "connect",
+    "disconnect": "disconnect",
+    "accounts": "accounts",
+    "demo": "demo",
+    "doctor": "doctor",
+    "agents": "agents",
+    "credentials": "credentials",
+    "secrets": "secrets",
+    "keys": "keys",
+    "receipts": "receipts",
+    "ca": "ca",
+}
+"""Commands by name, each with its module: a function of the module's own name, or `app`, a group of commands."""
+
+VERSION = "--version"
 FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -72,19 +53,44 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option(VERSION, callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     del version
 
 
+def application(asked: str | None = None) -> typer.Typer:
+    """The command line, with what the first argument `asked` needs: one command, or all where none has this name.
+
+    What a command needs takes a part of a second to load, the engine a whole one: commands import `proxy.app`, and what
+    needs it, where they use it.
+    """
+    app = typer.Typer(
+        name="briefcased",
+        help="A credential-injecting forward proxy for AI agents: the agent never holds a token.",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name, file in COMMANDS.items():
+        if asked == VERSION or (asked in COMMANDS and name != asked):
+            continue
+        module = importlib.import_module(f"proxy.cli.{file}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(getattr(module, file))
+    return app
+
+
 def main() -> None:
     """The entry point. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted; `run` returns its child's."""
     try:
-        app()
+        application(sys.argv[1] if len(sys.argv) > 1 else None)()
     except ConfigError as error:
         sys.stderr.write(f"{error}\n{counted(len(error.findings), 'mistake')} found\n")
         sys.exit(BAD_INPUT)

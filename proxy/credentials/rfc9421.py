@@ -46,19 +46,23 @@ class Prepared:
     """A request on its way to be signed: `base` is what the key signs."""
 
     base: bytes = field(repr=False)
-    _message: _Message = field(repr=False)
+    _message: _Message | _Answer = field(repr=False)
     _prepared: PreparedSignature = field(repr=False)
     _signer: HTTPMessageSigner = field(repr=False)
 
-    def signed(self, head: RequestHead, signature: bytes) -> RequestHead:
-        """`head` with the signature under its label, beside those that were there."""
+    def fields(self, signature: bytes) -> dict[str, str]:
+        """`signature-input` and `signature`: ours under its label, beside those that were there."""
         try:
             self._signer.apply(self._message, self._prepared, signature, append_if_signature_exists=True)
         except HTTPMessageSignaturesException:
             raise UnsignableError("the signatures that the request has are malformed") from None
         made = {name.lower(): value for name, value in self._message.headers.items()}
-        ours = tuple((name, made[name]) for name in ("signature-input", "signature"))
-        return replace(head, headers=tuple(p for p in head.headers if p[0] not in _FIELDS) + ours)
+        return {name: made[name] for name in _FIELDS}
+
+    def signed(self, head: RequestHead, signature: bytes) -> RequestHead:
+        """`head` with the signature."""
+        ours = tuple(self.fields(signature).items())
+        return replace(head, headers=tuple(pair for pair in head.headers if pair[0] not in _FIELDS) + ours)
 
 
 _FIELDS: Final = ("signature-input", "signature")
@@ -83,9 +87,22 @@ def prepared(head: RequestHead, body: bytes | None, covered: tuple[str, ...], pa
     Raises:
         UnsignableError: a component is missing, or what is there cannot be serialised.
     """
+    try:
+        return _prepared(_Message(head, body, parameters.label), covered, parameters)
+    except ValueError:
+        raise UnsignableError("a field that is to be signed is missing or malformed") from None
+
+
+def prepared_answer(
+    url: str, fields: Iterable[tuple[str, str]], covered: tuple[str, ...], parameters: Parameters
+) -> Prepared:
+    """The signature base of a 200 answer with `fields` to a GET of `url`. Raises `UnsignableError`."""
+    return _prepared(_Answer(url, fields), covered, parameters)
+
+
+def _prepared(message: _Message | _Answer, covered: tuple[str, ...], parameters: Parameters) -> Prepared:
     signer = _Signer(signature_algorithm=ALGORITHMS[parameters.algorithm])
     try:
-        message = _Message(head, body, parameters.label)
         made = signer.prepare(
             message,
             key_id=parameters.keyid,
@@ -114,6 +131,22 @@ class _Message:
         if length is not None and head.header("content-length") is None:
             fields.append(("content-length", str(length)))
         self.headers: Final = _Fields([*fields, *_others(head, label)])
+
+
+class _Answer:
+    """An answer as the library reads it."""
+
+    def __init__(self, url: str, fields: Iterable[tuple[str, str]]) -> None:
+        self.status_code: Final = 200
+        self.headers: Final = _Fields(fields)
+        self.request: Final = _Asked(url)
+
+
+class _Asked:
+    def __init__(self, url: str) -> None:
+        self.method: Final = "GET"
+        self.url: Final = url
+        self.headers: Final = _Fields(())
 
 
 def _others(head: RequestHead, label: str) -> Iterator[tuple[str, str]]:

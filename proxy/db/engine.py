@@ -56,7 +56,7 @@ def open_database(path: Path) -> Engine:
             engine = _connectable(path)
             with writing(engine) as connection:
                 migrate(connection)
-    except (OSError, SQLAlchemyError, sqlite3.Error, _MigrationError) as error:
+    except (OSError, SQLAlchemyError, sqlite3.Error, MigrationError) as error:
         raise BriefcaseError(f"the database {path} cannot be opened ({type(error).__name__})") from error
     return engine
 
@@ -84,10 +84,10 @@ def migrate(connection: Connection, revision: str = "head") -> None:
     try:
         change(config, revision)
     except CommandError as error:
-        raise _MigrationError(str(error)) from error
+        raise MigrationError(str(error)) from error
 
 
-class _MigrationError(Exception):
+class MigrationError(Exception):
     """There is no way from the database's revision to ours."""
 
 

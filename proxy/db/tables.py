@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ForeignKey,
     Index,
@@ -24,9 +25,9 @@ chains: Final = Table(
     metadata,
     Column("chain", Text, primary_key=True),
     Column("label", Text, nullable=False),
-    Column("opened_at_ms", Integer, nullable=False),
-    Column("closed_at_ms", Integer, nullable=True),
-    Column("head_seq", Integer, nullable=False),
+    Column("opened_at_ms", BigInteger, nullable=False),
+    Column("closed_at_ms", BigInteger, nullable=True),
+    Column("head_seq", BigInteger, nullable=False),
     Column("head_hash", Text, nullable=False),
 )
 
@@ -34,17 +35,23 @@ receipts: Final = Table(
     "receipts",
     metadata,
     Column("chain", Text, ForeignKey("chains.chain"), nullable=False),
-    Column("seq", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
     Column("id", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
     Column("of", Text, nullable=True),
-    Column("at_ms", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
     Column("prev", Text, nullable=False),
     Column("hash", Text, nullable=False),
     PrimaryKeyConstraint("chain", "seq"),
     # P4 at the lowest level: a second outcome of the same decision cannot be written.
-    Index("one_outcome_per_decision", "of", unique=True, sqlite_where=text("kind = 'outcome'")),
+    Index(
+        "one_outcome_per_decision",
+        "of",
+        unique=True,
+        sqlite_where=text("kind = 'outcome'"),
+        postgresql_where=text("kind = 'outcome'"),
+    ),
 )
 
 agents: Final = Table(
@@ -52,8 +59,8 @@ agents: Final = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("accounts", Text, nullable=False),
-    Column("created_at_ms", Integer, nullable=False),
-    Column("revoked_at_ms", Integer, nullable=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger, nullable=True),
 )
 
 agent_tokens: Final = Table(
@@ -62,9 +69,9 @@ agent_tokens: Final = Table(
     Column("token_id", Text, primary_key=True),
     Column("agent", Text, ForeignKey("agents.name"), nullable=False, index=True),
     Column("digest", Text, nullable=False),
-    Column("created_at_ms", Integer, nullable=False),
-    Column("expires_at_ms", Integer, nullable=True),
-    Column("revoked_at_ms", Integer, nullable=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=True),
+    Column("revoked_at_ms", BigInteger, nullable=True),
 )
 
 grants: Final = Table(
@@ -76,10 +83,10 @@ grants: Final = Table(
     Column("version", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=True),
     Column("lease_holder", Text, nullable=True),
-    Column("lease_until_ms", Integer, nullable=True),
+    Column("lease_until_ms", BigInteger, nullable=True),
     Column("journal", LargeBinary, nullable=True),
     Column("broken", Text, nullable=True),
-    Column("changed_at_ms", Integer, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("account", "credential", "agent"),
 )
 
@@ -90,6 +97,6 @@ account_keys: Final = Table(
     Column("slot", Text, nullable=False),
     Column("algorithm", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
-    Column("created_at_ms", Integer, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("account", "slot"),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.keys.pkcs11 import Pkcs11Backend
+from proxy.keys.remote import RemoteBackend
 from proxy.secretstore import bad_ref
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
     from proxy.keys.ring import KeyBackend
 
-BACKENDS: Final[Mapping[str, type[KeyBackend]]] = {}
+BACKENDS: Final[Mapping[str, type[KeyBackend]]] = {"pkcs11": Pkcs11Backend, "signer": RemoteBackend}
 """One line for each place where keys rest that never leave it."""
 
 

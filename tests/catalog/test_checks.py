@@ -155,6 +155,7 @@ RELAXED = {
     "plain_upstreams": {"providers": {"plain": {"accounts": {"a": {"secrets": {"key": "file:/x"}}}}}},
     "loopback_targets": {"egress": {"allow_private": [{"host": "a.test", "addresses": ["127.0.0.1"]}]}},
     "unchecked_confinement": {"confinement": {}},
+    "plain_database": {"state": {"seal_key": "file:/k", "shared": {"host": "db.example", "tls": "off"}}},
 }
 
 
@@ -236,6 +237,27 @@ def test_an_issuer_that_cannot_be_is_told_with_its_line(tmp_path):
     )
     (tmp_path / "keys.json").write_text("{}")
     assert load_configuration(file).settings.identity.tokens[0].jwks_file == tmp_path / "keys.json"
+
+
+SHARED = """\
+version: 1
+state:
+  shared: {host: db.example, password: hunter22hunter22, ca_bundle: gone.pem}
+"""
+
+
+def test_a_shared_database_that_cannot_be_is_told_with_its_line(tmp_path):
+    file = tmp_path / "briefcased.yaml"
+    file.write_text(SHARED)
+    with pytest.raises(ConfigError) as found:
+        load_configuration(file)
+    assert {f.path for f in found.value.findings} == {
+        "state.seal_key", "state.shared.password", "state.shared.ca_bundle",
+    }  # fmt: skip
+    assert "hunter22" not in str(found.value)
+    (tmp_path / "gone.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    file.write_text(SHARED.replace("hunter22hunter22", "file:/p") + "  seal_key: file:/k\n")
+    assert load_configuration(file).settings.state.shared.ca_bundle == tmp_path / "gone.pem"
 
 
 def test_the_table_of_modes_is_whole():

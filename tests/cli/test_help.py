@@ -9,7 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from proxy import __version__
-from proxy.cli import app
+from proxy.cli import application
 
 if TYPE_CHECKING:
     from click import Command
@@ -24,7 +24,7 @@ def every_command() -> dict[tuple[str, ...], Command]:
         for name, inner in getattr(command, "commands", {}).items():
             walk(inner, (*path, name))
 
-    walk(get_command(app), ())
+    walk(get_command(application()), ())
     return found
 
 
@@ -36,7 +36,7 @@ def words(text: str) -> str:
     ("path", "command"), every_command().items(), ids=lambda v: " ".join(v) if v and isinstance(v, tuple) else ""
 )
 def test_help_says_what_a_command_and_its_options_are_for(path, command):
-    said = CliRunner().invoke(app, [*path, "--help"])
+    said = CliRunner().invoke(application(), [*path, "--help"])
     assert said.exit_code == 0, said.output
     assert len(words(command.help or "").split()) > 2
     assert words(command.help or "") in words(said.output)

@@ -8,10 +8,10 @@ import shlex
 import pytest
 import typer.main
 
-from proxy.cli import app
+from proxy.cli import application
 from tests.docs import pages
 
-ROOT = typer.main.get_command(app)
+ROOT = typer.main.get_command(application())
 HELP = {"-h", "--help"}
 STEP = re.compile(r"[a-z][a-z-]*")
 

@@ -14,11 +14,9 @@ JWTs; `server.resource + "/short"` gives tokens that live for `short_ttl_s`. DPo
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
-import shutil
 import ssl
 import subprocess
 from dataclasses import dataclass, field
@@ -35,12 +33,13 @@ from joserfc import jwk
 
 from certs.authority import CertificateAuthority
 from proxy.clock import SystemClock
+from tests.rig.node import installed
 from tests.rig.provider import server_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-NODE = Path(__file__).parent / "node"
+NODE = Path(__file__).parent / "oauth"
 START_S = 60
 SECRET = "rig-client-secret-REAL-0123456789abcdef"
 REDIRECT = "http://127.0.0.1/callback"
@@ -144,7 +143,7 @@ class AuthorizationServer:
         return [request for request in seen if path in (None, request["path"])]
 
     async def faults(self, *faults: Mapping[str, Any], at: str | None = None) -> None:
-        """What the next requests get instead of an answer; each is as `tests/rig/node/control.mjs` says."""
+        """What the next requests get instead of an answer; each is as `tests/rig/oauth/control.mjs` says."""
         await self.control("/rig/faults", list(faults), at=at)
 
     async def register(self, **metadata: Any) -> dict[str, Any]:
@@ -170,7 +169,7 @@ def authorization_server(
     """
     import pytest
 
-    if (why := installed()) is not None:
+    if (why := installed(NODE)) is not None:
         pytest.skip(why)
     authority = CertificateAuthority.ephemeral(patterns=(host,), clock=SystemClock())
     server_context(authority, host, folder)
@@ -199,24 +198,6 @@ def authorization_server(
     finally:
         process.kill()
         process.communicate()
-
-
-def installed() -> str | None:
-    """Install both once per checkout, whatever the number of test processes; says why that failed."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        return "no node"
-    done = NODE / "node_modules" / ".package-lock.json"
-    with (NODE / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists() and done.stat().st_mtime >= (NODE / "package-lock.json").stat().st_mtime:
-            return None
-        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        ended = subprocess.run(command, cwd=NODE, capture_output=True, check=False, timeout=300)
-        if ended.returncode:
-            return "npm cannot install the authorization server"
-        done.touch()
-        return None
 
 
 def new_keys(folder: Path) -> Keys:

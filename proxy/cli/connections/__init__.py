@@ -1,1 +1,1 @@
-"""`briefcased connect`, `disconnect` and `accounts`: what people let agents use, and how that stands."""
+"""What `briefcased connect`, `disconnect` and `accounts` share."""

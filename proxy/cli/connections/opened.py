@@ -151,7 +151,7 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
     from proxy.egress.http import HttpClient
     from proxy.egress.resolver import Resolver
     from proxy.generation import build_generation
-    from proxy.services import credential_services, secret_stores
+    from proxy.services import credential_services, secret_stores, shared_database
 
     configuration, clock, state = load_configuration(config), SystemClock(), home()
     settings = configuration.settings
@@ -166,10 +166,14 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
         own_listeners=frozenset,
         read_secret=partial(stores.get, at_least=1),
     )
-    database = open_database(state / DATABASE)
-    try:
+    with contextlib.ExitStack() as stack:
+        own = open_database(state / DATABASE)
+        stack.callback(own.dispose)
+        database = await shared_database(settings.state, own, stores)
+        stack.callback(database.dispose)
         services = await credential_services(
             settings.state,
+            key_settings=settings.keys,
             home=state,
             database=database,
             stores=stores,
@@ -179,8 +183,6 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
             spawn=_never,
         )
         yield Connections(generation, services, stores, Runner(services.caller, services.grants, clock), clock)
-    finally:
-        database.dispose()
 
 
 def _never(work: Coroutine[None, None, None]) -> None:

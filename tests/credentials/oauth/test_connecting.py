@@ -11,8 +11,8 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from proxy.cli.connect import moment, shown
 from proxy.cli.connections.callback import HEADERS, Callback
-from proxy.cli.connections.connect import moment, shown
 from proxy.credentials.kind import Call, Credential, Ingredients, MintFailedError, Reply
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.oauth.authorize import NotOursError, Started, challenge, read_answer, redeem, start

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 
+from jwskate import Jwk, SignedJwt
+
+from proxy.keys import software
 from tests.credentials.oauth.conftest import SECRET, oauth_rig
 
 
@@ -86,3 +90,49 @@ async def test_a_refresh_token_of_the_secret_store_is_replaced_and_what_is_store
     }  # until the operator gives another one
     async with oauth_rig(tmp_path, server, "grant: refresh_token", **again) as rig:
         assert (await rig.call("GET", "/me")).status == 200
+
+
+async def test_an_assertion_and_an_exchange_as_a_server_judges_them(tmp_path, server, provider):
+    endpoint = f"https://auth.example.test:{provider.port}/token"
+    used = set()
+
+    def assertion(seen, form):
+        if form["grant_type"] != ["urn:ietf:params:oauth:grant-type:jwt-bearer"]:
+            return "unsupported_grant_type"
+        read = SignedJwt(form["assertion"][0])
+        now_s, claims = time.time(), read.claims
+        good = read.verify_signature(public, alg="ES256") and (claims["iss"], claims["sub"]) == ("client one", "robot")
+        good = (
+            good and claims["aud"] == endpoint and now_s - 5 < claims["iat"] <= now_s + 5 < claims["exp"] < now_s + 305
+        )
+        fresh = claims["jti"] not in used
+        used.add(claims["jti"])
+        return None if good and fresh else "invalid_grant"
+
+    signer = software.generate("ES256")
+    public = Jwk(dict(signer.public.jwk))
+    (tmp_path / "key.pem").write_bytes(signer.pem())
+    fields, keys = "grant: jwt_bearer, assertion: {{subject: robot}}", {"assertion": f"file:{tmp_path / 'key.pem'}"}
+    server.check = assertion
+    async with oauth_rig(tmp_path, server, fields, provider=provider, keys=keys) as rig:
+        assert (await rig.call("GET", "/me")).status == 200
+        server.tokens.clear()
+        assert (await rig.call("GET", "/me")).status == 200
+    assert len(used) == 2
+
+    def exchange(seen, form):
+        actor = "urn:ietf:params:oauth:token-type:jwt"
+        wanted = {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "actor_token_type": actor,
+                  "subject_token": "subject-token-of-the-user", "actor_token": "actor-token-of-the-agent",
+                  "subject_token_type": "urn:ietf:params:oauth:token-type:access_token"}  # fmt: skip
+        return None if {name: values[0] for name, values in form.items()} == wanted else "invalid_request"
+
+    server.check = exchange
+    fields = 'grant: token_exchange, exchange: {{subject_token: subject, actor_token: actor, actor_token_type: "urn:ietf:params:oauth:token-type:jwt"}}'
+    async with oauth_rig(tmp_path, server, fields, provider=provider) as rig:
+        assert (await rig.call("GET", "/me")).problem == "token_endpoint_error", "it does not say what it issued"
+        server.extra = {"issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
+        rig.sidecar.pipeline._broker._failures.clear()
+        answer = await rig.call("GET", "/me")
+        assert answer.status == 200
+        assert b"token-of-the" not in answer.body

@@ -97,8 +97,8 @@ async def test_a_stream_begins_after_a_nonce_and_still_streams(tmp_path, server)
         assert len(events) == 2
         assert events[0].one("authorization").startswith("DPoP at-")
         assert len({seen.one("dpop") for seen in events}) == 2
-        learnt = rig.sidecar.pipeline._broker._learnt
-        assert [facts for facts in learnt.values()] == [{"dpop_nonce": "n-2"}], "the newest, also from a good answer"
+        (learnt,) = rig.sidecar.pipeline._broker._learnt._facts.values()
+        assert learnt == {"dpop_nonce": "n-2"}, "the newest, also from a good answer"
 
 
 @pytest.mark.parametrize("headers", [{"DPoP": "agents own proof", "Authorization": "DPoP agents-own-token"}])

@@ -19,10 +19,10 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("sealed", sa.LargeBinary),
         sa.Column("lease_holder", sa.Text),
-        sa.Column("lease_until_ms", sa.Integer),
+        sa.Column("lease_until_ms", sa.BigInteger),
         sa.Column("journal", sa.LargeBinary),
         sa.Column("broken", sa.Text),
-        sa.Column("changed_at_ms", sa.Integer, nullable=False),
+        sa.Column("changed_at_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("account", "credential", "agent"),
     )
     op.create_table(
@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("slot", sa.Text, nullable=False),
         sa.Column("algorithm", sa.Text, nullable=False),
         sa.Column("sealed", sa.LargeBinary, nullable=False),
-        sa.Column("created_at_ms", sa.Integer, nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("account", "slot"),
     )
 

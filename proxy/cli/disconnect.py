@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from proxy.cli.check import CONFIG, ConfigOption
-from proxy.cli.connections.connect import AccountArgument, JsonOption, say
+from proxy.cli.connect import AccountArgument, JsonOption, say
 from proxy.errors import BriefcaseError
 
 if TYPE_CHECKING:

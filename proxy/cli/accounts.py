@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from proxy.cli.check import CONFIG, ConfigOption
-from proxy.cli.connections.connect import JsonOption, moment
+from proxy.cli.connect import JsonOption, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
