@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "demo",
     "doctor": "doctor",
     "agents": "agents",
+    "credentials": "credentials",
     "secrets": "secrets",
     "keys": "keys",
     "receipts": "receipts",

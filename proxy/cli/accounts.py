@@ -60,6 +60,7 @@ async def _rows(config: Path) -> list[Row]:
 def _of(connections: Connections, account: BoundAccount) -> Iterator[Row]:
     """One row for each credential that the account has all secrets and variables for; at least one."""
     from proxy.cli.connections.opened import people_connect
+    from proxy.credentials.vc.kind import VcCredential
 
     secrets, variables, found = account.account.secrets.keys(), account.variables.keys(), False
     connectable = people_connect(account)
@@ -67,13 +68,16 @@ def _of(connections: Connections, account: BoundAccount) -> Iterator[Row]:
         kind = account.profile.credentials[name]
         if kind.secret_names() <= secrets and kind.variable_names() <= variables:
             found = True
-            yield _complete(connections, account, name, by_a_person=name in connectable)
+            received = isinstance(kind, VcCredential) and kind.secret is None
+            how = f"briefcased connect {account.id}" if name in connectable else None
+            how = f"briefcased credentials receive OFFER --account {account.id}" if received else how
+            yield _complete(connections, account, name, how)
     if not found:
         yield _row(account, None, "incomplete", reason="no credential has all its secrets and variables")
 
 
-def _complete(connections: Connections, account: BoundAccount, name: str, *, by_a_person: bool) -> Row:
-    """A credential that has everything that the configuration can give it."""
+def _complete(connections: Connections, account: BoundAccount, name: str, how: str | None) -> Row:
+    """A credential that has all that the configuration can give it; `how` a person adds the rest, if one does."""
     from proxy.credentials.grants import Granted, GrantKey
     from proxy.db.sealing import UnsealError
 
@@ -84,10 +88,10 @@ def _complete(connections: Connections, account: BoundAccount, name: str, *, by_
         return _row(account, name, "broken", reason="sealed with another key")
     if granted.broken is not None:
         return _row(account, name, "broken", reason=granted.broken)
-    if not by_a_person:
+    if how is None:
         return _row(account, name, "configured")
     if not granted.kept:
-        return _row(account, name, "not_connected", reason=f"briefcased connect {account.id}")
+        return _row(account, name, "not_connected", reason=how)
     kept = granted.kept
     row = _row(account, name, "connected", scope=kept.get("scope") or None, expires_at=moment(kept.get("expires_at_s")))
     return {**row, "refreshes": bool(kept.get("refresh_token"))}

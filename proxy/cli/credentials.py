@@ -30,11 +30,6 @@ app = typer.Typer(help="Verifiable credentials that accounts hold.", no_args_is_
 WITHIN_S: Final = 300
 
 
-@app.callback()
-def _one_of_several() -> None:
-    """Without this, typer would make the only command the whole application."""
-
-
 @app.command("receive")
 def receive(
     offer: Annotated[str, typer.Argument(help="The offer: its link, or its JSON; - reads it from standard input.")],
@@ -66,13 +61,36 @@ async def _receive(
     async with opened(config) as connections:
         receiver = await Receiver.of(connections, connections.account(name), credential)
         received = await receiver.receive(text, client_id, timeout_s)
-        await in_thread(connections.services.grants.put, receiver.order.key, {CREDENTIAL: received.text})
+        ends = {} if received.expires_at_s is None else {"expires_at_s": str(received.expires_at_s)}
+        await in_thread(connections.services.grants.put, receiver.order.key, {CREDENTIAL: received.text, **ends})
     return {
         "account": str(receiver.order.account),
         "credential": receiver.order.name,
         "issuer": received.issuer,
         "types": list(received.types),
     }
+
+
+@app.command("forget")
+def forget(
+    account: Annotated[str, typer.Argument(help="PROVIDER/ACCOUNT that it was received for.")],
+    config: ConfigOption = CONFIG,
+    credential: Annotated[str | None, typer.Option(help="Its name in the profile, where there are several.")] = None,
+) -> None:
+    """Remove a credential that was received. Its issuer is not told."""
+    name = asyncio.run(_forget(config, account, credential))
+    sys.stdout.write(f"forgotten: {name} of {account}\n")
+
+
+async def _forget(config: Path, name: str, credential: str | None) -> str:
+    from proxy.cli.connections.opened import opened
+    from proxy.credentials.grants import in_thread
+
+    async with opened(config) as connections:
+        receiver = await Receiver.of(connections, connections.account(name), credential)
+        if not await in_thread(connections.services.grants.forget, receiver.order.key):
+            raise BriefcaseError(f"no credential was received for {receiver.order.account}")
+    return receiver.order.name
 
 
 class Receiver:

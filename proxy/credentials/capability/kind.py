@@ -182,7 +182,7 @@ class CapabilityCredential(Kind):
             presented = yield from _proved(self.using.prove(own, head, body, moment))
             sent = presented.head
             query = "" if sent.query is None else f"?{sent.query}"
-            url = f"https://{sent.authority}{sent.path}{query}"
+            url = dpop.target_uri(sent.scheme, sent.authority, sent.path) + query
             reply = yield from call(Call(sent.method, url, dict(sent.headers), presented.body or b""))
             answered = ResponseHead(reply.status, tuple(reply.headers.items()))
             taught = self.using.learn(own, sent, answered, moment)

@@ -31,6 +31,7 @@ SD_JWT: Final = "dc+sd-jwt"
 SD_JWT_TYPES: Final = (SD_JWT, "vc+sd-jwt")
 VC_JWT: Final = "vc+jwt"
 PRESENTATION_S: Final = 120
+RECHECK_S: Final = 12 * 3600
 MAX_STATUS_BYTES: Final = 2 * 1024 * 1024
 NEVER_HIDDEN: Final = frozenset({"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "status"})
 """Claims that an SD-JWT VC says openly (draft-ietf-oauth-sd-jwt-vc)."""
@@ -119,8 +120,10 @@ class Demands:
     now_s: int
 
 
-def checked(held: Held, demands: Demands) -> Minting[int | None]:
+def checked(held: Held, demands: Demands) -> Minting[int]:
     """Everything that must be so before `held` is used; until when that is known (seconds since the epoch).
+
+    At the latest after `RECHECK_S`: an issuer may have changed its keys.
 
     Raises:
         BadTokenError: it must not be used.
@@ -138,14 +141,14 @@ def checked(held: Held, demands: Demands) -> Minting[int | None]:
     verify(held.token, keys)
     if demands.key is not None and thumbprint(_holder(held)) != demands.key.thumbprint:
         raise BadTokenError("it is not bound to this account's holder key")
-    until = [ends_s] if ends_s is not None else []
+    until = [demands.now_s + RECHECK_S, *([ends_s] if ends_s is not None else [])]
     refs = refs_in(held.claims)
     if not refs and demands.require_status:
         raise StatusUnknownError("it names no status list, and the profile wants one")
     for ref in refs:  # a generator in a comprehension cannot be waited for
         fresh_s = yield from _status(ref, issuer, keys, demands.now_s)
         until.append(fresh_s)
-    return min(until, default=None)
+    return min(until)
 
 
 def _issuer(held: Held, demands: Demands) -> Issuer:

@@ -129,7 +129,7 @@ class VcCredential(Kind):
                 token = yield from by_token_request(way, what)
             case ForVerifier() as way:
                 token = yield from by_verifier(way, what)
-        ends_s = token.expires_at_s if until_s is None else min(token.expires_at_s, until_s)
+        ends_s = min(token.expires_at_s, until_s)
         secrets[TOKEN] = Secret(TOKEN, token.value)
         return Credential(secrets, facts=given.variables, expires_at_s=ends_s, token=TOKEN, keys=given.keys)
 
@@ -147,7 +147,7 @@ class VcCredential(Kind):
         except (BadTokenError, UnicodeDecodeError) as bad:
             raise MintFailedError(_refused(bad)) from None
 
-    def _verified(self, held: Held, given: Ingredients) -> Minting[int | None]:
+    def _verified(self, held: Held, given: Ingredients) -> Minting[int]:
         demands = Demands(frozenset(self.types), self.issuers, given.keys.get(HOLDER), self.require_status, given.now_s)
         try:
             return (yield from checked(held, demands))

@@ -59,6 +59,11 @@ class Bench:
     def __init__(self, rig, folder, config):
         self.rig, self.folder, self.config = rig, folder, config
 
+    async def run(self, *arguments):
+        command = (sys.executable, "-m", "proxy", *arguments, "--config", str(self.config))
+        env = {**clean_environment(self.folder), "BRIEFCASED_HOME": str(self.rig.home), "PYTHONPATH": str(ROOT)}
+        return await ended(await started(*command, env=env, cwd=self.folder))
+
     async def receive(self, offer, *arguments, stdin=""):
         command = (sys.executable, "-m", "proxy", "credentials", "receive", offer, "--account", "example/main",
                    "--config", str(self.config), "--client-id", "wallet", *arguments)  # fmt: skip
@@ -156,6 +161,19 @@ async def test_p5_an_offer_that_cannot_be_taken(bench, server):
     done = await bench.receive("-", stdin=json.dumps(offer) + "\n")
     assert done.code == 1
     assert "CANARY" not in done.err + done.out
+
+
+@pytest.mark.slow
+async def test_what_was_received_is_listed_and_can_be_forgotten(bench, server):
+    await bench.run("credentials", "forget", "example/main")
+    assert "not_connected" in (await bench.run("accounts")).out
+    offer = await server.control("/rig/offer", {"client_id": "wallet"})
+    assert (await bench.receive(json.dumps(offer))).code == 0
+    listed = (await bench.run("accounts")).out
+    assert "connected" in listed
+    assert "not_connected" not in listed
+    assert (await bench.run("credentials", "forget", "example/main")).out == "forgotten: identity of example/main\n"
+    assert (await bench.run("credentials", "forget", "example/main")).code == 1
 
 
 # -- the flow without a network: an issuer that defers, notifies, and answers nonsense ---------------------------------

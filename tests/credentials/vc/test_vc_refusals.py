@@ -147,6 +147,17 @@ def test_p5_an_issuer_that_publishes_no_keys_of_its_own(metadata):
     assert world.outcome() == "credential_unavailable"
 
 
+def test_p5_metadata_is_about_exactly_this_issuer():
+    world = World()
+    for issuer, slug in (
+        (BASE, "minted"),
+        (f"{BASE}/", "credential_unavailable"),
+        ("https://x.test", "credential_unavailable"),
+    ):
+        world.web[f"{BASE}/.well-known/jwt-vc-issuer"] = reply(200, {"issuer": issuer, "jwks": world.issuer.jwks})
+        assert world.outcome() == slug
+
+
 def test_an_issuers_keys_may_stand_elsewhere_or_in_the_profile_or_in_a_certificate():
     world = World()
     world.web[f"{BASE}/.well-known/jwt-vc-issuer"] = reply(200, {"issuer": BASE, "jwks_uri": f"{BASE}/keys"})
