@@ -37,7 +37,7 @@ def zero_configuration(
     providers: dict[str, Provider] = {}
     for name in sorted(profiles if allow is None else allow):
         secrets = _found(profiles[name], environment)
-        if any(kind.secret_names() <= secrets.keys() for kind in profiles[name].credentials.values()):
+        if (secrets or allow is not None) and _usable(profiles[name], secrets):
             providers[name] = Provider(accounts={ACCOUNT: Account(secrets=secrets, default=True)})
         elif allow is not None:
             raise BriefcaseError(f"--allow {name}: set one of {', '.join(_variables(profiles[name]))}")
@@ -50,6 +50,13 @@ def zero_configuration(
         unmatched="pass" if pass_unmatched else "refuse",
         listeners=Listeners(proxy="127.0.0.1:0", control="127.0.0.1:0"),
     )
+
+
+def _usable(profile: Profile, secrets: Mapping[str, str]) -> bool:
+    """Whether a credential needs nothing else: one that the agent logs in for needs no secret at all."""
+    defaults = {name for name, variable in profile.variables.items() if variable.default is not None}
+    kinds = profile.credentials.values()
+    return any(kind.secret_names() <= secrets.keys() and kind.variable_names() <= defaults for kind in kinds)
 
 
 def _found(profile: Profile, environment: Mapping[str, str]) -> dict[str, str]:
