@@ -38,7 +38,6 @@ COMMANDS: Final[Mapping[str, str]] = {
     "keys": "keys",
     "receipts": "receipts",
     "ca": "ca",
-    "credentials": "credentials",
 }
 """Commands by name, each with its module: a function of the module's own name, or `app`, a group of commands."""
 

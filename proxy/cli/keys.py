@@ -81,9 +81,7 @@ def _opened(config: Path) -> Iterator[tuple[list[_Slot], KeyRing, Engine]]:
     configuration, clock, state = load_configuration(config), SystemClock(), home()
     settings = configuration.settings
     timeout_s = settings.egress.connect_timeout_s
-    stores = secret_stores(
-        settings, home=state, environment=environment(), clock=clock, passphrase=local_passphrase()
-    )
+    stores = secret_stores(settings, home=state, environment=environment(), clock=clock, passphrase=local_passphrase())
     dialler = Dialler(
         resolver=Resolver(clock=clock, timeout_s=timeout_s),
         connect_timeout_s=timeout_s,

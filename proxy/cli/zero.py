@@ -39,7 +39,7 @@ def zero_configuration(
         secrets = _found(profiles[name], environment)
         fitting = [kind for kind in profiles[name].credentials.values() if kind.secret_names() <= secrets.keys()]
         lacking = [problem for kind in fitting if (problem := kind.lacks()) is not None]
-        if secrets and fitting and not lacking:
+        if (secrets or allow is not None) and _usable(profiles[name], secrets) and not lacking:
             providers[name] = Provider(accounts={ACCOUNT: Account(secrets=secrets, default=True)})
         elif allow is not None:
             told = lacking[0] if lacking else f"set one of {', '.join(_variables(profiles[name]))}"
@@ -53,6 +53,13 @@ def zero_configuration(
         unmatched="pass" if pass_unmatched else "refuse",
         listeners=Listeners(proxy="127.0.0.1:0", control="127.0.0.1:0"),
     )
+
+
+def _usable(profile: Profile, secrets: Mapping[str, str]) -> bool:
+    """Whether a credential needs nothing else: one that the agent logs in for needs no secret at all."""
+    defaults = {name for name, variable in profile.variables.items() if variable.default is not None}
+    kinds = profile.credentials.values()
+    return any(kind.secret_names() <= secrets.keys() and kind.variable_names() <= defaults for kind in kinds)
 
 
 def _found(profile: Profile, environment: Mapping[str, str]) -> dict[str, str]:

@@ -26,12 +26,7 @@ from tests.profiles.conftest import FILES, FOLDER, PROFILES
 SHIPPED = {
     "anthropic", "azureopenai", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe", "telegram", "vertex",
     "claudecode", "codex",
-    "azureopenai", "snowflake", "vertex",
-    "anthropic", "datadog", "discord", "gemini", "github", "gitlab", "huggingface", "linear", "notion", "openai", "openrouter",
-    "google", "kraken", "mongodb_atlas", "openweathermap", "sentry", "slack", "stripe", "telegram",
-    "anthropic", "aws", "azureopenai", "claudecode", "codex", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface",
-    "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe",
-    "telegram", "vertex",
+    "aws",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base32|base62|hex|digits|base64url):(\d+)\}")
 
