@@ -108,19 +108,11 @@ class Receiver:
     async def of(cls, connections: Connections, account: BoundAccount, wanted: str | None) -> Receiver:
         """Raises `BriefcaseError` where the account has no such credential, or no key for it."""
         from proxy.credentials.order import Order
-        from proxy.keys.signer import KeyUnavailableError
 
         name, kind = _chosen(account, wanted)
         described = account.account
         order = Order(account.id, name, kind, described.secrets, described.keys, account.variables)
-        try:
-            signers = {
-                slot: await connections.services.keys.signer(account.id, slot, order.keys.get(slot), algorithm)
-                for slot, algorithm in kind.key_names().items()
-            }
-        except KeyUnavailableError as error:
-            raise BriefcaseError(f"{account.id}: {error}") from None
-        return cls(connections, order, kind, signers)
+        return cls(connections, order, kind, await connections.signers(order))
 
     async def receive(self, text: str, client_id: str | None, timeout_s: int) -> Received:
         """The verified credential. Raises `BriefcaseError`."""

@@ -7,23 +7,18 @@ import contextlib
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 
 from proxy.cli.check import CONFIG, ConfigOption
-from proxy.cli.state import local_passphrase
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError
-from proxy.settings import environment, home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
-
-    from sqlalchemy import Engine
 
     from proxy.catalog.binding import BoundAccount
     from proxy.keys.ring import KeyRing
@@ -33,7 +28,6 @@ app = typer.Typer(help="The keys that accounts sign with: public halves only.", 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON value.")]
 AccountArgument = Annotated[str, typer.Argument(help="provider/account.")]
 SlotOption = Annotated[str | None, typer.Option("--slot", "-s", help="The key's slot, where the account has several.")]
-CALL_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -54,58 +48,18 @@ class _Slot:
         except (KeyUnavailableError, SecretUnavailableError) as error:
             raise BriefcaseError(f"{self.account.id}: {error}") from None
 
-    def made_at_ms(self, database: Engine) -> int | None:
-        """When we made it; None where we have not."""
-        from sqlalchemy import select
-
-        from proxy.db.tables import account_keys
-
-        table = account_keys.c
-        here = select(table.created_at_ms).where(table.account == str(self.account.id), table.slot == self.slot)
-        with database.connect() as connection:
-            row = connection.execute(here).first()
-        return None if row is None or self.ref is not None else int(row[0])
+    def made_at_ms(self, ring: KeyRing) -> int | None:
+        """When we made it; None where we have not, or where the operator names another place."""
+        return None if self.ref is not None else ring.made_at_ms(self.account.id, self.slot)
 
 
-@contextlib.contextmanager
-def _opened(config: Path) -> Iterator[tuple[list[_Slot], KeyRing, Engine]]:
-    """The slots of every account, and the ring with the sidecar's own state directory."""
-    from proxy.catalog.binding import bind
-    from proxy.catalog.configuration import load_configuration
-    from proxy.db.engine import DATABASE, open_database
-    from proxy.egress.dial import Dialler
-    from proxy.egress.http import HttpClient
-    from proxy.egress.resolver import Resolver
-    from proxy.services import key_ring, secret_stores
+@contextlib.asynccontextmanager
+async def _opened(config: Path) -> AsyncIterator[tuple[list[_Slot], KeyRing]]:
+    """The slots of every account, and the ring with the sidecar's own state."""
+    from proxy.cli.connections.opened import opened
 
-    configuration, clock, state = load_configuration(config), SystemClock(), home()
-    settings = configuration.settings
-    timeout_s = settings.egress.connect_timeout_s
-    stores = secret_stores(settings, home=state, environment=environment(), clock=clock, passphrase=local_passphrase())
-    dialler = Dialler(
-        resolver=Resolver(clock=clock, timeout_s=timeout_s),
-        connect_timeout_s=timeout_s,
-        own_listeners=frozenset,
-        read_secret=partial(stores.get, at_least=1),
-    )
-    groups = bind(settings, configuration.profiles).values()
-    slots = [slot for group in groups for account in group for slot in _slots(account)]
-    database = open_database(state / DATABASE)
-    try:
-        ring, _ = asyncio.run(
-            key_ring(
-                settings.state,
-                key_settings=settings.keys,
-                home=state,
-                database=database,
-                stores=stores,
-                clock=clock,
-                http=HttpClient(dialler=dialler, timeout_s=CALL_S),
-            )
-        )
-        yield slots, ring, database
-    finally:
-        database.dispose()
+    async with opened(config) as connections:
+        yield [slot for account in connections.accounts() for slot in _slots(account)], connections.services.keys
 
 
 def _slots(account: BoundAccount) -> Iterator[_Slot]:
@@ -150,13 +104,7 @@ def _print(shown: dict[str, Any], *, as_json: bool) -> None:
 @app.command("list")
 def list_(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """List the keys of every account, and where each rests; asks no token and no signer."""
-    rows = []
-    with _opened(config) as (slots, _, database):
-        for one in slots:
-            at_ms = one.made_at_ms(database)
-            made = None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
-            where = one.ref.partition(":")[0] if one.ref is not None else "here" if made else "not made yet"
-            rows.append({"account": str(one.account.id), "slot": one.slot, "rests": where, "made_at": made})
+    rows = asyncio.run(_rows(config))
     if as_json:
         sys.stdout.write(orjson.dumps(rows).decode() + "\n")
         return
@@ -166,16 +114,31 @@ def list_(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
         )
 
 
+async def _rows(config: Path) -> list[dict[str, str | None]]:
+    rows: list[dict[str, str | None]] = []
+    async with _opened(config) as (slots, ring):
+        for one in slots:
+            at_ms = one.made_at_ms(ring)
+            made = None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
+            where = one.ref.partition(":")[0] if one.ref is not None else "here" if made else "not made yet"
+            rows.append({"account": str(one.account.id), "slot": one.slot, "rests": where, "made_at": made})
+    return rows
+
+
 @app.command("show")
 def show(
     account: AccountArgument, slot: SlotOption = None, config: ConfigOption = CONFIG, as_json: JsonOption = False
 ) -> None:
     """Show the public half of one key, to register it with a provider."""
-    with _opened(config) as (slots, ring, database):
-        one = _chosen(slots, account, slot)
-        if one.ref is None and one.made_at_ms(database) is None:
-            raise BriefcaseError(f"{account} has no key {one.slot} yet: briefcased keys new {account}")
-        _print(_shown(one, asyncio.run(one.signer(ring))), as_json=as_json)
+
+    async def shown() -> dict[str, Any]:
+        async with _opened(config) as (slots, ring):
+            one = _chosen(slots, account, slot)
+            if one.ref is None and one.made_at_ms(ring) is None:
+                raise BriefcaseError(f"{account} has no key {one.slot} yet: briefcased keys new {account}")
+            return _shown(one, await one.signer(ring))
+
+    _print(asyncio.run(shown()), as_json=as_json)
 
 
 @app.command("new")
@@ -183,13 +146,17 @@ def new(
     account: AccountArgument, slot: SlotOption = None, config: ConfigOption = CONFIG, as_json: JsonOption = False
 ) -> None:
     """Make the key of an account now, rather than at its first use; it rests sealed in the database."""
-    with _opened(config) as (slots, ring, database):
-        one = _chosen(slots, account, slot)
-        if one.ref is not None:
-            raise BriefcaseError(f"the configuration names another place for the key {one.slot} of {account}")
-        if one.made_at_ms(database) is not None:
-            raise BriefcaseError(f"{account} has a key {one.slot} already: briefcased keys show {account}")
-        _print(_shown(one, asyncio.run(one.signer(ring))), as_json=as_json)
+
+    async def made() -> dict[str, Any]:
+        async with _opened(config) as (slots, ring):
+            one = _chosen(slots, account, slot)
+            if one.ref is not None:
+                raise BriefcaseError(f"the configuration names another place for the key {one.slot} of {account}")
+            if one.made_at_ms(ring) is not None:
+                raise BriefcaseError(f"{account} has a key {one.slot} already: briefcased keys show {account}")
+            return _shown(one, await one.signer(ring))
+
+    _print(asyncio.run(made()), as_json=as_json)
 
 
 @app.command("directory")
@@ -206,14 +173,14 @@ def directory(
     except ImportError:
         raise BriefcaseError("the key directory needs the extra `signatures`") from None
 
-    async def made(chosen: list[_Slot], ring: KeyRing) -> str:
-        signers = [await one.signer(ring) for one in chosen]
-        body = key_directory.directory(signer.public for signer in signers)
-        if host is None:
-            return body.decode()
-        now_s = SystemClock().wall_ms() // 1000
-        fields = await key_directory.fields(host, body, signers, created_s=now_s, expires_s=now_s + days * 86_400)
-        return orjson.dumps({"headers": fields, "body": body.decode()}).decode()
+    async def made() -> str:
+        async with _opened(config) as (slots, ring):
+            signers = [await _chosen(slots, name, slot).signer(ring) for name in accounts]
+            body = key_directory.directory(signer.public for signer in signers)
+            if host is None:
+                return body.decode()
+            now_s = SystemClock().wall_ms() // 1000
+            fields = await key_directory.fields(host, body, signers, created_s=now_s, expires_s=now_s + days * 86_400)
+            return orjson.dumps({"headers": fields, "body": body.decode()}).decode()
 
-    with _opened(config) as (slots, ring, _):
-        sys.stdout.write(asyncio.run(made([_chosen(slots, name, slot) for name in accounts], ring)) + "\n")
+    sys.stdout.write(asyncio.run(made()) + "\n")

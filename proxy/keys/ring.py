@@ -81,6 +81,12 @@ class KeyRing:
             found = self._loaded[(ref, secret, algorithm)] = software.load_for(secret, algorithm)
         return found
 
+    def made_at_ms(self, account: AccountId, slot: str) -> int | None:
+        """When the key `slot` of `account` was made here; None where it was not."""
+        at = and_(account_keys.c.account == str(account), account_keys.c.slot == slot)
+        with self._database.connect() as connection:
+            return connection.execute(select(account_keys.c.created_at_ms).where(at)).scalar()
+
     def _own(self, account: AccountId, slot: str, algorithm: str) -> Signer:
         place = f"key:{account}:{slot}"
         at = and_(account_keys.c.account == str(account), account_keys.c.slot == slot)

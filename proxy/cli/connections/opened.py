@@ -89,14 +89,17 @@ class Connections:
             await self.services.bindings.admit(order, secrets)
         except Refused as refused:
             raise BriefcaseError(f"{account.id}: {refused.denial.detail}") from None
+        return Chosen(order, kind, secrets, await self.signers(order))
+
+    async def signers(self, order: Order) -> dict[str, Signer]:
+        """The keys that the kind of `order` signs with, by slot. Raises `BriefcaseError`."""
         try:
-            signers = {
-                slot: await self.services.keys.signer(account.id, slot, order.keys.get(slot), algorithm)
-                for slot, algorithm in kind.key_names().items()
+            return {
+                slot: await self.services.keys.signer(order.account, slot, order.keys.get(slot), algorithm)
+                for slot, algorithm in order.kind.key_names().items()
             }
         except KeyUnavailableError as error:
-            raise BriefcaseError(f"{account.id}: {error}") from None
-        return Chosen(order, kind, secrets, signers)
+            raise BriefcaseError(f"{order.account}: {error}") from None
 
     def given(self, chosen: Chosen, granted: Granted) -> Ingredients:
         """What the kind works with, now."""

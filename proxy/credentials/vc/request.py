@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from joserfc import jwe, jwk
 from joserfc.errors import JoseError
 from pydantic import Field, JsonValue, model_validator
 
 from proxy.credentials.vc.jose import BadTokenError, json_object, keys_in, parse, valid_at, verify
-from proxy.credentials.vc.trust import certified_leaf, host_names, public_jwk
+from proxy.credentials.vc.trust import certified_leaf, host_names, public_jwk, readable
 from proxy.documents import Strict
 from proxy.keys.public import base64url
 
@@ -56,13 +55,7 @@ class Verifier(Strict):
         needs_roots, needs_jwks = self.prefix.startswith("x509"), self.prefix == ""
         if needs_roots != (self.roots is not None) or needs_jwks != (self.jwks is not None):
             raise ValueError("the x509 prefixes need roots, redirect_uri nothing, and any other client_id jwks")
-        try:
-            if self.jwks is not None:
-                keys_in(self.jwks)
-            if self.roots is not None:
-                x509.load_pem_x509_certificates(self.roots.encode())
-        except (BadTokenError, ValueError):
-            raise ValueError("these are no keys or certificates") from None
+        readable(self.jwks, self.roots)
         return self
 
 

@@ -48,14 +48,19 @@ class Issuer(Strict):
             raise ValueError("give either jwks or roots")
         if self.jwks is None and self.roots is None and not self.issuer.startswith("https://"):
             raise ValueError("an issuer that is not an https URL needs jwks or roots")
-        try:
-            if self.jwks is not None:
-                keys_in(self.jwks)
-            if self.roots is not None:
-                x509.load_pem_x509_certificates(self.roots.encode())
-        except (BadTokenError, ValueError):
-            raise ValueError("these are no keys or certificates") from None
+        readable(self.jwks, self.roots)
         return self
+
+
+def readable(jwks: object, roots: str | None) -> None:
+    """Raises ValueError where what the operator gave is no JWK set, or no PEM certificates; None is nothing given."""
+    try:
+        if jwks is not None:
+            keys_in(jwks)
+        if roots is not None:
+            x509.load_pem_x509_certificates(roots.encode())
+    except (BadTokenError, ValueError):
+        raise ValueError("these are no keys or certificates") from None
 
 
 def issuer_keys(issuer: Issuer, token: Jws, now_s: int) -> Minting[Keys]:
