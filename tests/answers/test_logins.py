@@ -230,6 +230,7 @@ async def test_a_refused_login_is_told_to_the_agent(rig, issuer):
     assert b"REAL" not in answer.body
 
 
+@pytest.mark.slow
 async def test_p1_p6_after_a_restart_the_login_serves_and_answers_are_searched_for_it(tmp_path):
     issuer = Issuer()
     async with running_rig(tmp_path, **RIG) as first:
