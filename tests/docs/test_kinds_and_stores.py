@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import typing
 from functools import cache
 
@@ -38,7 +39,9 @@ def profiles_on(name):
 
 
 def test_every_kind_and_every_store_has_its_page_and_no_page_is_left_over():
-    assert {path.stem for path in (pages.DOCS / "credentials").iterdir()} == set(KINDS)
+    assert {path.stem for path in (pages.DOCS / "credentials").iterdir()} == {*KINDS, "README"}
+    linked = set(re.findall(r"\]\((\w+)\.md\)", pages.text("credentials/README.md")))
+    assert linked == set(KINDS)
     assert {path.stem for path in (pages.DOCS / "stores").iterdir()} == set(STORES)
 
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from proxy.clock import SystemClock
 from proxy.credentials import CredentialSpec
+from proxy.credentials.bindings import Bindings
 from proxy.credentials.broker import Broker, Order
 from proxy.credentials.caller import Caller
 from proxy.credentials.grants import Grants
@@ -21,6 +22,7 @@ from proxy.credentials.memory import Memory
 from proxy.credentials.standin import StandIns
 from proxy.db.engine import open_database
 from proxy.db.sealing import Seal
+from proxy.db.shared import open_shared
 from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
@@ -28,25 +30,31 @@ from proxy.errors import Refused
 from proxy.keys.ring import KeyRing
 from proxy.keys.tls import TlsIdentity
 from proxy.model import AccountId
+from proxy.secret import Secret
 from proxy.secretstore import SecretStores
 from proxy.secretstore.env import EnvStore
+from proxy.settings import SharedDatabase
+from tests.rig.postgres import PASSWORD
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
+
+    from sqlalchemy import Engine
 
 HOST = "auth.example.test"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """`lease_s`: how long a process that died holds the others up."""
+    """`lease_s`: how long a process that died holds the others up. `shared`: `state.shared`, in place of a file."""
 
     folder: str
     root: str
     fields: dict[str, Any]
     environment: dict[str, str]
     lease_s: float = 15.0
+    shared: dict[str, Any] | None = None
 
 
 class ShiftedClock(SystemClock):
@@ -141,10 +149,16 @@ def order_of(setup: Setup) -> Order:
     return Order(AccountId("api", "main"), "token", kind, refs, variables={"client_id": "client one"})
 
 
+def database_of(setup: Setup) -> Engine:
+    if setup.shared is None:
+        return open_database(Path(setup.folder) / "briefcased.db")
+    return open_shared(SharedDatabase.model_validate(setup.shared), Secret("pg", PASSWORD))
+
+
 def broker_of(
     setup: Setup, clock: SystemClock, tasks: asyncio.TaskGroup, *, kind_of_grants: type[Grants] = Grants
 ) -> Broker:
-    database, seal = open_database(Path(setup.folder) / "briefcased.db"), Seal(b"k" * 32)
+    database, seal = database_of(setup), Seal(b"k" * 32)
     stores = SecretStores({"env": EnvStore(setup.environment)})
     grants = kind_of_grants(database, seal, clock, lease_s=setup.lease_s)
     resolver = Resolver(clock=clock, timeout_s=5, hosts={HOST: ("127.0.0.1",)})
@@ -161,4 +175,5 @@ def broker_of(
         token_key=b"t" * 32,
         spawn=tasks.create_task,
         memory=Memory(stores=stores, stand_ins=StandIns(()), compile_vocabulary=dict),
+        bindings=Bindings(database, key=b"b" * 32, clock=clock, asks=True),
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
 from tests.credentials.oauth.conftest import SECRET
 from tests.credentials.oauth.minting import Process, Setup
+from tests.rig.postgres import found, postgres
 
 
 def setup(folder, provider, server, **fields):
@@ -19,9 +21,9 @@ def setup(folder, provider, server, **fields):
     return Setup(str(folder), str(provider.root), data, environment, lease_s=1.0)
 
 
-async def refresh_together(folder, provider, server, *, processes, callers, expiries):
+async def refresh_together(folder, provider, server, *, processes, callers, expiries, shared=None):
     """At each expiry all callers in all processes want a token at once; the server detects any reuse."""
-    given = setup(folder, provider, server)
+    given = replace(setup(folder, provider, server), shared=shared)
     running = [Process(given) for _ in range(processes)]
     try:
         for number in range(expiries):
@@ -45,6 +47,15 @@ async def test_m04_at_an_expiry_there_is_exactly_one_refresh(tmp_path, provider,
 async def test_m04_200_callers_in_4_processes_and_100_expiries(tmp_path, provider, server):
     server.delay_s = 0.01
     await refresh_together(tmp_path, provider, server, processes=4, callers=50, expiries=100)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(found("initdb") is None, reason="no PostgreSQL here")
+async def test_m04_replicas_that_share_postgresql_refresh_once_too(tmp_path, provider, server):
+    server.delay_s = 0.02
+    with postgres() as database:
+        shared = database.settings()
+        await refresh_together(tmp_path, provider, server, processes=3, callers=25, expiries=20, shared=shared)
 
 
 async def kill(folder, provider, server, *, times):
