@@ -22,9 +22,12 @@ type Place = tuple[str | int, ...]
 
 
 class Strict(BaseModel):
-    """Frozen, strict, unknown keys refused, input values never in error texts."""
+    """Frozen, strict, unknown keys refused, input values never in error texts.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    What checks a model is built when it is first needed: most are only ever parts of others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Document:

@@ -31,7 +31,7 @@ def build_generation(
     return Generation(
         number=number,
         settings=settings,
-        catalog=Catalog(configuration.profiles.values()).only(settings.providers),
+        catalog=Catalog(configuration.profiles[name] for name in sorted(settings.providers)),
         accounts=accounts,
         stand_ins=StandIns(s for agent in agents for s in stand_ins_of(agent, every, stand_in_key=stand_in_key)),
         head_limits=HeadLimits(

@@ -114,7 +114,7 @@ async def credential_services(
     caller = Caller(http=http, routes=routes, identify=TlsIdentity)
     captured = CapturedSecrets(database, seal, clock)
     broker = Broker(
-        stores=SecretStores({**stores.by_scheme, SCHEME: captured}),
+        stores=SecretStores({**stores.by_scheme, SCHEME: captured}, stores.asked),
         keys=keys,
         grants=grants,
         caller=caller,

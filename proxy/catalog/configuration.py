@@ -11,7 +11,7 @@ from proxy.canonical import parse_authority, parse_host
 from proxy.catalog import store_checks, token_issuers
 from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, unread_mistakes
-from proxy.catalog.loader import load_profiles, shipped
+from proxy.catalog.loader import Shelf, load_profiles
 from proxy.catalog.modes import mode_mistakes
 from proxy.catalog.upstream_proxies import anchored, upstream_proxy_mistakes
 from proxy.confine.probe.ways import WAYS
@@ -49,7 +49,7 @@ def load_configuration(path: Path) -> Configuration:
     findings: list[Finding] = []
     profiles: Mapping[str, Profile] = {}
     try:
-        profiles = load_profiles([shipped(), *_folders(document, path.parent)])
+        profiles = Shelf(load_profiles(_folders(document, path.parent)))
     except ConfigError as error:
         findings += error.findings
     try:

@@ -70,7 +70,7 @@ def _listener(listener: Listener, settings: Settings) -> Iterator[tuple[str, str
 
 def unread_mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
     """Of `passthrough_hosts`: exact names that no enabled profile manages."""
-    catalog = Catalog(profile for name, profile in profiles.items() if name in settings.providers)
+    catalog = Catalog(profiles[name] for name in settings.providers if name in profiles)
     for index, text in enumerate(settings.passthrough_hosts):
         place, authority = ("passthrough_hosts", index), parse_authority(text.encode(), HTTPS_PORT)
         if authority is None or text not in (authority.host, str(authority)):

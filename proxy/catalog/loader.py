@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import proxy
 from proxy.catalog.checks import profile_mistakes
@@ -40,6 +41,32 @@ def load_profile(path: Path) -> Profile:
     if findings:
         raise ConfigError(findings)
     return profile
+
+
+class Shelf(Mapping[str, Profile]):
+    """Profiles by name. The shipped ones are read when somebody asks for them; `more` stand before them.
+
+    Reading them all takes longer than most commands. What the schema cannot say of them is not checked again at every
+    start: tests do that.
+    """
+
+    def __init__(self, more: Mapping[str, Profile] | None = None) -> None:
+        self._files: Final = {path.stem: path for path in sorted(shipped().glob("*.yaml"))}
+        self._read: Final = dict(more or {})
+
+    def __getitem__(self, name: str) -> Profile:
+        """The profile of this name. Raises KeyError."""
+        if name not in self._read:
+            self._read[name] = read_document(self._files[name]).validated(Profile)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """All names, sorted."""
+        return iter(sorted({*self._files, *self._read}))
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len({*self._files, *self._read})
 
 
 def load_profiles(folders: Iterable[Path]) -> dict[str, Profile]:

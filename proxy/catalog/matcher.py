@@ -73,11 +73,6 @@ class Catalog:
         key = (rule.host.removeprefix(WILDCARD), rule.port)
         table[key] = (*table.get(key, ()), Entry(profile, rule, _trees(profile, rule)))
 
-    def only(self, names: Iterable[str]) -> Catalog:
-        """The same profiles without those that are not named."""
-        wanted = set(names)
-        return Catalog(profile for name, profile in self.profiles.items() if name in wanted)
-
     def host(self, host: str, port: int) -> tuple[Entry, ...] | None:
         """The rules for an authority; None when no profile manages it."""
         found = self._exact.get((host, port))

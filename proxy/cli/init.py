@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxy.catalog.loader import load_profiles, shipped
+from proxy.catalog.loader import Shelf
 from proxy.cli.check import CONFIG
 from proxy.cli.variables import SHORTEST_SECRET
 from proxy.errors import BriefcaseError
@@ -64,7 +64,7 @@ def init(
     """Write a commented configuration with the providers whose usual variables are set."""
     if path.exists() and not force:
         raise BriefcaseError(f"{path} exists; --force replaces it")
-    profiles = load_profiles([shipped()])
+    profiles = Shelf()
     path.write_text(configuration_text(profiles, environment()))
     sys.stdout.write(f"wrote {path}; next: briefcased check --config {path}\n")
 

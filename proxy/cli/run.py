@@ -13,7 +13,7 @@ import typer
 
 from proxy import logs
 from proxy.catalog.configuration import Configuration, load_configuration
-from proxy.catalog.loader import load_profiles, shipped
+from proxy.catalog.loader import Shelf
 from proxy.cli.child import run_child
 from proxy.cli.confined import confinement
 from proxy.cli.inherited import inherited, through
@@ -100,7 +100,7 @@ def _configuration(
     """What is enabled, and the whole file's settings, which also name the secrets of what is not."""
     names = None if allow is None else tuple(name.strip() for name in allow.split(",") if name.strip())
     if path is None:
-        profiles = load_profiles([shipped()])
+        profiles = Shelf()
         settings = zero_configuration(profiles, operators, allow=names, pass_unmatched=pass_unmatched)
         return Configuration(settings, profiles), settings
     configuration = load_configuration(path)

@@ -260,13 +260,17 @@ async def test_p1_p6_a_restart_and_a_reload_forget_nothing(tmp_path):
         await first.sidecar.reload(first.configuration)
         await first.call("GET", url(first, "/v1/x"), headers={"X-Widgets-Key": stand_in})
         assert first.provider.last.one("x-widgets-key") == FRESH
-    async with running_rig(tmp_path, **RIG) as second:
-        second.provider.answers("/v1/echo", reply({"all": FRESH}))
-        assert FRESH.encode() not in (await second.call("GET", url(second, "/v1/echo"))).body
-        await second.call("GET", url(second, "/v1/x"), headers={"X-Widgets-Key": stand_in})
-        assert second.provider.last.one("x-widgets-key") == FRESH
-        refused = await second.call("GET", url(second, "/v1/x"), headers={"X-Widgets-Key": stand_in}, agent="rival")
-        assert refused.problem == "credential_scope"
+    await first.provider.start()  # at the port that it had: another would be a new place for the key
+    try:
+        async with running_rig(tmp_path, **RIG, provider=first.provider) as second:
+            second.provider.answers("/v1/echo", reply({"all": FRESH}))
+            assert FRESH.encode() not in (await second.call("GET", url(second, "/v1/echo"))).body
+            await second.call("GET", url(second, "/v1/x"), headers={"X-Widgets-Key": stand_in})
+            assert second.provider.last.one("x-widgets-key") == FRESH
+            refused = await second.call("GET", url(second, "/v1/x"), headers={"X-Widgets-Key": stand_in}, agent="rival")
+            assert refused.problem == "credential_scope"
+    finally:
+        await first.provider.stop()
 
 
 @pytest.mark.parametrize(

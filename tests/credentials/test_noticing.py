@@ -8,6 +8,7 @@ import json
 import pytest
 
 from proxy.clock import SystemClock
+from proxy.credentials.bindings import Bindings
 from proxy.credentials.broker import Broker, Order
 from proxy.credentials.grants import Grants
 from proxy.credentials.memory import Memory
@@ -40,7 +41,7 @@ async def test_p5_a_grant_that_is_taken_away_replaced_or_new_counts_at_once(tmp_
         broker = Broker(
             stores=stores, keys=KeyRing(database=database, seal=seal, stores=stores, backends={}, clock=clock), grants=grants,
             caller=None, clock=clock, token_key=b"t" * 32, spawn=tasks.create_task,
-            memory=Memory(stores=stores, stand_ins=StandIns(()), compile_vocabulary=dict),
+            memory=Memory(stores=stores, stand_ins=StandIns(()), compile_vocabulary=dict), bindings=Bindings(database, key=b"b" * 32, clock=clock, asks=True),
         )  # fmt: skip
 
         async def token():
