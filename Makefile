@@ -56,4 +56,5 @@ lock: setup ## resolve requirements/*.txt again, with hashes
 	@scripts/lock
 
 clean: ## remove what the other targets made
-	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache node_modules tests/clients/node/node_modules dist
+	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache node_modules dist
+	@find tests -name node_modules -prune -exec rm -rf {} +

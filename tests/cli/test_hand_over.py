@@ -116,7 +116,7 @@ async def test_a_reload_hands_over_to_an_agent_that_it_adds(up, beside, shared, 
     assert "EXAMPLE_API_KEY=" in (second / "env.sh").read_text()
 
 
-@pytest.mark.parametrize("place", ["", "ca", ".."])
+@pytest.mark.parametrize("place", ["", *(pytest.param(one, marks=pytest.mark.slow) for one in ("ca", ".."))])
 async def test_p1_a_directory_in_which_an_agent_would_see_our_state_is_refused(up, beside, place):
     handing(up, up.home / place)
     refused = await beside.run("reload", "--config", str(up.config))
@@ -134,6 +134,7 @@ async def test_mistakes_are_found_before_the_start(up, shared):
     assert "agents.second.hand_over.proxy: an address is HOST:PORT" in found.stderr
 
 
+@pytest.mark.slow
 async def test_health_says_what_the_control_listener_says(up, beside):
     ready = await beside.run("health")
     assert (ready.code, ready.out) == (0, "ready\n"), ready.err

@@ -67,6 +67,7 @@ async def test_p1_run_goes_through_the_operators_proxy_and_its_password_stays_be
         assert_unseen(listed.out, PASSWORD)
 
 
+@pytest.mark.slow
 async def test_a_dry_run_says_which_proxy(cli):
     held = {"GITHUB_TOKEN": GITHUB, "ALL_PROXY": f"socks5://{USER}:{PASSWORD}@corp.test:1080"}
     ran = await cli.run("run", "--dry-run", "--", "true", **held)

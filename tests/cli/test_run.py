@@ -21,13 +21,16 @@ OPENAI = "sk-proj-REAL0123456789abcdefghijklmnopqr"
 CALL = 'curl -sS --noproxy "" -H "Authorization: Bearer $EXAMPLE_API_KEY"'
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
         (["sh", "-c", "exit 7"], 7, ""),
         (["sh", "-c", "kill -TERM $$"], 128 + signal.SIGTERM, ""),
-        (["no-such-command-anywhere"], 127, "no-such-command-anywhere: command not found"),
-        (["/dev/null"], 126, "/dev/null: "),
+        pytest.param(["no-such-command-anywhere"], 127, "no-such-command-anywhere: command not found", marks=SLOW),
+        pytest.param(["/dev/null"], 126, "/dev/null: ", marks=SLOW),
     ],
     ids=["its own", "after a signal", "unknown", "not executable"],
 )
@@ -73,6 +76,7 @@ async def test_p1_a_call_is_made_and_summed_up_in_three_lines(cli, local):
     ]
 
 
+@pytest.mark.slow
 async def test_p1_a_token_in_another_form_becomes_the_stand_in_in_that_form(cli):
     basic = base64.b64encode(f"x-access-token:{GITHUB}".encode()).decode()
     header = f"AUTHORIZATION: basic {basic}"
@@ -84,7 +88,7 @@ async def test_p1_a_token_in_another_form_becomes_the_stand_in_in_that_form(cli)
     assert sent.decode() == f"x-access-token:{env['GITHUB_TOKEN']}"
 
 
-@pytest.mark.parametrize("store", ["file", pytest.param("exec", marks=pytest.mark.slow), "env"])
+@pytest.mark.parametrize("store", ["file", *(pytest.param(one, marks=pytest.mark.slow) for one in ("exec", "env"))])
 async def test_p1_a_secret_of_any_store_is_replaced_wherever_it_stands(cli, local, store):
     (cli.folder / "key").write_text(KEY + "\n")
     ref = {
@@ -117,6 +121,7 @@ async def test_p1_what_the_command_can_read_of_us_holds_no_secret(cli):
     assert MARK not in ran.out.rpartition("HTTPS_PROXY")[2]
 
 
+@pytest.mark.slow
 async def test_the_summary_as_json(cli, local):
     script = f"{CALL} {local.base}/v1/things"
     ran = await cli.run("run", "--json", "--config", str(local.config), "--", "sh", "-c", script, **real_key())

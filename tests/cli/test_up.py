@@ -120,7 +120,7 @@ async def test_p1_an_agent_that_is_added_calls_and_one_that_is_revoked_does_not(
     assert again.code == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 async def test_p4_a_response_under_way_finishes_before_the_end(up, beside, number):
     reached = asyncio.Event()
 

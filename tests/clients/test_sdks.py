@@ -74,7 +74,9 @@ async def test_p1_openai(shipped_client):
     ("slot", "variable", "header", "value", "absent"),
     [
         ("api_key", "ANTHROPIC_API_KEY", "x-api-key", REAL, "authorization"),
-        ("auth_token", "ANTHROPIC_AUTH_TOKEN", "authorization", f"Bearer {REAL}", "x-api-key"),
+        pytest.param(
+            "auth_token", "ANTHROPIC_AUTH_TOKEN", "authorization", f"Bearer {REAL}", "x-api-key", marks=pytest.mark.slow
+        ),
     ],
     ids=["api_key", "auth_token"],
 )

@@ -114,6 +114,7 @@ async def handed_over(pod):
     assert_unseen(agent.out, SECRET)
 
 
+@pytest.mark.slow
 async def test_p5_without_its_secrets_the_sidecar_does_not_start(tmp_path, bin_):
     pod = Pod(tmp_path / "pod")
     pod.mount_configuration()

@@ -81,19 +81,15 @@ async def test_p1_a_reason_phrase_is_never_passed_on(rig):
     writer.close()
 
 
-async def test_p1_trailers_of_http1_cut_the_answer(rig):
+async def test_p1_trailers_of_http1_are_dropped(rig):
     trailers = f"2\r\nok\r\n0\r\nX-Trailer: {KEY}\r\n\r\n"
     rig.provider.answers("/x", f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{trailers}".encode())
     reader, writer = await rig.tls()
     writer.write(f"GET /x HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\n\r\n".encode())
-    received, ended = b"", ""
-    try:
-        while piece := await asyncio.wait_for(reader.read(65536), 10):
-            received += piece
-    except OSError:
-        ended = "reset"
-    assert ended == "reset" or not received.endswith(b"0\r\n\r\n")
+    received = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+    assert b"2\r\nok\r\n" in received
     assert KEY.encode() not in received
+    assert b"x-trailer" not in received.lower()
     await rig.settled(1)
     assert await rig.problems() == ()
     writer.close()

@@ -45,6 +45,7 @@ async def test_a_signal_to_its_group_ends_the_program_alone(tmp_path):
     assert "receipts in chain" in ran.err
 
 
+@pytest.mark.slow
 async def test_p1_a_secret_that_is_replaced_meanwhile_stays_out_of_sight(tmp_path):
     """The kernel takes away what covers a file when that is replaced from outside: rename(2)."""
     keys, agent = tmp_path / "keys", tmp_path / "agent"

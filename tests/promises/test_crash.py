@@ -35,7 +35,7 @@ async def load(up, numbers, seen_receipts, trust) -> None:
             seen_receipts.append(answer.headers["briefcased-receipt"])
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.slow)])
 async def test_p3_p4_nothing_is_lost_when_the_sidecar_is_killed(tmp_path, rounds):
     chance = random.Random(7)
     numbers, seen_receipts = itertools.count(1), []

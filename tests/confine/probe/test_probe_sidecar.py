@@ -70,6 +70,7 @@ def test_p1_a_sidecar_under_the_agent_s_own_user_is_open_and_one_that_is_hidden_
     assert away.seen("process_memory") == {"absent"}
 
 
+@pytest.mark.slow
 def test_a_sidecar_that_passes_everything_through_is_a_way_out_but_not_to_local_or_metadata_addresses(stage):
     agent = sidecar(stage, unmatched="pass", listeners={"control": "127.0.0.1:0"})
     stage.rules("add table inet c; add chain inet c o { type filter hook output priority 0; };"

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import time
 
+import pytest
 from jwskate import Jwk, SignedJwt
 
 from proxy.keys import software
@@ -63,6 +64,7 @@ async def test_another_process_finds_what_was_kept(tmp_path, server, provider):
     assert len(server.forms) == 2
 
 
+@pytest.mark.slow
 async def test_a_refresh_token_of_the_secret_store_is_replaced_and_what_is_stored_counts(tmp_path, server, provider):
     first = server.login()
     given = {"environment": {"REFRESH_TOKEN": first}, "provider": provider}

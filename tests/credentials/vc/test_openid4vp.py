@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
-import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -24,6 +21,7 @@ from tests.credentials.vc.certified import Certified
 from tests.credentials.vc.conftest import HIDDEN, HOSTS
 from tests.fakes.credential_issuer import VCT, Issuer, answer, key, public, signed, verified
 from tests.rig import running_rig
+from tests.rig.node import installed
 from tests.rig.provider import Provider, echo
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -57,20 +55,6 @@ operations:
 """
 QUERY = {"credentials": [{"id": "staff", "format": "dc+sd-jwt", "meta": {"vct_values": [VCT]},
                           "claims": [{"path": ["given_name"]}]}]}  # fmt: skip
-
-
-def installed() -> str | None:
-    """Install the verifier once per checkout; says why that failed."""
-    npm = shutil.which("npm")
-    if npm is None:
-        return "no npm"
-    done = NODE / "node_modules" / ".package-lock.json"
-    with (NODE / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists() and done.stat().st_mtime >= (NODE / "package-lock.json").stat().st_mtime:
-            return None
-        command = f"cd {NODE} && {npm} ci --no-audit --no-fund --ignore-scripts >&2 && touch {done}"
-        return None if os.system(command) == 0 else "npm cannot install the verifier"
 
 
 class NodeVerifier:
@@ -191,7 +175,7 @@ async def scene(whole_scene):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node():
-    if (why := await asyncio.to_thread(installed)) is not None:
+    if (why := await asyncio.to_thread(installed, NODE)) is not None:
         pytest.skip(why)
     verifier = NodeVerifier()
     yield verifier
