@@ -18,5 +18,5 @@ def installed(folder: Path) -> str | None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if done.exists() and done.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime:
             return None
-        command = f"cd {folder} && {npm} ci --no-audit --no-fund --ignore-scripts >&2 && touch {done}"
+        command = f"cd {folder} && {npm} ci --no-audit --no-fund --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 >&2 && touch {done}"
         return None if os.system(command) == 0 else f"npm cannot install {folder.parent.name}/{folder.name}"
