@@ -272,7 +272,8 @@ class Pipeline:
         exchange.status = head.status
         if (presenter := exchange.presenter) is not None:
             presenter.learn(head)
-            head = replace(head, headers=tuple(pair for pair in head.headers if pair[0] not in presenter.withheld))
+            if withheld := presenter.withheld:
+                head = replace(head, headers=tuple(pair for pair in head.headers if pair[0] not in withheld))
         vocabulary = self._memory.vocabulary(exchange.tunnel.agent.name)
         planned = plan(head, exchange.forward.head, vocabulary)  # what was asked for, not what the agent asked for
         if isinstance(planned, Denial):

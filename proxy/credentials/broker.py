@@ -20,7 +20,6 @@ from proxy.credentials.certificates import Certificates
 from proxy.credentials.grants import Granted, in_thread
 from proxy.credentials.kind import Credential, MintFailedError, unusable
 from proxy.credentials.learnt import Learnt
-from proxy.credentials.order import Order as Order  # noqa: PLC0414  # whoever has the broker orders from it
 from proxy.credentials.order import ingredients
 from proxy.credentials.refresher import Job, Refresher
 from proxy.credentials.runner import Runner
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from proxy.credentials.grants import GrantKey, Grants
     from proxy.credentials.kind import Presented
     from proxy.credentials.memory import Memory
+    from proxy.credentials.order import Order
     from proxy.errors import Denial
     from proxy.exchange import ClientCertificate
     from proxy.keys.ring import KeyRing

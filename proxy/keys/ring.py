@@ -55,7 +55,7 @@ class KeyRing:
         self._stores: Final = stores
         self._backends: Final = backends
         self._clock: Final = clock
-        self._loaded: Final[dict[tuple[str, Secret, str], Signer]] = {}
+        self._loaded: Final[dict[tuple[str, str], tuple[Secret, Signer]]] = {}
         self._made: Final[dict[tuple[AccountId, str], Signer]] = {}
 
     async def signer(self, account: AccountId, slot: str, ref: str | None, algorithm: str) -> Signer:
@@ -76,10 +76,10 @@ class KeyRing:
         if (backend := self._backends.get(scheme)) is not None:
             return await backend.signer(place, algorithm)
         secret = await self._stores.get(ref)
-        found = self._loaded.get((ref, secret, algorithm))
-        if found is None:
-            found = self._loaded[(ref, secret, algorithm)] = software.load_for(secret, algorithm)
-        return found
+        found = self._loaded.get((ref, algorithm))
+        if found is None or found[0] != secret:  # a key that was replaced is let go
+            found = self._loaded[(ref, algorithm)] = (secret, software.load_for(secret, algorithm))
+        return found[1]
 
     def made_at_ms(self, account: AccountId, slot: str) -> int | None:
         """When the key `slot` of `account` was made here; None where it was not."""

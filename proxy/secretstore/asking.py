@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Self, cast
 from urllib.parse import urlencode
 
 import orjson
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from proxy.egress.http import Answer, HttpClient
     from proxy.secret import Secret
-    from proxy.settings import UpstreamProxyEntry
+    from proxy.secretstore.store import Means
+    from proxy.settings import Settings, UpstreamProxyEntry
+    from proxy.store_settings import Asked
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
 FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
@@ -53,6 +55,14 @@ class Asker:
     ca_file: Path | None = None
     named: bool = True
     proxy: UpstreamProxyEntry | None = None
+
+    @classmethod
+    def made(
+        cls, scheme: str, address: str, own: Asked, settings: Settings, means: Means, *, named: bool = True
+    ) -> Self:
+        """For a store whose own settings are `own`, with the ways out of the whole configuration."""
+        proxy = settings.egress.upstream_proxy
+        return cls(scheme=scheme, address=address, http=means.http, ca_file=own.ca_file, named=named, proxy=proxy)
 
     async def json(
         self,

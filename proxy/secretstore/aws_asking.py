@@ -48,14 +48,7 @@ class AwsApi:
         cls, service: str, prefix: str, own: AwsStoreSettings, settings: Settings, means: Means, *, scheme: str
     ) -> Self:
         """The API as the settings describe it."""
-        asker = Asker(
-            scheme=scheme,
-            address=own.address or "",
-            http=means.http,
-            ca_file=own.ca_file,
-            named=True,  # private endpoints keep the service's public name
-            proxy=settings.egress.upstream_proxy,
-        )
+        asker = Asker.made(scheme, own.address or "", own, settings, means)  # a private endpoint has the public name
         if settings.mode is Mode.GA:
             means = replace(means, environment={n: v for n, v in means.environment.items() if n not in IN_THE_OPEN})
         return cls(service, prefix, service, own, asker, means, aws_login(own, asker, means))

@@ -54,14 +54,7 @@ class AzureStore:
         own = settings.secret_stores.azurekv
         if own is None:
             return None
-        asker = Asker(
-            scheme="azurekv",
-            address=own.login_address,
-            http=means.http,
-            ca_file=own.ca_file,
-            named=True,  # private endpoints keep the vault's public name
-            proxy=settings.egress.upstream_proxy,
-        )
+        asker = Asker.made("azurekv", own.login_address, own, settings, means)  # a private endpoint has the public name
         return cls(own, asker, means)
 
     @staticmethod

@@ -37,14 +37,7 @@ class GoogleStore:
         own = settings.secret_stores.gcpsm
         if own is None:
             return None
-        asker = Asker(
-            scheme="gcpsm",
-            address=own.address,
-            http=means.http,
-            ca_file=own.ca_file,
-            named="address" in own.model_fields_set,
-            proxy=settings.egress.upstream_proxy,
-        )
+        asker = Asker.made("gcpsm", own.address, own, settings, means, named="address" in own.model_fields_set)
         return cls(asker, google_login(own, asker, means), own.location)
 
     @staticmethod

@@ -39,13 +39,7 @@ class ActionsStore:
     def made(cls, settings: Settings, means: Means) -> Self | None:
         """See `AskedStore`."""
         url, token = means.environment.get(URL, ""), means.environment.get(TOKEN, "")
-        asker = Asker(
-            scheme="ghactions",
-            address=url,
-            http=means.http,
-            ca_file=settings.secret_stores.ghactions.ca_file,
-            proxy=settings.egress.upstream_proxy,
-        )
+        asker = Asker.made("ghactions", url, settings.secret_stores.ghactions, settings, means)
         return cls(asker if url and token else None, Secret(TOKEN, token), means)
 
     @staticmethod

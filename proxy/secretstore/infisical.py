@@ -42,14 +42,7 @@ class InfisicalStore:
         own = settings.secret_stores.infisical
         if own is None:
             return None
-        asker = Asker(
-            scheme="infisical",
-            address=own.address,
-            http=means.http,
-            ca_file=own.ca_file,
-            named="address" in own.model_fields_set,
-            proxy=settings.egress.upstream_proxy,
-        )
+        asker = Asker.made("infisical", own.address, own, settings, means, named="address" in own.model_fields_set)
         return cls(own, asker, means)
 
     @staticmethod

@@ -42,13 +42,7 @@ class OnePasswordStore:
             return None
         asker = None
         if own.address is not None:
-            asker = Asker(
-                scheme="op",
-                address=own.address,
-                http=means.http,
-                ca_file=own.ca_file,
-                proxy=settings.egress.upstream_proxy,
-            )
+            asker = Asker.made("op", own.address, own, settings, means)
         return cls(own, means, asker, settings.secret_stores.timeout_s)
 
     @staticmethod

@@ -70,13 +70,7 @@ class VaultStore:
         own = settings.secret_stores.vault
         if own is None:
             return None
-        asker = Asker(
-            scheme="vault",
-            address=own.address,
-            http=means.http,
-            ca_file=own.ca_file,
-            proxy=settings.egress.upstream_proxy,
-        )
+        asker = Asker.made("vault", own.address, own, settings, means)
         return cls(own, asker, VaultLogin(own, asker, means), means.clock)
 
     @staticmethod

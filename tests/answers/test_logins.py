@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from proxy.db.engine import DATABASE
-from tests.answers.capturing import reply
+from tests.answers.capturing import OTHER_PROFILE, reply
 from tests.rig.sidecar import running_rig
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -51,17 +51,6 @@ operations:
       optional: [/id_token]
       unless: /error
       grant: login
-"""
-OTHER_PROFILE = """\
-schema: 1
-name: other
-title: Other
-docs: https://other.test/
-checked: "2026-11-25"
-hosts: [{{host: other.example.test, port: {port}}}]
-secrets: {{token: {{stand_in: {{template: "tok-{{base62:24}}"}}}}}}
-credentials: {{header: {{kind: header, header: X-Token, secret: token}}}}
-operations: [{{id: any, methods: [GET, POST], path: "/**", action: write}}]
 """
 RIG = {
     "profiles": {"coder": CODER, "other": OTHER_PROFILE},

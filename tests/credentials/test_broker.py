@@ -9,9 +9,10 @@ from pydantic import TypeAdapter
 from proxy.clock import SystemClock
 from proxy.credentials import CredentialSpec
 from proxy.credentials.bindings import Bindings
-from proxy.credentials.broker import Broker, Order
+from proxy.credentials.broker import Broker
 from proxy.credentials.grants import Grants
 from proxy.credentials.memory import MAX_OLD_VALUES, Memory
+from proxy.credentials.order import Order
 from proxy.credentials.standin import StandIn, StandIns
 from proxy.db.engine import open_database
 from proxy.db.sealing import Seal

@@ -9,11 +9,12 @@ import pytest
 
 from proxy.clock import SystemClock
 from proxy.credentials.bindings import Bindings
-from proxy.credentials.broker import Broker, Order
+from proxy.credentials.broker import Broker
 from proxy.credentials.grants import Grants
 from proxy.credentials.memory import Memory
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.oauth.state import Kept
+from proxy.credentials.order import Order
 from proxy.credentials.standin import StandIns
 from proxy.db.engine import open_database
 from proxy.db.sealing import Seal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -61,7 +62,7 @@ class Asked:
         return next((one for one in candidates if one.variables.get(variable) == value), None)
 
 
-class AnswerKind(Strict):
+class AnswerKind(Strict, ABC):
     """A kind of local answer: its fields are the YAML."""
 
     otherwise: Literal["refuse", "forward"] = Field(
@@ -76,9 +77,9 @@ class AnswerKind(Strict):
         """The account's variables that it reads."""
         return frozenset()
 
+    @abstractmethod
     def answer(self, asked: Asked) -> Answer | None:
         """The answer; None where the call is not one of those that are answered here."""
-        raise NotImplementedError
 
 
 def json_answer(document: object, *, status: int = 200) -> Answer:

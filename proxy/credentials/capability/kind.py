@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, override
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, cast, override
 from urllib.parse import urlsplit
 
 import orjson
@@ -25,7 +25,6 @@ from proxy.credentials.kind import (
     call,
     filled,
     named_in,
-    signature,
     unusable,
 )
 from proxy.credentials.oauth import OAuthCredential, dpop
@@ -179,7 +178,7 @@ class CapabilityCredential(Kind):
         learnt: dict[str, str] = {}
         for attempt in (0, 1):
             moment = Moment(given.now_s, learnt, attempt)
-            presented = yield from _proved(self.using.prove(own, head, body, moment))
+            presented = yield from cast("Minting[Presented]", self.using.prove(own, head, body, moment))
             sent = presented.head
             query = "" if sent.query is None else f"?{sent.query}"
             url = dpop.target_uri(sent.scheme, sent.authority, sent.path) + query
@@ -239,18 +238,6 @@ class CapabilityCredential(Kind):
             if (refusal.status, refusal.error) == (response.status, error):
                 return refusal.means
         return None
-
-
-def _proved(proving: Proving[Presented]) -> Minting[Presented]:
-    """What `proving` returns, its signatures made while minting."""
-    made: bytes | None = None
-    while True:
-        try:
-            step = proving.send(made)  # type: ignore[arg-type]
-        except StopIteration as ended:
-            presented: Presented = ended.value
-            return presented
-        made = yield from signature(step)
 
 
 def _head_of(url: str) -> RequestHead:

@@ -15,10 +15,11 @@ from pydantic import TypeAdapter
 from proxy.clock import SystemClock
 from proxy.credentials import CredentialSpec
 from proxy.credentials.bindings import Bindings
-from proxy.credentials.broker import Broker, Order
+from proxy.credentials.broker import Broker
 from proxy.credentials.caller import Caller
 from proxy.credentials.grants import Grants
 from proxy.credentials.memory import Memory
+from proxy.credentials.order import Order
 from proxy.credentials.standin import StandIns
 from proxy.db.engine import open_database
 from proxy.db.sealing import Seal

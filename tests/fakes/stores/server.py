@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from tests.rig.provider import Provider
@@ -36,7 +37,7 @@ class _All(dict):
         return self._handler
 
 
-class StoreServer:
+class StoreServer(ABC):
     """`answer` is the store; `rude` makes it misbehave; `questions` are the requests for secrets."""
 
     def __init__(self, folder: Path, host: str) -> None:
@@ -57,9 +58,9 @@ class StoreServer:
     def address(self) -> str:
         return f"https://{self.host}:{self.provider.port}"
 
+    @abstractmethod
     def answer(self, seen: Seen) -> tuple[int, Any]:
         """Status and JSON; calls `asked` where it is asked for a secret."""
-        raise NotImplementedError
 
     async def _handle(self, seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         status, answer = self.answer(seen)
