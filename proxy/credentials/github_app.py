@@ -27,7 +27,6 @@ CREATED: Final = 201
 OK: Final = 200
 FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
-UNPROCESSABLE: Final = 422
 BACK_S: Final = 60
 """How far in the past `iat` is, against clocks that differ (GitHub's own advice)."""
 JWT_S: Final = 540

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DOMAIN: Final = "sample.test"
-SOCKET_PATH: Final = "/socket"
 PROFILE: Final = """\
 schema: 1
 name: sample

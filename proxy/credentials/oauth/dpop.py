@@ -12,7 +12,6 @@ import orjson
 
 from proxy.canonical import parse_authority
 from proxy.credentials.kind import Sign, signature
-from proxy.credentials.oauth.challenges import challenged
 from proxy.keys.public import REQUIRED, base64url, from_base64url
 from proxy.model import HTTPS_PORT
 
@@ -101,11 +100,6 @@ def target_of(url: str) -> str:
 def nonce_of(value: str | None) -> str | None:
     """A nonce that a server gave, where it has the form of one."""
     return value if value is not None and _NONCE.fullmatch(value) else None
-
-
-def wants_nonce(challenge: str | None) -> bool:
-    """Whether `WWW-Authenticate` of a 401 asks for a proof with a nonce (section 9)."""
-    return challenged(challenge, "error", "dpop") == NONCE_WANTED
 
 
 def confirmed(token: str, member: str) -> str | None:
