@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -19,6 +19,14 @@ class Action(StrEnum):
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
+
+
+class Strength(IntEnum):
+    """What must happen before a call that is allowed may leave; a higher one covers the lower ones."""
+
+    NONE = 0
+    APPROVAL = 1  # a person says yes
+    STRONG = 2  # and proves who they are with a key of theirs
 
 
 class Mode(StrEnum):
@@ -80,6 +88,25 @@ BY_NAME: Final = "@"
 """Begins the `token_id` of an agent that was known by its listener (`@listener`, `@uid:1000`) or its stand-in."""
 
 
+TENANT: Final = "main"
+"""Of everything, where the configuration declares no tenants."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person on whose behalf an agent acts.
+
+    Attributes:
+        name: unique among the users of this sidecar.
+        accounts: the accounts that may be used for them, as an agent's. Empty means none.
+    """
+
+    name: str
+    accounts: tuple[str, ...]
+    tenant: str = TENANT
+    groups: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """Who is calling.
@@ -88,11 +115,17 @@ class Agent:
         name: unique among the agents of this sidecar.
         accounts: the accounts it may use, as `provider/name`, `provider/*` or `*`. Empty means none.
         token_id: the public part of the token it authenticated with, for receipts and revocation.
+        user: on whose behalf it acts; then both must be allowed.
+        task: the id of the task that its token was minted for.
     """
 
     name: str
     accounts: tuple[str, ...]
     token_id: str
+    tenant: str = TENANT
+    groups: tuple[str, ...] = ()
+    user: User | None = None
+    task: str | None = None
 
     @property
     def by_name(self) -> bool:

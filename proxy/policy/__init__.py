@@ -1,0 +1,7 @@
+"""May they: Cedar policies, loaded strictly, asked about every request. Pure, but for reading the files."""
+
+from proxy.policy.engine import Policies, Verdict
+from proxy.policy.question import Question
+from proxy.policy.vocabulary import Vocabulary
+
+__all__ = ["Policies", "Question", "Verdict", "Vocabulary"]

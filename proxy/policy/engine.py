@@ -1,0 +1,216 @@
+"""`Policies`: what the operator wrote, checked whole; and its judgement of one request. Pure.
+
+Three questions: may it be called; without an approval; without a strong one. Cedar denies by default, a `forbid` wins,
+and an error in any policy, or no decision, refuses (I-01, I-02).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import cedarpy
+from cedarpy import Decision, Schema
+
+from proxy.errors import ConfigError, Finding
+from proxy.model import Strength
+from proxy.policy.entities import handle, resource_of, subjects
+from proxy.policy.question import uid
+from proxy.policy.slices import Slices
+from proxy.policy.statement import Policy, parsed
+from proxy.policy.text import statements
+from proxy.policy.vocabulary import CALL, WITHOUT_APPROVAL, WITHOUT_STRONG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from cedarpy import Entities
+
+    from proxy.policy.entities import Resource, Subject
+    from proxy.policy.question import Question, Value
+    from proxy.policy.vocabulary import Vocabulary
+
+MAX_HANDLES: Final = 4096
+_RESERVATIONS: Final = (((WITHOUT_APPROVAL,), Strength.APPROVAL), ((WITHOUT_STRONG,), Strength.STRONG))
+"""What is asked of a call that is allowed, and what it needs where the answer is no."""
+_CONSEQUENCE: Final = "unable to find an applicable action"
+_FOR_ACTION: Final = re.compile(r' for Action::"[^"]*"')
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the policies say of one request.
+
+    Attributes:
+        allowed: it may be made, if `strength` is met.
+        failed: a policy could not be evaluated, or the question is outside the schema; then it is not allowed.
+        policies: ids of those that decided, sorted.
+        obligations: annotations of the permits that decided, by name.
+        advice: what the deciding policies say to the agent.
+    """
+
+    allowed: bool
+    strength: Strength = Strength.NONE
+    failed: bool = False
+    policies: tuple[str, ...] = ()
+    obligations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    allowed: bool
+    failed: bool
+    policies: tuple[str, ...]
+
+
+class Policies:
+    """A set of policies that was validated strictly against the schema of one configuration."""
+
+    def __init__(self, policies: Iterable[Policy], vocabulary: Vocabulary) -> None:
+        """Raises `ConfigError`: the schema refuses one, or two have one id."""
+        self.policies: Final = {policy.id: policy for policy in policies}
+        named = {a for p in self.policies.values() for a in p.actions if a in vocabulary.operations}
+        self.schema_text: Final = vocabulary.schema(named)
+        self._own_action: Final = frozenset(named)
+        self._schema: Final = Schema.from_str(self.schema_text)
+        self._slices: Final = Slices(self.policies.values())
+        self._handles: Final[OrderedDict[tuple[Subject, Resource, tuple[Subject, ...]], Entities]] = OrderedDict()
+
+    @classmethod
+    def load(cls, sources: Iterable[tuple[str, str]], vocabulary: Vocabulary) -> Policies:
+        """The policies of `sources`, (file name, Cedar text) each. Raises `ConfigError` with every mistake."""
+        found: list[Policy] = []
+        findings: list[Finding] = []
+        for file, text in sources:
+            for number, statement in enumerate(statements(file, text), 1):
+                policy = parsed(statement, number)
+                if isinstance(policy, Policy):
+                    found.append(policy)
+                else:
+                    findings += policy
+        findings += _twice(found)
+        if findings:
+            raise ConfigError(findings)
+        policies = cls(found, vocabulary)
+        if invalid := list(_invalid(found, policies.schema_text)):
+            raise ConfigError(invalid)
+        return policies
+
+    def judge(self, question: Question) -> Verdict:
+        """What they say of `question`: everybody in whose name the call is made must be allowed."""
+        resource = resource_of(question)
+        context = question.context()
+        whose = subjects(question.agent)
+        verdicts = [self._judge(subject, whose, resource, context) for subject in whose]
+        return Verdict(
+            allowed=all(verdict.allowed for verdict in verdicts),
+            strength=max(verdict.strength for verdict in verdicts),
+            failed=any(verdict.failed for verdict in verdicts),
+            policies=tuple(sorted({id_ for verdict in verdicts for id_ in verdict.policies})),
+            obligations=_joined(verdict.obligations for verdict in verdicts),
+            advice=tuple(dict.fromkeys(text for verdict in verdicts for text in verdict.advice)),
+        )
+
+    def _judge(
+        self, subject: Subject, whose: tuple[Subject, ...], resource: Resource, context: Mapping[str, Value]
+    ) -> Verdict:
+        call = self._ask(subject, whose, resource, context, self._action(resource))
+        if not call.allowed:
+            return self._verdict(call, Strength.NONE)
+        strength = max((self.policies[id_].strength for id_ in call.policies), default=Strength.NONE)
+        decided = call.policies
+        for action, wanted in _RESERVATIONS:
+            if strength >= wanted:
+                continue
+            answer = self._ask(subject, whose, resource, context, action)
+            if answer.failed:
+                return self._verdict(answer, Strength.NONE)
+            decided += answer.policies
+            if answer.allowed:
+                break  # whoever may do without any approval may do without a strong one
+            strength = wanted
+        return self._verdict(_Answer(allowed=True, failed=False, policies=decided), strength)
+
+    def _ask(
+        self,
+        subject: Subject,
+        whose: tuple[Subject, ...],
+        resource: Resource,
+        context: Mapping[str, Value],
+        action: tuple[str, ...],
+    ) -> _Answer:
+        request = {
+            "principal": uid(subject.kind, subject.name),
+            "action": uid("Action", action[0]),
+            "resource": uid("Operation", resource.id),
+            "context": context,
+        }
+        policies = self._slices.handle(subject.uids, resource.uids, action)
+        result = cedarpy.is_authorized(request, policies, self._entities(subject, resource, whose), schema=self._schema)
+        failed = bool(result.diagnostics.errors) or result.decision is Decision.NoDecision
+        allowed = result.decision is Decision.Allow and not failed
+        return _Answer(allowed, failed, tuple(result.diagnostics.reasons))
+
+    def _action(self, resource: Resource) -> tuple[str, ...]:
+        """What the call itself is asked as, then the groups that this is in."""
+        own = (resource.id,) if resource.id in self._own_action else ()
+        return (*own, resource.action, CALL)
+
+    def _entities(self, subject: Subject, resource: Resource, whose: tuple[Subject, ...]) -> Entities:
+        key = (subject, resource, whose)
+        known = self._handles.get(key)
+        if known is None:
+            known = self._handles[key] = handle(subject, resource, whose)
+            if len(self._handles) > MAX_HANDLES:
+                self._handles.popitem(last=False)
+        return known
+
+    def _verdict(self, answer: _Answer, strength: Strength) -> Verdict:
+        decided = [self.policies[id_] for id_ in answer.policies]
+        permits = [policy for policy in decided if policy.permits]
+        return Verdict(
+            allowed=answer.allowed,
+            strength=strength,
+            failed=answer.failed,
+            policies=tuple(sorted(answer.policies)),
+            obligations=_joined(
+                {name: (policy.annotations[name],) for name in ("limit", "redact") if name in policy.annotations}
+                for policy in permits
+            ),
+            advice=tuple(policy.annotations["advice"] for policy in decided if policy.annotations.get("advice")),
+        )
+
+
+def _joined(many: Iterable[Mapping[str, tuple[str, ...]]]) -> Mapping[str, tuple[str, ...]]:
+    joined: dict[str, tuple[str, ...]] = {}
+    for one in many:
+        for name, values in one.items():
+            joined[name] = tuple(dict.fromkeys((*joined.get(name, ()), *values)))
+    return joined
+
+
+def _twice(policies: Iterable[Policy]) -> Iterator[Finding]:
+    seen: dict[str, Policy] = {}
+    for policy in policies:
+        if policy.id in seen:
+            first = seen[policy.id]
+            yield Finding(policy.file, policy.line, "@id", f"{policy.id} is also at {first.file}:{first.line}")
+        seen[policy.id] = policy
+
+
+def _invalid(policies: list[Policy], schema: str) -> Iterator[Finding]:
+    """What the strict validation says; its policies are numbered, and each action that fits repeats the mistake."""
+    messages: dict[int, dict[str, None]] = {}
+    for error in cedarpy.validate_policies("\n".join(policy.text for policy in policies), schema).errors:
+        message = _FOR_ACTION.sub("", error.error.replace(f"for policy `{error.policy_id}`, ", ""))
+        messages.setdefault(int(error.policy_id.removeprefix("policy")), {})[message] = None
+    for number, policy in enumerate(policies):
+        found = messages.get(number, {})
+        yield from (
+            Finding(policy.file, policy.line, policy.id, message)
+            for message in found
+            if len(found) == 1 or not message.startswith(_CONSEQUENCE)
+        )

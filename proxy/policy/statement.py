@@ -1,0 +1,132 @@
+"""One policy, parsed and checked by itself: its id, its scope, its annotations. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import cedarpy
+import orjson
+
+from proxy.errors import Finding
+from proxy.model import Strength
+from proxy.policy.monotone import loosening
+from proxy.policy.vocabulary import GROUPS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from proxy.policy.entities import Uid
+    from proxy.policy.text import Statement
+
+ANNOTATIONS: Final = frozenset({"id", "description", "advice", "approval", "redact", "limit"})
+"""Those that mean something; others are refused, so that a misspelt one is seen."""
+APPROVALS: Final = {"approval": Strength.APPROVAL, "strong": Strength.STRONG}
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+_LIMIT: Final = re.compile(r"[1-9]\d{0,8}/(s|m|h|d)")
+_POINTER: Final = re.compile(r"(/[^/\s]+)+")
+_ANY: Final = ("", "")
+"""Stands for every principal, or every resource, in an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy that stands on its own; validated against the schema it is not yet.
+
+    Attributes:
+        id: its `@id`, else its file and number.
+        line: where it starts.
+        permits: `permit`; else `forbid`.
+        principal: the entity that its scope is limited to; `("", "")` for none.
+        resource: likewise.
+        actions: ids that its scope names; empty for every action.
+        compiled: Cedar's JSON form, without annotations.
+        text: as it was written, without comments.
+    """
+
+    id: str
+    file: str
+    line: int
+    permits: bool
+    principal: Uid
+    resource: Uid
+    actions: frozenset[str]
+    annotations: Mapping[str, str]
+    compiled: Mapping[str, Any] = field(repr=False)
+    text: str = field(repr=False)
+
+    @property
+    def strength(self) -> Strength:
+        """What its `@approval` asks for, where it permits."""
+        return APPROVALS.get(self.annotations.get("approval", ""), Strength.NONE)
+
+
+def parsed(statement: Statement, number: int) -> Policy | list[Finding]:
+    """The policy that `statement` is, the `number`-th of its file, or what is wrong with it."""
+    try:
+        document = orjson.loads(cedarpy.policies_to_json_str(statement.text))
+    except ValueError as error:
+        return [_finding(statement, "policy", f"not Cedar: {error}")]
+    found = list(document["staticPolicies"].values())
+    if document["templates"] or len(found) != 1:
+        return [_finding(statement, "policy", "templates are not supported; write the policy out")]
+    compiled = found[0]
+    annotations = {name: value or "" for name, value in compiled.pop("annotations", {}).items()}
+    mistakes = [_finding(statement, f"@{name}", message) for name, message in _mistakes(annotations)]
+    permits = compiled["effect"] == "permit"
+    if "approval" in annotations and not permits:
+        mistakes.append(_finding(statement, "@approval", "only a permit can ask for an approval"))
+    if loosening(compiled["conditions"], permits=permits):
+        message = "a higher risk must never allow more: compare context.risk in a permit with <, in a forbid with >"
+        mistakes.append(_finding(statement, "context.risk", message))
+    if mistakes:
+        return mistakes
+    compiled["action"] = _widened(compiled["action"])
+    return Policy(
+        id=annotations.get("id") or f"{statement.file}#{number}",
+        file=statement.file,
+        line=statement.line,
+        permits=permits,
+        principal=_limited(compiled["principal"]),
+        resource=_limited(compiled["resource"]),
+        actions=_actions(compiled["action"]),
+        annotations=annotations,
+        compiled=compiled,
+        text=statement.text,
+    )
+
+
+def _mistakes(annotations: Mapping[str, str]) -> list[tuple[str, str]]:
+    found = [
+        (name, f"unknown; known are {', '.join(sorted(ANNOTATIONS))}") for name in annotations.keys() - ANNOTATIONS
+    ]
+    checks = (
+        ("id", _ID.fullmatch, "letters, digits and _.:-, at most 64"),
+        ("approval", APPROVALS.__contains__, '"approval" or "strong"'),
+        ("limit", _LIMIT.fullmatch, 'a count and a unit of time, as "10/h"'),
+        ("redact", lambda value: all(map(_POINTER.fullmatch, value.split())), "JSON pointers with spaces between"),
+    )
+    found += [(name, wanted) for name, good, wanted in checks if name in annotations and not good(annotations[name])]
+    return sorted(found)
+
+
+def _widened(action: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`== Action::"call"` as `in`: it is a group, and whoever writes the one means the other."""
+    if action["op"] == "==" and action["entity"]["id"] in GROUPS:
+        return {"op": "in", "entity": action["entity"]}
+    return action
+
+
+def _actions(action: Mapping[str, Any]) -> frozenset[str]:
+    entities = action.get("entities") or ([action["entity"]] if "entity" in action else [])
+    return frozenset(entity["id"] for entity in entities)
+
+
+def _limited(scope: Mapping[str, Any]) -> Uid:
+    named = scope.get("entity") or scope.get("in", {}).get("entity")
+    return _ANY if named is None else (named["type"], named["id"])
+
+
+def _finding(statement: Statement, path: str, message: str) -> Finding:
+    return Finding(statement.file, statement.line, path, message)
