@@ -102,6 +102,27 @@ KINDS: Final[Mapping[str, Kind]] = {
         "No account is configured, or connected, for this provider. Ask the operator to add or connect one.",
         _OUR_POLICY,
     ),
+    "approval_required": Kind(
+        403,
+        "Approval needed",
+        "A person must approve this call. Send exactly the same call again after the given time; do not change it.",
+        _OUR_POLICY,
+    ),
+    "approval_rejected": Kind(
+        403, "Approval refused", "An approver said no. Do not send this call again; ask the operator why.", _OUR_POLICY
+    ),
+    "approval_expired": Kind(
+        403,
+        "Approval over",
+        "Nobody decided in time, or the approval was not used in time. Send the call again if it is still wanted.",
+        _OUR_POLICY,
+    ),
+    "approval_mismatch": Kind(
+        403,
+        "Not what was approved",
+        "An approval is for one exact call, once. Send exactly the approved call, or ask for another approval.",
+        _OUR_POLICY,
+    ),
     "method_not_allowed": Kind(405, "Method not allowed", "Use a method that the profile lists.", _OUR_POLICY),
     "proxy_auth_required": Kind(
         407,
@@ -125,6 +146,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "proxy_auth_throttled": Kind(
         429, "Too many failed authentications", "Wait, then retry with the right agent token.", _OUR_POLICY
     ),
+    "rate_limited": Kind(429, "Too many calls", "Wait for the given time, then retry.", _OUR_POLICY),
     "header_too_large": Kind(431, "Headers too large", "Send fewer or shorter headers.", _BAD_REQUEST),
     "credential_unavailable": Kind(
         502,
@@ -175,6 +197,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "draining": Kind(503, "Shutting down", "The proxy is stopping. Retry after the given time.", _INTERNAL),
     "policy_unavailable": Kind(
         503, "Decision unavailable", "The proxy could not decide about this call. Tell the operator.", _INTERNAL
+    ),
+    "approval_unavailable": Kind(
+        503, "Approvals unavailable", "Nobody can be asked now. Nothing was sent. Retry later.", _INTERNAL
     ),
     "receipt_unavailable": Kind(
         503, "Receipt unavailable", "The proxy cannot record calls now and refuses them. Tell the operator.", _INTERNAL

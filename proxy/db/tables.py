@@ -6,7 +6,9 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -121,4 +123,43 @@ captured: Final = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("receipt", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+)
+
+approvals: Final = Table(
+    "approvals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("user", Text, nullable=True),
+    Column("account", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("strength", Integer, nullable=False),
+    Column("needs", Integer, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("until_boot", Text, nullable=False),
+    Column("until_s", Float, nullable=False),
+    Column("receipt", Text, nullable=True),
+    Column("card", LargeBinary, nullable=False),
+    Index("approvals_of_an_agent", "agent", "state"),
+    Index("approvals_by_fingerprint", "fingerprint"),
+    Index("approvals_by_age", "created_at_ms"),
+)
+
+approval_votes: Final = Table(
+    "approval_votes",
+    metadata,
+    Column("approval", Text, ForeignKey("approvals.id"), nullable=False),
+    Column("approver", Text, nullable=False),
+    Column("yes", Boolean, nullable=False),
+    Column("factor", Text, nullable=True),
+    Column("reason", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("approval", "approver"),
 )

@@ -1,0 +1,240 @@
+"""`Approvals`: lets a request through that a person approved, and waits for those who have not decided yet.
+
+    ask -> (wait on the open connection) -> consume
+
+The retry of the same request finds its approval by the fingerprint; no token is needed. Whatever fails refuses (P5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.approval.card import MAX_REVIEW_BYTES, card_of, reviewable
+from proxy.approval.fingerprint import VOLATILE, family, fingerprint
+from proxy.approval.states import Approval, State, Vote
+from proxy.approval.store import Asking, Changed
+from proxy.db.threads import in_thread
+from proxy.errors import Denial, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from proxy.approval.fingerprint import Asked
+    from proxy.approval.store import ApprovalStore
+    from proxy.approval_settings import ApprovalSettings
+    from proxy.clock import Clock
+    from proxy.model import Strength
+
+POLL_S: Final = 0.5
+"""How often waiting requests look for a decision that another process has written."""
+RETRY_S: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a request may leave with: the approval that it has used up, and who said yes."""
+
+    approval: str
+    approvers: tuple[str, ...]
+    strength: Strength
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A request on its open connection: whoever learns that its agent went away sets `wake`, and `gone` says so."""
+
+    wake: asyncio.Event
+    gone: Callable[[], bool]
+
+
+class Approvals:
+    """One instance per process. `tell` is called for every approval that is new, decided or over."""
+
+    def __init__(
+        self,
+        store: ApprovalStore,
+        *,
+        settings: ApprovalSettings,
+        key: bytes,
+        clock: Clock,
+        tell: Callable[[Approval], None] = lambda _: None,
+    ) -> None:
+        self.settings = settings
+        self.store: Final = store
+        self._key: Final = key
+        self._clock: Final = clock
+        self._tell: Final = tell
+        self._waiting: Final[dict[str, set[asyncio.Event]]] = {}
+        self._stopping = False
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait on their open connections."""
+        return sum(map(len, self._waiting.values()))
+
+    async def admit(
+        self, asked: Asked, title: str, *, receipt: str, waiter: Waiter, named: str | None = None
+    ) -> Permission:
+        """Use up the approval of this very request, or wait for it.
+
+        `title` is the operation's; `receipt` the id of the decision that the request will have; `named` the approval
+        that the agent thinks it has.
+
+        Raises:
+            Refused: approval_required, approval_rejected, approval_expired, approval_mismatch, approval_unavailable,
+                or policy_denied for what no person can look at whole.
+        """
+        if not reviewable(asked):
+            detail = "This call needs an approval, and is too large for a person to look at whole."
+            raise Refused(Denial("policy_denied", detail, by="approve", extra={"max_bytes": MAX_REVIEW_BYTES}))
+        try:
+            approval = await self._asked(asked, title, named)
+            if approval.state is State.PENDING:
+                approval = await self._decided(approval, waiter)
+            if not await in_thread(self.store.change, approval.id, State.APPROVED, State.CONSUMED, receipt=receipt):
+                now = await in_thread(self.store.get, approval.id)  # somebody else was faster, or the time was up
+                raise Refused(_over(approval, now.standing(self.store.now()) if now is not None else State.EXPIRED))
+        except SQLAlchemyError:
+            raise Refused(_unavailable()) from None
+        return Permission(approval.id, tuple(vote.approver for vote in approval.votes if vote.yes), approval.strength)
+
+    async def vote(self, id_: str, vote: Vote, *, reason: str = "") -> Changed | State | None:
+        """Count what an approver said; see `ApprovalStore.vote`. Whoever waits learns of it."""
+        changed = await in_thread(self.store.vote, id_, vote, reason=reason, usable_s=float(self.settings.use_within_s))
+        if isinstance(changed, Changed) and changed.decided:
+            self._wake(id_)
+            self._tell(changed.approval)
+        return changed
+
+    async def watch(self) -> None:
+        """Look for what other processes have decided, and write down what is over, until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await self._look()
+            except SQLAlchemyError:
+                continue
+
+    def stop(self) -> None:
+        """Answer everybody who waits; their approvals stay as they are."""
+        self._stopping = True
+        for id_ in tuple(self._waiting):
+            self._wake(id_)
+
+    async def _asked(self, asked: Asked, title: str, named: str | None) -> Approval:
+        settings, now = self.settings, self.store.now()
+        volatile = VOLATILE.union(name.lower() for name in settings.volatile_headers)
+        mark = fingerprint(asked, key=self._key, volatile=volatile)
+        if named is not None:
+            await self._same(named, mark, asked)
+        found = await in_thread(
+            self.store.ask,
+            asked,
+            fingerprint=mark,
+            family=family(asked, key=self._key),
+            card=card_of(asked, title),
+            deadline=now.later(settings.decide_within_s),
+            refused_since_ms=now.wall_ms - settings.refused_for_s * 1000,
+            max_pending=settings.max_pending_per_agent,
+        )
+        if found is Asking.REFUSED:
+            detail = "An approver said no to such a call a short while ago."
+            raise Refused(Denial("approval_rejected", detail, by="approve", retry_after_s=settings.refused_for_s))
+        if found is Asking.TOO_MANY:
+            detail = "Too many calls of this agent wait for an approval already."
+            raise Refused(Denial("rate_limited", detail, by="approve", retry_after_s=RETRY_S))
+        assert isinstance(found, Approval)
+        if found.state is State.PENDING and found.created_at_ms >= now.wall_ms:
+            self._tell(found)
+        return found
+
+    async def _same(self, named: str, mark: str, asked: Asked) -> None:
+        """The approval that the agent names must be for this very request. Raises `Refused`."""
+        known = await in_thread(self.store.get, named)
+        if known is None or (known.tenant, known.agent) != (asked.agent.tenant, asked.agent.name):
+            raise Refused(Denial("approval_mismatch", "There is no such approval of this agent.", by="approve"))
+        if known.fingerprint != mark:
+            detail = "This is not the call that the approval is for."
+            raise Refused(Denial("approval_mismatch", detail, by="approve"))
+        standing = known.standing(self.store.now())
+        if standing not in (State.PENDING, State.APPROVED):
+            raise Refused(_over(known, standing))
+
+    async def _decided(self, approval: Approval, waiter: Waiter) -> Approval:
+        """Wait for a decision on the open connection; the approval, approved. Raises `Refused`."""
+        if self.waiting >= self.settings.max_waiting or self._stopping:
+            raise Refused(self._required(approval))
+        with self._waits(approval.id, waiter.wake), suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.hold_s):
+                await waiter.wake.wait()
+        if waiter.gone() and approval.id not in self._waiting:  # nobody needs the answer any more
+            await in_thread(self.store.change, approval.id, State.PENDING, State.WITHDRAWN)
+        now = await in_thread(self.store.get, approval.id)
+        if now is None:
+            raise Refused(_unavailable())
+        match now.standing(self.store.now()):
+            case State.APPROVED:
+                return now
+            case State.PENDING:
+                raise Refused(self._required(now))
+            case over:
+                raise Refused(_over(now, over))
+
+    @contextmanager
+    def _waits(self, id_: str, wake: asyncio.Event) -> Iterator[None]:
+        self._waiting.setdefault(id_, set()).add(wake)
+        try:
+            yield
+        finally:
+            self._waiting[id_].discard(wake)
+            if not self._waiting[id_]:
+                del self._waiting[id_]
+
+    async def _look(self) -> None:
+        for id_ in await in_thread(self.store.expire):
+            if (over := await in_thread(self.store.get, id_)) is not None:
+                self._tell(over)
+        if self._waiting:
+            states = await in_thread(self.store.states, tuple(self._waiting))
+            for id_ in tuple(self._waiting):
+                if id_ not in states or states[id_].state is not State.PENDING:
+                    self._wake(id_)
+
+    def _wake(self, id_: str) -> None:
+        for wake in self._waiting.get(id_, ()):
+            wake.set()
+
+    def _required(self, approval: Approval) -> Denial:
+        detail = "A person has been asked, and has not decided yet. Send the same call again later."
+        return Denial(
+            "approval_required",
+            detail,
+            by="approve",
+            retry_after_s=RETRY_S,
+            extra={
+                "approval_id": approval.id,
+                "status_url": f"http://briefcased.internal/approvals/{approval.id}",
+                "decide_by_ms": approval.deadline.wall_ms,
+            },
+        )
+
+
+def _over(approval: Approval, state: State) -> Denial:
+    extra = {"approval_id": approval.id}
+    match state:
+        case State.REJECTED:
+            return Denial("approval_rejected", "An approver said no to this call.", by="approve", extra=extra)
+        case State.CONSUMED:
+            return Denial("approval_mismatch", "This approval was used already.", by="approve", extra=extra)
+        case _:
+            detail = "The approval of this call is over: it was not decided, or not used, in time."
+            return Denial("approval_expired", detail, by="approve", extra=extra)
+
+
+def _unavailable() -> Denial:
+    return Denial("approval_unavailable", "Approvals cannot be read or written now.", by="approve", retry_after_s=5)
