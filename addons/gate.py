@@ -57,7 +57,7 @@ class Gate:
         """Our own hook: the agent left while we were deciding."""
         flow.metadata[GONE_KEY] = True
         if EXCHANGE_KEY in flow.metadata:
-            exchange_of(flow).client_gone = True
+            exchange_of(flow).leave()
 
     @staticmethod
     def _do(flow: HTTPFlow, step: Denial | Hold | Answer | Forward) -> None:

@@ -17,6 +17,8 @@ from addons.gate import Gate
 from addons.ledger import Ledger
 from addons.tunnel import Tunnel
 from proxy.api.control import Control
+from proxy.approval.service import Approvals
+from proxy.approval.store import ApprovalStore
 from proxy.confine.probe.standing import require_confined, standing
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
@@ -33,7 +35,7 @@ from proxy.generation import build_generation, login_slots
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
 from proxy.services import credential_services, preload, resume, secret_stores, shared_database
-from proxy.settings import Listener
+from proxy.settings import Listener, boot_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -106,6 +108,7 @@ class Sidecar:
         memory: Memory[Vocabulary],
         keeper: Keeper,
         broker: Broker,
+        approvals: Approvals,
         receipts: ReceiptLog,
         lane: MitmproxyLane,
         front: Front,
@@ -122,6 +125,7 @@ class Sidecar:
         self._memory: Final = memory
         self._keeper: Final = keeper
         self._broker: Final = broker
+        self._approvals: Final = approvals
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
@@ -184,6 +188,7 @@ class Sidecar:
         await preload(self._memory, generation.accounts, configuration)
         await resume(self._broker, generation.accounts)
         self._parts.authority.rehost(generation.catalog.patterns())
+        self._approvals.settings = configuration.settings.approvals
         self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))
         self._memory.replace_stand_ins(self.pipeline.generation.stand_ins)
         self._configuration = configuration
@@ -193,6 +198,7 @@ class Sidecar:
     async def drain(self) -> None:
         """Stop accepting, let what is under way finish for a time, then record and close."""
         self.pipeline.draining = True
+        self._approvals.stop()
         self._front.stop_accepting()
         await self._lane.drain(self._configuration.settings.limits.drain_s)
         await self._front.close()
@@ -284,6 +290,12 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             spawn=spawn,
             asks_consent=parts.asks_consent,
         )
+        approvals = Approvals(
+            ApprovalStore(shared, credentials.seal, parts.clock, boot=boot_id()),
+            settings=settings.approvals,
+            key=credentials.seal.derived("approval fingerprints"),
+            clock=parts.clock,
+        )
         credentials.keeper.load(partial(login_slots, parts.configuration.profiles))
         generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
@@ -296,6 +308,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             clock=parts.clock,
             authenticator=parts.authenticator,
             keeper=credentials.keeper,
+            approvals=approvals,
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -317,6 +330,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             memory=credentials.memory,
             keeper=credentials.keeper,
             broker=credentials.broker,
+            approvals=approvals,
             receipts=receipts,
             lane=lane,
             front=front,
@@ -326,6 +340,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         stack.push_async_callback(sidecar.drain)
         await resume(credentials.broker, generation.accounts)
         stack.callback(spawn(credentials.broker.watch()).cancel)
+        stack.callback(spawn(approvals.watch()).cancel)
         await sidecar.start()
         yield sidecar
 

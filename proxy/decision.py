@@ -15,7 +15,8 @@ from proxy.credentials.strip import strip_foreign
 from proxy.egress.upstream import route
 from proxy.errors import Denial
 from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
-from proxy.model import HTTPS_PORT
+from proxy.judging import question_of, reasons, refusal
+from proxy.model import HTTPS_PORT, Strength
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from proxy.catalog.schema import Operation
     from proxy.credentials import CredentialSpec
     from proxy.credentials.standin import StandIn, StandIns
-    from proxy.model import Agent, Authority, RequestHead, UpstreamProxy
+    from proxy.model import Agent, Authority, Reason, RequestHead, UpstreamProxy
+    from proxy.policy import Policies
     from proxy.settings import Settings
 
 NEVER_ASKED: Final = frozenset({"accept-encoding", *COMPRESSED_MESSAGES})
@@ -37,7 +39,7 @@ NEVER_ASKED: Final = frozenset({"accept-encoding", *COMPRESSED_MESSAGES})
 class Generation:
     """One configuration, whole. A request sees one generation from its first byte to its last receipt.
 
-    `unread` are the authorities whose TLS is passed through.
+    `unread` are the authorities whose TLS is passed through, `profile_versions` digests of the enabled profiles.
     """
 
     number: int
@@ -46,6 +48,8 @@ class Generation:
     accounts: Mapping[str, tuple[BoundAccount, ...]]
     stand_ins: StandIns
     head_limits: HeadLimits
+    policies: Policies
+    profile_versions: Mapping[str, str]
     allow_private: Mapping[str, tuple[str, ...]]
     unread: frozenset[Authority] = frozenset()
 
@@ -74,6 +78,10 @@ class Decision:
         named: a stand-in in the request says which account is meant.
         captured: ids of the captured secrets that take the place of the account's own, by slot.
         wants_body: not yet a yes: the body has to be read to know whose account is meant.
+        strength: what else must happen before it may leave.
+        reasons: why.
+        policies: ids of the policies that decided.
+        observed: the slug of what would have refused it, where policies are only observed.
     """
 
     head: RequestHead
@@ -83,10 +91,16 @@ class Decision:
     named: bool = False
     captured: Mapping[str, str] = field(default_factory=dict)
     wants_body: bool = False
+    strength: Strength = Strength.NONE
+    reasons: tuple[Reason, ...] = ()
+    policies: tuple[str, ...] = ()
+    observed: str | None = None
 
 
-def decide(generation: Generation, agent: Agent, head: RequestHead, body: bytes | None = None) -> Decision | Denial:
-    """Whether `agent` may make this request, and with which account. Pure.
+def decide(
+    generation: Generation, agent: Agent, head: RequestHead, body: bytes | None = None, *, now_ms: int
+) -> Decision | Denial:
+    """Whether `agent` may make this request at `now_ms`, and with which account. Pure.
 
     `body` is only looked at, and only asked for (`Decision.wants_body`), where a token call's fields name the account.
     """
@@ -102,6 +116,42 @@ def decide(generation: Generation, agent: Agent, head: RequestHead, body: bytes 
     account = _choose_account(generation, agent, match, found)
     if isinstance(account, Denial):
         return account
+    if (unfit := _unfit(match, operation, account, head)) is not None:
+        return unfit
+    verdict = generation.policies.judge(
+        question_of(agent, match, str(account.id), head, mode=generation.settings.mode, now_ms=now_ms)
+    )
+    refused = refusal(verdict)
+    if refused is not None and not generation.settings.policies.observe:
+        return refused
+    captured = {one.slot: one.captured for one in found if one.captured is not None}
+    credential = _credential(account, operation, found, captured)
+    if isinstance(credential, Denial):
+        return credential
+    read = credential[1].reads if credential is not None else frozenset()
+    clean = _clean(head, match, account, read)
+    decision = Decision(
+        clean,
+        match,
+        account,
+        credential,
+        named=bool(found),
+        captured=captured,
+        strength=verdict.strength,
+        reasons=reasons(verdict),
+        policies=verdict.policies,
+    )
+    return _observed(decision, refused) if generation.settings.policies.observe else decision
+
+
+def _observed(decision: Decision, refused: Denial | None) -> Decision:
+    """What policies want is only noted."""
+    wanted = refused.slug if refused is not None else "approval_required" if decision.strength else None
+    return replace(decision, strength=Strength.NONE, reasons=(), observed=wanted)
+
+
+def _unfit(match: Match, operation: Operation, account: BoundAccount, head: RequestHead) -> Denial | None:
+    """Why the call can never be made with this account."""
     if operation.action not in account.account.actions:
         return Denial("policy_denied", f"The account does not allow {operation.action} operations.", by="policy")
     wanted_host = match.host_rule.account_host
@@ -109,13 +159,7 @@ def decide(generation: Generation, agent: Agent, head: RequestHead, body: bytes 
         return Denial("credential_scope", "This host is not the account's own.", by="match")
     if _too_large(operation, head):
         return Denial("request_too_large", "The body is larger than this operation allows.", by="validate")
-    captured = {one.slot: one.captured for one in found if one.captured is not None}
-    credential = _credential(account, operation, found, captured)
-    if isinstance(credential, Denial):
-        return credential
-    read = credential[1].reads if credential is not None else frozenset()
-    clean = _clean(head, match, account, read)
-    return Decision(clean, match, account, credential, named=bool(found), captured=captured)
+    return None
 
 
 def _too_large(operation: Operation, head: RequestHead) -> bool:

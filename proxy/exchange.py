@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from proxy.errors import Denial
@@ -270,6 +271,12 @@ class Exchange:
         ended: `on_end` ran.
         via: the operator's proxy that the provider is reached through.
         client_gone: the agent went away while we were deciding.
+        on_gone: called when it does.
+        named_approval: that the agent thinks it has.
+        policies: ids of those that decided.
+        observed: the slug of what policies would have refused it with, were they not only observed.
+        approval: the approval that it has used up.
+        approvers: who said yes.
         base: in base-URL mode the path's first segment, which named the destination.
         credential_kind: of the credential.
         credential_token: a keyed hash of the token that was presented last.
@@ -320,9 +327,21 @@ class Exchange:
     filter: ChunkFilter | None = None
     fault: str | None = None
     client_gone: bool = False
+    on_gone: Callable[[], None] | None = None
+    named_approval: str | None = None
+    policies: tuple[str, ...] = ()
+    observed: str | None = None
+    approval: str | None = None
+    approvers: tuple[str, ...] = ()
     base: str | None = None
     rewriter: Rewriter | None = None
     messages: MessageFilter | None = None
     messages_sent: int = 0
     messages_received: int = 0
     close_code: int | None = None
+
+    def leave(self) -> None:
+        """The agent went away while this was being decided."""
+        self.client_gone = True
+        if self.on_gone is not None:
+            self.on_gone()

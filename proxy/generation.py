@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from proxy.canonical import HeadLimits, parse_authority
 from proxy.catalog.binding import bind
 from proxy.catalog.matcher import Catalog
+from proxy.catalog.policies import load_policies
 from proxy.credentials.standin import StandIn, StandIns, make, random_bits
 from proxy.decision import Generation
 from proxy.model import HTTPS_PORT
@@ -33,6 +35,11 @@ def build_generation(
         settings=settings,
         catalog=Catalog(configuration.profiles[name] for name in sorted(settings.providers)),
         accounts=accounts,
+        policies=configuration.policies or load_policies(settings, configuration.profiles),
+        profile_versions={
+            name: hashlib.sha256(configuration.profiles[name].model_dump_json().encode()).hexdigest()
+            for name in settings.providers
+        },
         stand_ins=StandIns(s for agent in agents for s in stand_ins_of(agent, every, stand_in_key=stand_in_key)),
         head_limits=HeadLimits(
             max_headers=limits.max_headers,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from proxy.approval.card import MAX_REVIEW_BYTES
 from proxy.credentials.answers.fields import MAX_FIELDS_BYTES
 from proxy.credentials.captures.store import SCHEME
 from proxy.credentials.frames import FramesCredential
@@ -39,6 +40,8 @@ def held(decision: Decision) -> Hold | None:
         return None
     if decision.wants_body:
         return Hold(min(MAX_FIELDS_BYTES, decision.match.operation.limits.max_held_bytes))
+    if decision.strength:  # whoever approves sees all of it
+        return Hold(min(MAX_REVIEW_BYTES, decision.match.operation.limits.max_held_bytes))
     if decision.credential is None:
         return None
     spec, head, limit = decision.credential[1], decision.head, decision.match.operation.limits.max_held_bytes

@@ -29,6 +29,15 @@ class Strength(IntEnum):
     STRONG = 2  # and proves who they are with a key of theirs
 
 
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a person is asked: a stable code, one sentence of ours, and the step that wants it."""
+
+    code: str
+    text: str
+    by: str
+
+
 class Mode(StrEnum):
     """How strict a deployment is; see `docs/modes.md`."""
 

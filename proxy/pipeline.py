@@ -1,6 +1,6 @@
 """READ THIS FIRST: the way of one request, on one screen.
 
-    match -> identify -> validate -> authorize -> mint -> present -> record intent
+    match -> identify -> validate -> authorize -> approve -> mint -> present -> record intent
           -> (dial, stream both ways, scrubbed) -> record outcome
 
 `decide()` (`proxy/decision.py`: match to authorize) is pure. `Pipeline` adds what has an effect, in that order and
@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from proxy.answering import local_answer
+from proxy.approving import approve, named_in
 from proxy.arriving import canonical, relocate
 from proxy.caller import identify
 from proxy.conversation import Conversation
@@ -29,6 +30,7 @@ from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
+    from proxy.approval.service import Approvals
     from proxy.capturing import Keeper
     from proxy.catalog.binding import BoundAccount
     from proxy.catalog.matcher import Match
@@ -57,6 +59,7 @@ class Pipeline:
         clock: Clock,
         authenticator: Authenticator,
         keeper: Keeper,
+        approvals: Approvals,
     ) -> None:
         self.generation = generation
         self.draining = False
@@ -66,6 +69,7 @@ class Pipeline:
         self._clock: Final = clock
         self._authenticator: Final = authenticator
         self._keeper: Final = keeper
+        self._approvals: Final = approvals
         keeper.publish = self.publish
         self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
         self.tally: Final = Tally()
@@ -145,8 +149,9 @@ class Pipeline:
         head = canonical(generation, exchange, raw, sni)
         if isinstance(head, Denial):
             return await self.refuse(exchange, head)
+        exchange.named_approval = named_in(raw)
         exchange.head = head
-        decision = decide(generation, agent, head)
+        decision = decide(generation, agent, head, now_ms=self._clock.wall_ms())
         if isinstance(decision, Denial):
             _describe(exchange, generation.catalog.match(head))
             return await self.refuse(exchange, decision)
@@ -162,7 +167,7 @@ class Pipeline:
         exchange.deciding = True
         try:
             if decision.wants_body:
-                decided = decide(generation, exchange.tunnel.agent, decision.head, body)
+                decided = decide(generation, exchange.tunnel.agent, decision.head, body, now_ms=self._clock.wall_ms())
                 if isinstance(decided, Denial):
                     return await self.refuse(exchange, decided)
                 decision = decided
@@ -173,11 +178,12 @@ class Pipeline:
     async def _admit(
         self, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
     ) -> Denial | Answer | Forward:
-        """mint -> present -> record intent. Nothing is resolved or dialled before the receipt is durable (P3).
+        """approve -> mint -> present -> record intent. Nothing is resolved or dialled before the receipt is durable.
 
-        `present` is pure and may still refuse, so it comes first: its refusal is then the decision.
+        An approval is used up last of all, so that no failure costs one: only the receipt that names it follows (P9).
         """
         head = decision.head
+        exchange.policies, exchange.observed = decision.policies, decision.observed
         _describe(exchange, decision.match, decision.account)
         answer = local_answer(generation, exchange, decision, body, now_s=self._clock.wall_ms() // 1000)
         if isinstance(answer, Denial):
@@ -187,6 +193,9 @@ class Pipeline:
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         certificate: ClientCertificate | None = None
         try:
+            approval = await approve(self._approvals, generation, exchange, decision, body)
+            if approval is not None and not self._stands(generation, exchange):
+                raise Refused(_changed())
             if decision.credential is not None and decision.account is not None:
                 name, spec = decision.credential
                 exchange.credential, exchange.credential_kind = name, spec.kind
@@ -198,6 +207,9 @@ class Pipeline:
                 head, body = presented.head, presented.body
                 certificate = await self._broker.certificate(order)
             exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
+            if approval is not None:
+                await self._approvals.use(approval, receipt=exchange.id)
+                exchange.approval, exchange.approvers = approval.id, approval.approvers
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
@@ -207,6 +219,15 @@ class Pipeline:
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
         return exchange.forward
+
+    def _stands(self, generation: Generation, exchange: Exchange) -> bool:
+        """Whether what was decided before people were asked still holds: same policies and profiles, same rights."""
+        now, agent = self.generation, exchange.tunnel.agent
+        same = (now.policies.version, now.profile_versions) == (
+            generation.policies.version,
+            generation.profile_versions,
+        )
+        return same and not self.draining and self._authenticator.current(agent) == agent
 
     async def _answer(self, exchange: Exchange, answer: Answer) -> Denial | Answer:
         """Record that the call is allowed and answered here; the answer, scrubbed like any other."""
@@ -392,6 +413,10 @@ def _describe(exchange: Exchange, match: Match | None, account: BoundAccount | N
 
 def _not_now() -> Denial:
     return Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")
+
+
+def _changed() -> Denial:
+    return Denial("approval_mismatch", "The configuration changed while this call waited.", by="approve")
 
 
 def _draining() -> Denial:

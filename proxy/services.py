@@ -70,6 +70,7 @@ class CredentialServices:
     caller: Caller
     bindings: Bindings
     keeper: Keeper
+    seal: Seal
 
 
 async def shared_database(settings: State, own: Engine, stores: SecretStores) -> Engine:
@@ -125,7 +126,7 @@ async def credential_services(
         bindings=bindings,
     )
     keeper = Keeper(captured=captured, grants=grants, memory=memory, broker=broker, clock=clock)
-    return CredentialServices(broker, memory, keys, grants, caller, bindings, keeper)
+    return CredentialServices(broker, memory, keys, grants, caller, bindings, keeper, seal)
 
 
 async def key_ring(

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from proxy.approval_settings import ApprovalSettings
 from proxy.documents import Strict
 from proxy.model import Action, Mode
+from proxy.policy_settings import PolicySettings
 from proxy.store_settings import SecretStoreSettings
 
 FIRST_ACTIVATED: Final = 3
@@ -292,6 +295,8 @@ class Settings(Strict):
     )
     egress: Egress = Egress()
     identity: Identity = Identity()
+    policies: PolicySettings = PolicySettings()
+    approvals: ApprovalSettings = ApprovalSettings()
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()
@@ -308,6 +313,14 @@ def home() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "briefcased"
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "briefcased"
+
+
+def boot_id() -> str:
+    """What tells one boot of this machine from another (random(4)); where there is none, one run of this process."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return f"{os.getpid()}-{time.monotonic_ns()}"
 
 
 def activated_sockets() -> dict[str, tuple[int, ...]]:

@@ -58,6 +58,7 @@ credentials: {key: {kind: query, parameter: key, secret: token}}
 operations: [{id: all, methods: [GET, POST], path: "/**", action: read}]
 """
 PROFILES = {name: Document(name, text).validated(Profile) for name, text in (("alpha", ALPHA), ("beta", BETA))}
+NOW_MS = 1_764_115_200_000
 ACCOUNTS = {
     "work": {"secrets": {"token": "file:/w"}, "default": True, "headers": {"Alpha-Account": "acct-1"}, "query": {"tenant": "t&1"}},
     "home": {"secrets": {"token": "file:/h", "other": "file:/o"}, "actions": ["read"]},
@@ -103,7 +104,7 @@ def head(method="GET", target="/x", host="api.alpha.example", headers=(), port=4
 
 
 def decided(agent="all", *, of=GENERATION, **call):
-    return decide(of, AGENTS[agent], head(**call))
+    return decide(of, AGENTS[agent], head(**call), now_ms=NOW_MS)
 
 
 def bearer(value):
@@ -233,7 +234,7 @@ def test_p5_a_generation_without_accounts_has_no_yes():
 def test_p2_an_unmatched_host_that_is_let_through_gets_nothing_of_ours():
     of = generation(unmatched="pass")
     sent = head(host="elsewhere.test", headers={"authorization": "mine"})
-    assert decide(of, AGENTS["all"], sent) == Decision(sent, None, None, None)
+    assert decide(of, AGENTS["all"], sent, now_ms=NOW_MS) == Decision(sent, None, None, None)
     assert decided(of=of, method="PUT").slug == "operation_not_allowed"
     assert decided(of=of, host="a.beta.example", scheme="http", port=80).slug == "credential_scope"
     assert decided(of=of, host="part.alpha.example", target="/v2").slug == "operation_not_allowed"
@@ -313,7 +314,7 @@ def test_p1_only_codings_that_the_scrubber_reads_are_asked_for():
 
 def test_p8_deciding_again_on_what_was_decided_changes_nothing():
     once = decided(target="/x?a=1&key=m", headers={**bearer("mine"), "x-kept": "1"})
-    again = decide(GENERATION, AGENTS["all"], once.head)
+    again = decide(GENERATION, AGENTS["all"], once.head, now_ms=NOW_MS)
     assert sorted(again.head.headers) == sorted(once.head.headers)
     assert (again.head.path, again.head.query) == (once.head.path, once.head.query)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import rfc8785
 
 if TYPE_CHECKING:
-    from proxy.model import Agent, RequestHead, Strength
+    from proxy.model import Agent, Reason, RequestHead, Strength
 
 VOLATILE: Final = frozenset(
     {
@@ -31,15 +31,6 @@ VOLATILE: Final = frozenset(
 """Headers that clients change from one attempt at the same request to the next. Source: W3C Trace Context; the OpenAI
 and Anthropic SDKs. They reach the provider as the agent sends them."""
 _VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a person is asked: a stable code, and one sentence of ours."""
-
-    code: str
-    text: str
-    by: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,20 +28,10 @@ if TYPE_CHECKING:
     from proxy.approval.store import ApprovalStore
     from proxy.approval_settings import ApprovalSettings
     from proxy.clock import Clock
-    from proxy.model import Strength
 
 POLL_S: Final = 0.5
 """How often waiting requests look for a decision that another process has written."""
 RETRY_S: Final = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """What a request may leave with: the approval that it has used up, and who said yes."""
-
-    approval: str
-    approvers: tuple[str, ...]
-    strength: Strength
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +67,10 @@ class Approvals:
         """Requests that wait on their open connections."""
         return sum(map(len, self._waiting.values()))
 
-    async def admit(
-        self, asked: Asked, title: str, *, receipt: str, waiter: Waiter, named: str | None = None
-    ) -> Permission:
-        """Use up the approval of this very request, or wait for it.
+    async def granted(self, asked: Asked, title: str, *, waiter: Waiter, named: str | None = None) -> Approval:
+        """The approval of this very request; waits for it on the open connection.
 
-        `title` is the operation's; `receipt` the id of the decision that the request will have; `named` the approval
-        that the agent thinks it has.
+        `title` is the operation's; `named` the approval that the agent thinks it has.
 
         Raises:
             Refused: approval_required, approval_rejected, approval_expired, approval_mismatch, approval_unavailable,
@@ -94,14 +81,22 @@ class Approvals:
             raise Refused(Denial("policy_denied", detail, by="approve", extra={"max_bytes": MAX_REVIEW_BYTES}))
         try:
             approval = await self._asked(asked, title, named)
-            if approval.state is State.PENDING:
-                approval = await self._decided(approval, waiter)
+            return approval if approval.state is State.APPROVED else await self._decided(approval, waiter)
+        except SQLAlchemyError:
+            raise Refused(_unavailable()) from None
+
+    async def use(self, approval: Approval, *, receipt: str) -> None:
+        """Use it up, for the request whose decision has the id `receipt`; from then on it is good for nothing.
+
+        Raises:
+            Refused: somebody else was faster, or its time is up.
+        """
+        try:
             if not await in_thread(self.store.change, approval.id, State.APPROVED, State.CONSUMED, receipt=receipt):
-                now = await in_thread(self.store.get, approval.id)  # somebody else was faster, or the time was up
+                now = await in_thread(self.store.get, approval.id)
                 raise Refused(_over(approval, now.standing(self.store.now()) if now is not None else State.EXPIRED))
         except SQLAlchemyError:
             raise Refused(_unavailable()) from None
-        return Permission(approval.id, tuple(vote.approver for vote in approval.votes if vote.yes), approval.strength)
 
     async def vote(self, id_: str, vote: Vote, *, reason: str = "") -> Changed | State | None:
         """Count what an approver said; see `ApprovalStore.vote`. Whoever waits learns of it."""

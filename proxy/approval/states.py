@@ -99,6 +99,11 @@ class Approval:
     votes: tuple[Vote, ...] = ()
     receipt: str | None = None
 
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Who has said yes."""
+        return tuple(vote.approver for vote in self.votes if vote.yes)
+
     def standing(self, now: Moment) -> State:
         """Its state now: a deadline ends it, whether or not anybody has written that down."""
         if State.EXPIRED in FOLLOWING[self.state] and self.deadline.reached(now):

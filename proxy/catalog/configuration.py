@@ -13,6 +13,7 @@ from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
 from proxy.catalog.modes import mode_mistakes
+from proxy.catalog.policies import load_policies
 from proxy.catalog.upstream_proxies import anchored, upstream_proxy_mistakes
 from proxy.confine.probe.ways import WAYS
 from proxy.documents import read_document
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from proxy.catalog.schema import Profile
     from proxy.credentials.kind import Kind
     from proxy.documents import Document
+    from proxy.policy import Policies
     from proxy.settings import Account
 
 BEGIN_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
@@ -37,10 +39,11 @@ BEGIN_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Settings, and every profile there is (enabled or not)."""
+    """Settings, every profile there is (enabled or not), and the policies; None until they are first needed."""
 
     settings: Settings
     profiles: Mapping[str, Profile]
+    policies: Policies | None = None
 
 
 def load_configuration(path: Path) -> Configuration:
@@ -57,9 +60,14 @@ def load_configuration(path: Path) -> Configuration:
     except ConfigError as error:
         raise ConfigError([*error.findings, *findings]) from None
     findings += [document.finding(place, message) for place, message in mistakes(settings, profiles)]
+    policies: Policies | None = None
+    try:
+        policies = load_policies(settings, profiles)
+    except ConfigError as error:
+        findings += error.findings
     if findings:
         raise ConfigError(findings)
-    return Configuration(settings, profiles)
+    return Configuration(settings, profiles, policies)
 
 
 def _folders(document: Document, base: Path) -> list[Path]:
@@ -95,6 +103,9 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         update={
             "agents": {**settings.agents, **agents},
             "profiles": tuple(base / folder for folder in settings.profiles),
+            "policies": settings.policies.model_copy(
+                update={"files": tuple(base / file for file in settings.policies.files)}
+            ),
             "providers": providers,
             "egress": egress.model_copy(update={"ca_bundle": at(egress.ca_bundle), "upstream_proxy": proxied}),
             "identity": settings.identity.model_copy(

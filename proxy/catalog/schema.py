@@ -98,6 +98,9 @@ class Operation(Strict):
     query: dict[str, str] = {}
     headers: dict[HeaderName, str] = {}
     action: Action
+    data_class: Literal["public", "internal", "sensitive"] | None = Field(
+        default=None, description="Of what the call sends or fetches; policies may ask for it."
+    )
     credentials: tuple[Name, ...] = Field(
         default=(), description="Names of credentials in order of preference; empty: the profile's order."
     )
@@ -159,6 +162,9 @@ class Profile(Strict):
     schema_version: Literal[1] = Field(alias="schema")
     name: Name
     title: str
+    provider: Name | None = Field(
+        default=None, description="Whose service it is, where one provider has several profiles; else the name."
+    )
     docs: str
     checked: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Date the facts were last checked.")]
     hosts: Annotated[tuple[HostRule, ...], Field(min_length=1)]

@@ -6,6 +6,7 @@ and an error in any policy, or no decision, refuses (I-01, I-02).
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -74,6 +75,7 @@ class Policies:
         self.policies: Final = {policy.id: policy for policy in policies}
         named = {a for p in self.policies.values() for a in p.actions if a in vocabulary.operations}
         self.schema_text: Final = vocabulary.schema(named)
+        self.version: Final = _version(self.policies.values(), self.schema_text)
         self._own_action: Final = frozenset(named)
         self._schema: Final = Schema.from_str(self.schema_text)
         self._slices: Final = Slices(self.policies.values())
@@ -182,6 +184,14 @@ class Policies:
             ),
             advice=tuple(policy.annotations["advice"] for policy in decided if policy.annotations.get("advice")),
         )
+
+
+def _version(policies: Iterable[Policy], schema: str) -> str:
+    """A digest of everything that decides: SHA-256 in hexadecimal."""
+    whole = hashlib.sha256(schema.encode())
+    for policy in policies:
+        whole.update(f"\0{policy.id}\0{policy.text}".encode())
+    return whole.hexdigest()
 
 
 def _joined(many: Iterable[Mapping[str, tuple[str, ...]]]) -> Mapping[str, tuple[str, ...]]:

@@ -33,6 +33,10 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "credential_kind": exchange.credential_kind,
         "credential_token": exchange.credential_token,
         "answered": exchange.answered,
+        "policies": " ".join(exchange.policies) or None,
+        "observed": exchange.observed,
+        "approval": exchange.approval,
+        "approvers": " ".join(exchange.approvers) or None,
         "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
     }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from proxy.approval.fingerprint import Asked, Reason
-from proxy.model import Agent, Authority, RequestHead, Strength, User
+from proxy.approval.fingerprint import Asked
+from proxy.model import Agent, Authority, Reason, RequestHead, Strength, User
 
 AGENT = Agent("coder", ("*",), "t1", tenant="acme", user=User("alice", ("*",), "acme"), task="tsk_1")
 HEAD = RequestHead(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.approval.card import MAX_REVIEW_BYTES
-from proxy.approval.service import Approvals, Permission, Waiter
+from proxy.approval.service import Approvals, Waiter
 from proxy.approval.states import Approval, State, Vote
 from proxy.approval.store import ApprovalStore, Changed
 from proxy.approval_settings import ApprovalSettings
@@ -46,11 +46,11 @@ def service(store: ApprovalStore, hands: Hands, settings: ApprovalSettings = AT_
     return Approvals(store, settings=settings, key=KEY, clock=hands)
 
 
-async def admit(approvals: Approvals, one: Asked | None = None, *, named: str | None = None) -> Permission | Denial:
+async def admit(approvals: Approvals, one: Asked | None = None, *, named: str | None = None) -> Approval | Denial:
     try:
-        return await approvals.admit(
-            one or asked(), "Open an issue", receipt="rcp_1", waiter=Agent().waiter, named=named
-        )
+        approval = await approvals.granted(one or asked(), "Open an issue", waiter=Agent().waiter, named=named)
+        await approvals.use(approval, receipt="rcp_1")
+        return approval
     except Refused as refused:
         return refused.denial
 
@@ -77,8 +77,9 @@ async def test_p9_an_approval_is_used_once_by_the_same_request(approvals: Approv
     id_ = await required(approvals)
     assert await required(approvals) == id_  # asking again asks nobody anew
     await approvals.vote(id_, YES)
-    permission = await admit(approvals)
-    assert permission == Permission(id_, ("ann",), Strength.APPROVAL)
+    approval = await admit(approvals)
+    assert isinstance(approval, Approval)
+    assert (approval.id, approval.approvers) == (id_, ("ann",))
     used = approvals.store.get(id_)
     assert used is not None
     assert (used.state, used.receipt) == (State.CONSUMED, "rcp_1")
@@ -183,7 +184,7 @@ class TestHolding:
             answer = tasks.create_task(admit(approvals))
             id_ = await _pending(approvals)
             await approvals.vote(id_, YES)
-        assert isinstance(answer.result(), Permission)
+        assert isinstance(answer.result(), Approval)
         assert approvals.waiting == 0
 
     async def test_a_yes_of_another_process_lets_it_go_on(self, store: ApprovalStore, hands: Hands) -> None:
@@ -192,7 +193,7 @@ class TestHolding:
             watching = tasks.create_task(approvals.watch())
             answer = tasks.create_task(admit(approvals))
             store.vote(await _pending(approvals), YES, reason="", usable_s=60)
-            assert isinstance(await answer, Permission)
+            assert isinstance(await answer, Approval)
             watching.cancel()
 
     async def test_a_no_ends_it(self, store: ApprovalStore, hands: Hands) -> None:
@@ -259,7 +260,7 @@ class TestHolding:
 
 async def _waiting(approvals: Approvals, agent: Agent) -> str:
     try:
-        await approvals.admit(asked(), "Open an issue", receipt="rcp_1", waiter=agent.waiter)
+        await approvals.use(await approvals.granted(asked(), "Open an issue", waiter=agent.waiter), receipt="rcp_1")
     except Refused as refused:
         return refused.denial.slug
     return "allowed"

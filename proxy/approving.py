@@ -1,0 +1,73 @@
+"""approve: a request that its decision, or an advisor, does not let go without a person's yes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from proxy.approval.fingerprint import Asked
+from proxy.approval.service import Waiter
+from proxy.model import Strength
+
+if TYPE_CHECKING:
+    from proxy.approval.service import Approvals
+    from proxy.approval.states import Approval
+    from proxy.decision import Decision, Generation
+    from proxy.exchange import Exchange
+    from proxy.model import RawHead
+
+NAMED: Final = b"briefcased-approval"
+"""Header with which an agent may say which approval it thinks it has; it never leaves."""
+
+
+async def approve(
+    approvals: Approvals, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
+) -> Approval | None:
+    """The approval of the request, where one is wanted; it is still to be used up. Raises `Refused`."""
+    if decision.strength is Strength.NONE:
+        return None
+    waiter = Waiter(asyncio.Event(), lambda: exchange.client_gone)
+    exchange.on_gone = waiter.wake.set
+    try:
+        asked = _asked(approvals, generation, exchange, decision, body)
+        return await approvals.granted(asked, _title(decision), waiter=waiter, named=exchange.named_approval)
+    finally:
+        exchange.on_gone = None
+
+
+def named_in(raw: RawHead) -> str | None:
+    """The approval that the agent thinks it has."""
+    given = [value.decode("latin-1") for name, value in raw.headers if name.lower() == NAMED]
+    return given[0] if given else None
+
+
+def _asked(
+    approvals: Approvals, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
+) -> Asked:
+    match, account = decision.match, decision.account
+    assert match is not None
+    assert match.operation is not None
+    assert account is not None
+    profile, operation = match.profile, match.operation
+    return Asked(
+        agent=exchange.tunnel.agent,
+        account=str(account.id),
+        profile=profile.name,
+        profile_version=generation.profile_versions[profile.name],
+        operation=operation.id,
+        action=operation.action.value,
+        policy_version=generation.policies.version,
+        mode=generation.settings.mode.value,
+        head=decision.head,
+        body=body,
+        strength=decision.strength,
+        reasons=decision.reasons,
+        needs=approvals.settings.approvers,
+    )
+
+
+def _title(decision: Decision) -> str:
+    assert decision.match is not None
+    assert decision.match.operation is not None
+    operation = decision.match.operation
+    return operation.title or f"{decision.match.profile.title}: {operation.id}"

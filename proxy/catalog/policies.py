@@ -1,0 +1,50 @@
+"""The policies of a configuration: the preset and the operator's files, checked against what the profiles offer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.catalog.template import name_of, parse_template
+from proxy.errors import ConfigError, Finding
+from proxy.policy import Policies, Vocabulary
+from proxy.policy.presets import preset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from proxy.catalog.schema import Profile
+    from proxy.settings import Settings
+
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+
+
+def load_policies(settings: Settings, profiles: Mapping[str, Profile]) -> Policies:
+    """The policies in force. Raises `ConfigError` with every mistake, each with its file and line."""
+    chosen = settings.policies.chosen(settings.mode)
+    shipped = [preset(chosen)] if chosen is not None else []
+    enabled = [profiles[name] for name in sorted(settings.providers) if name in profiles]
+    return Policies.load([*shipped, *_read(settings.policies.files)], vocabulary(enabled))
+
+
+def vocabulary(enabled: Iterable[Profile]) -> Vocabulary:
+    """What policies may speak of."""
+    operations: dict[str, str] = {}
+    params: set[str] = set()
+    for profile in enabled:
+        for operation in profile.operations:
+            operations[f"{profile.name}:{operation.id}"] = operation.action.value
+            params.update(name for piece in parse_template(operation.path) if (name := name_of(piece)))
+    return Vocabulary(frozenset(params), {}, operations)
+
+
+def _read(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    for path in files:
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise ConfigError([Finding(str(path), 1, "(file)", f"larger than {MAX_FILE_BYTES} bytes")])
+            yield str(path), path.read_text("utf-8")
+        except OSError as error:
+            raise ConfigError([Finding(str(path), 1, "(file)", error.strerror or "cannot be read")]) from None
+        except UnicodeDecodeError:
+            raise ConfigError([Finding(str(path), 1, "(file)", "not UTF-8")]) from None
