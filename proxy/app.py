@@ -125,7 +125,7 @@ class Sidecar:
         self._memory: Final = memory
         self._keeper: Final = keeper
         self._broker: Final = broker
-        self._approvals: Final = approvals
+        self.approvals: Final = approvals
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
@@ -188,7 +188,7 @@ class Sidecar:
         await preload(self._memory, generation.accounts, configuration)
         await resume(self._broker, generation.accounts)
         self._parts.authority.rehost(generation.catalog.patterns())
-        self._approvals.settings = configuration.settings.approvals
+        self.approvals.settings = configuration.settings.approvals
         self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))
         self._memory.replace_stand_ins(self.pipeline.generation.stand_ins)
         self._configuration = configuration
@@ -198,7 +198,7 @@ class Sidecar:
     async def drain(self) -> None:
         """Stop accepting, let what is under way finish for a time, then record and close."""
         self.pipeline.draining = True
-        self._approvals.stop()
+        self.approvals.stop()
         self._front.stop_accepting()
         await self._lane.drain(self._configuration.settings.limits.drain_s)
         await self._front.close()
