@@ -146,6 +146,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "proxy_auth_throttled": Kind(
         429, "Too many failed authentications", "Wait, then retry with the right agent token.", _OUR_POLICY
     ),
+    "budget_exceeded": Kind(
+        429,
+        "Budget used up",
+        "Nothing was sent. Wait until the budget resets, or ask the operator for more; smaller calls may still fit.",
+        _OUR_POLICY,
+    ),
     "rate_limited": Kind(429, "Too many calls", "Wait for the given time, then retry.", _OUR_POLICY),
     "header_too_large": Kind(431, "Headers too large", "Send fewer or shorter headers.", _BAD_REQUEST),
     "credential_unavailable": Kind(
@@ -200,6 +206,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "approval_unavailable": Kind(
         503, "Approvals unavailable", "Nobody can be asked now. Nothing was sent. Retry later.", _INTERNAL
+    ),
+    "budget_unavailable": Kind(
+        503, "Budgets unavailable", "Nothing can be reserved now. Nothing was sent. Retry later.", _INTERNAL
     ),
     "receipt_unavailable": Kind(
         503, "Receipt unavailable", "The proxy cannot record calls now and refuses them. Tell the operator.", _INTERNAL

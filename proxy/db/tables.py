@@ -163,3 +163,34 @@ approval_votes: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("approval", "approver"),
 )
+
+budget_counters: Final = Table(
+    "budget_counters",
+    metadata,
+    Column("key", Text, nullable=False),
+    Column("bucket", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key", "bucket"),
+)
+
+budget_holds: Final = Table(
+    "budget_holds",
+    metadata,
+    Column("hold", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("bucket", BigInteger, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("hold", "key"),
+    Index("holds_by_time", "until_ms"),
+)
+
+budget_rates: Final = Table(
+    "budget_rates",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("next_us", BigInteger, nullable=False),
+)

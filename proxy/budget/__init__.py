@@ -1,0 +1,1 @@
+"""How much: limits, reservations that are never overshot, rates, meters that read what a call has used."""

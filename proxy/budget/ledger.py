@@ -1,0 +1,181 @@
+"""Reserve, settle, release: each in one transaction, so that what is used and reserved together never passes a limit.
+
+A hold has a row until it ends, with the process that it belongs to and a deadline that this process puts off. What a
+process left behind when it died is settled at the reserved amount: whether its request was sent is not known (K-06,
+K-07).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import and_, delete, func, insert, select, text, update
+
+from proxy.budget.limits import Exhausted, Reserved
+from proxy.budget_settings import MAX_SLIDING_S
+from proxy.db.engine import take_turns
+from proxy.db.tables import budget_counters, budget_holds, budget_rates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+    from proxy.budget.limits import Charge, Plan, Toll
+    from proxy.clock import Clock
+
+HOLD_S: Final = 60
+"""How long a hold outlives its process."""
+MAX_SKEW_MS: Final = 2_000
+KEPT_MS: Final = 2 * MAX_SLIDING_S * 1000
+"""Longer than the longest window of the calendar, and than the longest sliding one."""
+_TURN: Final = "budgets"
+
+
+class SkewError(Exception):
+    """Our clock and the database's differ too much to share windows (K-04)."""
+
+
+def begin(connection: Connection, clock: Clock) -> int:
+    """Take a turn at the budgets; the time of the store, in milliseconds. Raises `SkewError`."""
+    take_turns(connection, _TURN)
+    ours = clock.wall_ms()
+    if connection.dialect.name != "postgresql":
+        return ours
+    theirs = int(connection.execute(text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")).scalar_one())
+    if abs(theirs - ours) > MAX_SKEW_MS:
+        raise SkewError
+    return theirs
+
+
+def reserve(connection: Connection, id_: str, plan: Plan, *, owner: str, now_ms: int) -> Reserved | Exhausted:
+    """Take everything that `plan` says, or nothing: then the first limit that stands in the way.
+
+    Raises nothing else; the caller's transaction decides whether it stays.
+    """
+    next_us: dict[str, int] = {}
+    for toll in plan.tolls:
+        passed = _passed(connection, toll, now_ms * 1000)
+        if isinstance(passed, Exhausted):
+            return passed
+        next_us[toll.key] = passed
+    warnings: list[str] = []
+    asks: list[str] = []
+    for charge in plan.charges:
+        before = taken(connection, charge)
+        after = before + charge.amount
+        if after > charge.limit:
+            if charge.hard:
+                return _exhausted(charge, before)
+            asks.append(charge.budget)
+        for soft in charge.soft:
+            if after > charge.limit * soft.at:
+                (warnings if soft.then == "warn" else asks).append(charge.budget)
+    for key, value in next_us.items():
+        _put_rate(connection, key, value)
+    for charge in plan.charges:
+        _count(connection, charge.key, charge.span.bucket, held=charge.amount)
+    if plan.charges:
+        connection.execute(
+            insert(budget_holds),
+            [
+                {
+                    "hold": id_,
+                    "key": charge.key,
+                    "bucket": charge.span.bucket,
+                    "unit": charge.unit,
+                    "amount": charge.amount,
+                    "owner": owner,
+                    "until_ms": now_ms + HOLD_S * 1000,
+                }
+                for charge in plan.charges
+            ],
+        )
+    return Reserved(id_, plan, tuple(dict.fromkeys(warnings)), tuple(dict.fromkeys(asks)))
+
+
+def taken(connection: Connection, charge: Charge) -> int:
+    """What is used and reserved of a limit now."""
+    counted = budget_counters.c.used + budget_counters.c.held
+    here = and_(budget_counters.c.key == charge.key, budget_counters.c.bucket >= charge.span.since)
+    return int(connection.execute(select(func.coalesce(func.sum(counted), 0)).where(here)).scalar_one())
+
+
+def settle(connection: Connection, id_: str, used: Mapping[str, int]) -> bool:
+    """End a hold: what it reserved becomes what was used, by unit; a unit that `used` does not name, the reserve.
+
+    False where there is no such hold, because it has ended already: it is never counted twice.
+    """
+    rows = connection.execute(
+        delete(budget_holds)
+        .where(budget_holds.c.hold == id_)
+        .returning(budget_holds.c.key, budget_holds.c.bucket, budget_holds.c.unit, budget_holds.c.amount)
+    ).all()
+    for key, bucket, unit, amount in rows:
+        _count(connection, key, bucket, held=-amount, used=max(0, used.get(unit, amount)))
+    return bool(rows)
+
+
+def release(connection: Connection, id_: str) -> bool:
+    """End a hold of which nothing was used: it was never sent."""
+    rows = connection.execute(
+        delete(budget_holds)
+        .where(budget_holds.c.hold == id_)
+        .returning(budget_holds.c.key, budget_holds.c.bucket, budget_holds.c.amount)
+    ).all()
+    for key, bucket, amount in rows:
+        _count(connection, key, bucket, held=-amount)
+    return bool(rows)
+
+
+def renew(connection: Connection, owner: str, *, now_ms: int) -> None:
+    """This process is alive: its holds stand."""
+    mine = budget_holds.c.owner == owner
+    connection.execute(update(budget_holds).where(mine).values(until_ms=now_ms + HOLD_S * 1000))
+
+
+def sweep(connection: Connection, *, now_ms: int) -> tuple[str, ...]:
+    """Settle what processes that died left behind, at the reserved amounts; the ids of those holds."""
+    over = select(budget_holds.c.hold).where(budget_holds.c.until_ms <= now_ms).distinct()
+    left = tuple(connection.execute(over).scalars())
+    for id_ in left:
+        settle(connection, id_, {})
+    return left
+
+
+def forget(connection: Connection, *, now_ms: int) -> None:
+    """Remove counters that no window reaches back to; those of a lifetime stay."""
+    bucket = budget_counters.c.bucket
+    old = and_(bucket > 0, bucket < now_ms - KEPT_MS, budget_counters.c.held == 0)
+    connection.execute(delete(budget_counters).where(old))
+    connection.execute(delete(budget_rates).where(budget_rates.c.next_us < (now_ms - KEPT_MS) * 1000))
+
+
+def _count(connection: Connection, key: str, bucket: int, *, held: int = 0, used: int = 0) -> None:
+    here = and_(budget_counters.c.key == key, budget_counters.c.bucket == bucket)
+    values = {"held": budget_counters.c.held + held, "used": budget_counters.c.used + used}
+    if connection.execute(update(budget_counters).where(here).values(**values)).rowcount == 0:
+        connection.execute(insert(budget_counters).values(key=key, bucket=bucket, used=used, held=held))
+
+
+def _exhausted(charge: Charge, before: int) -> Exhausted:
+    left = max(0, charge.limit - before)
+    return Exhausted(charge.budget, charge.unit, left, charge.span.resets_at_ms, hard=charge.hard)
+
+
+def _passed(connection: Connection, toll: Toll, now_us: int) -> int | Exhausted:
+    """The generic cell rate algorithm: when the call after this one is due; `Exhausted` where this one comes too early.
+
+    Source: ITU-T I.371, annex A.
+    """
+    known = connection.execute(select(budget_rates.c.next_us).where(budget_rates.c.key == toll.key)).scalar()
+    due = max(now_us, known or 0)
+    allowed_at = due - toll.interval_us * (toll.burst - 1)
+    if allowed_at > now_us:
+        return Exhausted(toll.rate, "requests", 0, -(-allowed_at // 1000), rate=True)
+    return due + toll.interval_us
+
+
+def _put_rate(connection: Connection, key: str, next_us: int) -> None:
+    if connection.execute(update(budget_rates).where(budget_rates.c.key == key).values(next_us=next_us)).rowcount == 0:
+        connection.execute(insert(budget_rates).values(key=key, next_us=next_us))

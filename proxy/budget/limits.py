@@ -1,0 +1,165 @@
+"""Which limits a call comes under, and how much it takes of each. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from proxy.budget.windows import span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from proxy.budget.windows import Span
+    from proxy.budget_settings import Budget, Rate, Scope, SoftLimit
+
+REQUESTS: Final = "requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A call, as limits see it. `None` is what it does not have; `operation` is `profile:operation`."""
+
+    tenant: str
+    agent: str
+    account: str
+    provider: str
+    profile: str
+    operation: str
+    action: str
+    groups: tuple[str, ...] = ()
+    user: str | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a call takes of one limit.
+
+    Attributes:
+        key: of the counter: the budget, and the values of the dimensions that it is kept for.
+        amount: the most that the call may use; whole, never negative.
+        hard: beyond the limit it is refused; else a person is asked.
+    """
+
+    budget: str
+    key: str
+    unit: str
+    span: Span
+    limit: int
+    amount: int
+    hard: bool = True
+    soft: tuple[SoftLimit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """What a call takes of one rate: at most one call every `interval_us`, `burst` at once."""
+
+    rate: str
+    key: str
+    interval_us: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a call takes."""
+
+    charges: tuple[Charge, ...] = ()
+    tolls: tuple[Toll, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.charges or self.tolls)
+
+
+def planned(
+    budgets: Iterable[Budget], rates: Iterable[Rate], subject: Subject, most: Mapping[str, int], *, now_ms: int
+) -> Plan:
+    """What a call takes of every limit it comes under.
+
+    `most` is the most that it may use, by unit; of a unit that it does not name it uses nothing. One request is always
+    counted as one.
+    """
+    amounts = {**most, REQUESTS: 1}
+    charges = (
+        Charge(
+            budget=budget.name,
+            key=key,
+            unit=budget.unit,
+            span=span(budget.window, budget.zone, now_ms),
+            limit=budget.amount,
+            amount=amounts[budget.unit],
+            hard=budget.over == "refuse",
+            soft=budget.soft,
+        )
+        for budget in budgets
+        if budget.unit in amounts
+        for key in _keys("budget", budget.name, budget.match, budget.each, subject)
+    )
+    tolls = (
+        Toll(rate.name, key, rate.per_s * 1_000_000 // rate.calls, rate.burst)
+        for rate in rates
+        for key in _keys("rate", rate.name, rate.match, rate.each, subject)
+    )
+    # In one order everywhere, so that transactions never wait for each other in a circle.
+    return Plan(tuple(sorted(charges, key=lambda one: one.key)), tuple(sorted(tolls, key=lambda one: one.key)))
+
+
+def _keys(kind: str, name: str, scope: Scope, each: tuple[str, ...], subject: Subject) -> Iterator[str]:
+    """The counters of a limit that `subject` comes under: none where it does not, several where a group is counted."""
+    if not _covers(scope, subject):
+        return
+    found: list[dict[str, str]] = [{}]
+    for dimension in each:
+        values = _values(dimension, subject)
+        found = [{**one, dimension: value} for one in found for value in values]
+    for one in found:
+        yield orjson.dumps([kind, name, one], option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _covers(scope: Scope, subject: Subject) -> bool:
+    wanted = {name: value for name in type(scope).model_fields if (value := getattr(scope, name)) is not None}
+    return all(str(value) in _values(name, subject) for name, value in wanted.items())
+
+
+def _values(dimension: str, subject: Subject) -> tuple[str, ...]:
+    if dimension == "group":
+        return subject.groups
+    value = getattr(subject, dimension)
+    return () if value is None else (value,)
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The limit that stands in the way.
+
+    Attributes:
+        name: of the budget, or of the rate.
+        left: what could still be used; 0 for a rate.
+        resets_at_ms: when it is whole again, or for a rate when the next call may come; None for never.
+    """
+
+    name: str
+    unit: str
+    left: int
+    resets_at_ms: int | None
+    rate: bool = False
+    hard: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A reservation.
+
+    Attributes:
+        warnings: budgets of which a soft limit is reached.
+        asks: budgets for which a person has to be asked, because a soft limit or the limit itself is passed.
+    """
+
+    id: str
+    plan: Plan
+    warnings: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
