@@ -55,8 +55,9 @@ def open_database(path: Path) -> Engine:
             _create(path)
             path.chmod(0o600)
             engine = _connectable(path)
-            with writing(engine) as connection:
-                migrate(connection)
+            if not _is_newest(engine):  # or others that write all the time would hold us up
+                with writing(engine) as connection:
+                    migrate(connection)
     except (OSError, SQLAlchemyError, sqlite3.Error, MigrationError) as error:
         raise BriefcaseError(f"the database {path} cannot be opened ({type(error).__name__})") from error
     return engine
@@ -100,6 +101,11 @@ def migrate(connection: Connection, revision: str = "head") -> None:
 
 class MigrationError(Exception):
     """There is no way from the database's revision to ours."""
+
+
+def _is_newest(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return _revision(connection) == NEWEST
 
 
 def _revision(connection: Connection) -> str | None:
