@@ -73,11 +73,30 @@ def test_a_pointer_is_escaped_and_counts_in_lists():
         ("sk-short", False),
         ("pk-0123456789abcdefghij", False),
         ("sk-STAND-IN-0123456789abc", False),
+        (jwt({"sub": "someone"}), True),
+        ("eyJhbGciOiJSU0EtT0FFUCJ9.key.vector.text.tag", True),
+        ("eyJhbGciOiJSU0EtT0FFUCJ9.not.four-parts.x", False),
+        ("eyJuZXh0IjoiYSBjdXJzb3IgaXMgbm8gSldUIn0", False),
     ],
 )
 def test_p1_what_looks_like_a_whole_token_is_seen(text, secret):
     document = {"a": [1, None, {"b": text}]}
     assert looks_secret(document, ["sk-"], lambda value: value.startswith("sk-STAND-IN")) is secret
+
+
+@pytest.mark.parametrize(
+    ("document", "secret"),
+    [
+        ({"a": {"id_token": "opaque-and-of-no-known-shape"}}, True),
+        ({"client_secret": ["opaque-and-of-no-known-shape"]}, True),
+        ({"refresh_token": "short"}, False),
+        ({"refresh_token": None, "access_token": 12345678}, False),
+        ({"access_token": "sk-STAND-IN-0123456789abc"}, False),
+        ({"token_id": "opaque-and-of-no-known-shape"}, False),
+    ],
+)
+def test_p1_what_stands_under_the_name_of_a_token_is_one(document, secret):
+    assert looks_secret(document, [], lambda value: value.startswith("sk-STAND-IN")) is secret
 
 
 def test_p1_a_readable_token_has_nothing_of_the_real_ones_signature():
