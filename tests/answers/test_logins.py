@@ -249,7 +249,9 @@ async def test_p1_logins_of_one_agent_do_not_make_us_forget_the_token_of_another
     await used(rig, held(rig, "access_token", "rival"), "rival")
     async with rig.client() as client:
         for _ in range(17):  # more than the old values that are kept of one secret
-            await client.post(url(rig, LOGIN, "/oauth/token"), json={"grant_type": "authorization_code", "code": "code-2"})
+            await client.post(
+                url(rig, LOGIN, "/oauth/token"), json={"grant_type": "authorization_code", "code": "code-2"}
+            )
 
     async def quotes_its_token(seen, _reader, writer):
         writer.write(reply({"you sent": seen.one("authorization")}))

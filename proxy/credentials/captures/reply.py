@@ -28,7 +28,7 @@ JWT: Final = re.compile(r"eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){2}(?:(?:\.[A-Za-
 ALWAYS_SECRET: Final = frozenset(
     {"access_token", "refresh_token", "id_token", "client_secret", "device_secret", "registration_access_token"}
 )
-"""Source: RFC 6749, 7591; OpenID Connect Core and Native SSO. An agent chooses by its `scope` which of them there are."""
+"""Source: RFC 6749, 7591; OpenID Connect Core, Native SSO. An agent chooses by its `scope` which of them there are."""
 FORM: Final = "application/x-www-form-urlencoded"
 
 
