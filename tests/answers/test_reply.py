@@ -117,6 +117,9 @@ def test_p5_what_is_no_such_token_is_a_failure(token):
     ("kind", "body", "found"),
     [
         ("application/json", b'{"a": "x", "b": 1, "c": {"d": "y"}}', (("a", "x"),)),
+        ("application/json", b'{"a": "x", "a": "y", "\\u0061": "z", "b": ["x"]}', (("a", "x"), ("a", "y"), ("a", "z"))),
+        ("application/json", b'{"a": ' + b"9" * 5000 + b"}", None),
+        ("application/json", b"{}", ()),
         ("application/x-www-form-urlencoded", b"a=x&a=y+z&b=", (("a", "x"), ("a", "y z"), ("b", ""))),
         ("text/plain", b"a=x", ()),
         ("", b"", ()),
