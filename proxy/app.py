@@ -241,15 +241,6 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
     async with contextlib.AsyncExitStack() as stack:
         database = open_database(parts.home / DATABASE)
         stack.callback(database.dispose)
-        spawn = await stack.enter_async_context(_background())
-        receipts = ReceiptLog.open(
-            database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
-        )
-        stack.push_async_callback(receipts.close)
-        await self_test(settings.limits)
-        generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
-        parts.authority.rehost(generation.catalog.patterns())
-        sidecar: Sidecar
         started: list[Sidecar] = []
 
         def listening() -> frozenset[tuple[str, int]]:
@@ -267,6 +258,15 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
                 own_listeners=listening,
             )
             stack.push_async_callback(stores.close)
+        spawn = await stack.enter_async_context(_background())  # ends before the stores do: it may still ask them
+        receipts = ReceiptLog.open(
+            database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
+        )
+        stack.push_async_callback(receipts.close)
+        await self_test(settings.limits)
+        generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
+        parts.authority.rehost(generation.catalog.patterns())
+        sidecar: Sidecar
         dialler = Dialler(
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,

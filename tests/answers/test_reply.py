@@ -8,11 +8,13 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from proxy.credentials.answers.document import DocumentAnswer
 from proxy.credentials.answers.fields import body_fields
+from proxy.credentials.answers.kind import Asked, Holder
 from proxy.credentials.captures.claims import readable
 from proxy.credentials.captures.reply import CaptureFailedError, looks_secret, read
 from proxy.credentials.captures.spec import CaptureSpec
-from proxy.model import Authority, RequestHead
+from proxy.model import AccountId, Authority, RequestHead
 
 FRESH = "sk-fresh-0123456789"
 
@@ -132,3 +134,16 @@ def test_the_fields_of_a_body(kind, body, found):
         "POST", "https", Authority("x.test", 443), "/", ("",), None, (("content-type", kind),), has_body=True
     )
     assert body_fields(head, body) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "status"), [("seconds", 200), ("a\r\nSet-Cookie: b", 404), ("\u20ac", 404), ("\0", 404)]
+)
+def test_what_a_request_says_makes_no_other_header_of_an_answer(given, status):
+    spec = DocumentAnswer(kind="document", body="x", headers={"X-Said": "{param:said}"})
+    head = RequestHead("GET", "http", Authority("x.test", 80), "/", ("",), None, (), has_body=False)
+    holder = Holder(AccountId("widgets", "main"), {}, {})
+    asked = Asked(head=head, params={"said": given}, fields={}, holder=holder, holders=(holder,), named=False, now_s=0)
+    answer = spec.answer(asked)
+    assert answer.status == status
+    assert (b"x-said" in dict(answer.headers)) is (status == 200)
