@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from proxy.identity.registry import Authenticator
     from proxy.model import Agent
     from proxy.secret import Secret
+    from proxy.secretstore import SecretStores
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
@@ -71,6 +72,7 @@ class Parts:
         hosts: names pinned to addresses, as `/etc/hosts` would; for tests and the demonstration.
         resume: go on with the last chain of this label instead of a new one.
         asks_consent: secrets go to new origins only after `briefcased accounts consent`.
+        stores: where the command has opened them before, and closes them after; None: the sidecar has its own.
     """
 
     home: Path
@@ -86,6 +88,7 @@ class Parts:
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     resume: bool = False
     asks_consent: bool = True
+    stores: SecretStores | None = None
 
 
 class Sidecar:
@@ -238,7 +241,24 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
     async with contextlib.AsyncExitStack() as stack:
         database = open_database(parts.home / DATABASE)
         stack.callback(database.dispose)
-        spawn = await stack.enter_async_context(_background())
+        started: list[Sidecar] = []
+
+        def listening() -> frozenset[tuple[str, int]]:
+            return started[0].listeners() if started else frozenset()
+
+        stores = parts.stores
+        if stores is None:
+            stores = secret_stores(
+                settings,
+                home=parts.home,
+                environment=parts.environment,
+                clock=parts.clock,
+                passphrase=parts.passphrase,
+                hosts=parts.hosts,
+                own_listeners=listening,
+            )
+            stack.push_async_callback(stores.close)
+        spawn = await stack.enter_async_context(_background())  # ends before the stores do: it may still ask them
         receipts = ReceiptLog.open(
             database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
         )
@@ -247,21 +267,6 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
         parts.authority.rehost(generation.catalog.patterns())
         sidecar: Sidecar
-        started: list[Sidecar] = []
-
-        def listening() -> frozenset[tuple[str, int]]:
-            return started[0].listeners() if started else frozenset()
-
-        stores = secret_stores(
-            settings,
-            home=parts.home,
-            environment=parts.environment,
-            clock=parts.clock,
-            passphrase=parts.passphrase,
-            hosts=parts.hosts,
-            own_listeners=listening,
-        )
-        stack.push_async_callback(stores.close)
         dialler = Dialler(
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,

@@ -81,7 +81,7 @@ class Keeper:
             return
         for name, slot in named.items():
             if value := kept.get(name):
-                self._memory.remember(key.account, slot, Secret(f"{key.account}:{slot}", value))
+                self._memory.remember(key.account, slot, Secret(f"{key.account}:{slot}", value), owner=key.agent)
 
     def stand_ins(self) -> tuple[StandIn, ...]:
         """Those of everything captured."""
@@ -144,7 +144,7 @@ class Keeper:
         agent, account = one.exchange.tunnel.agent.name, one.account.id
         held = self._memory.stand_ins.held(agent, account)
         for fresh in reply.fresh:
-            self._memory.remember(account, fresh.slot, Secret(f"{account}:{fresh.slot}", fresh.value))
+            self._memory.remember(account, fresh.slot, Secret(f"{account}:{fresh.slot}", fresh.value), owner=agent)
         if any(fresh.slot not in held for fresh in reply.fresh):
             raise CaptureFailedError("There is no stand-in for a secret in the reply.")
         key = GrantKey(account, credential, agent)

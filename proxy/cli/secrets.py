@@ -55,7 +55,7 @@ def import_(
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, mark, value = line.removeprefix("export ").partition("=")
-        name, value = name.strip().lower(), value.strip().strip("\"'")
+        name, value = name.strip().lower(), _unquoted(value.strip())
         if not mark or not NAME.fullmatch(name):
             raise BriefcaseError(f"{file}:{number}: a line is NAME=VALUE")
         if len(value.encode()) < MIN_SECRET_BYTES:
@@ -63,6 +63,12 @@ def import_(
         values[name] = value.encode()
     _store().put(values, key_source=key)
     sys.stdout.write(f"stored {len(values)}: {', '.join(sorted(values))}\n")
+
+
+def _unquoted(value: str) -> str:
+    """Without the pair of quotes around it; a quote alone belongs to the value."""
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if quoted else value
 
 
 def _lines(file: Path) -> list[str]:

@@ -280,7 +280,7 @@ class Broker:
 
     def _remember(self, order: Order, secrets: Mapping[str, Secret]) -> None:
         for name, secret in secrets.items():
-            self._memory.remember(order.account, order.places.get(name, name), secret)
+            self._memory.remember(order.account, order.places.get(name, name), secret, owner=order.key.agent)
 
     async def _version(self, order: Order) -> int:
         """Of the grant that is stored now; 0 where there is none."""

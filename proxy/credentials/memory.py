@@ -43,7 +43,7 @@ class Memory[V]:
         self._stores: Final = stores
         self.stand_ins = stand_ins
         self._compile: Final = compile_vocabulary
-        self._slots: Final[dict[tuple[AccountId, str], _Slot]] = {}
+        self._slots: Final[dict[tuple[AccountId, str, str], _Slot]] = {}
         self._vocabularies: Final[dict[str, V]] = {}
 
     async def preload(self, account: AccountId, refs: Mapping[str, str]) -> list[str]:
@@ -76,11 +76,14 @@ class Memory[V]:
     def _in_place_of(self, agent: str, slot: _Slot) -> str:
         return self.stand_ins.lookup(agent, slot.account, slot.name) or f"[{slot.account}:{slot.name}]"
 
-    def remember(self, account: AccountId, name: str, secret: Secret) -> None:
-        """Search answers for `secret` from now on."""
-        slot = self._slots.get((account, name))
+    def remember(self, account: AccountId, name: str, secret: Secret, *, owner: str = "") -> None:
+        """Search answers for `secret` from now on.
+
+        `owner` is the agent whose own it is: what one agent makes does not crowd out what another, or the account, has.
+        """
+        slot = self._slots.get((account, name, owner))
         if slot is None:
-            slot = self._slots[(account, name)] = _Slot(account, name)
+            slot = self._slots[(account, name, owner)] = _Slot(account, name)
         if slot.values and slot.values[-1] is secret:
             return
         if secret in slot.values:

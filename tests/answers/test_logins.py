@@ -241,3 +241,23 @@ async def test_p1_p6_after_a_restart_the_login_serves_and_answers_are_searched_f
                     assert not any(secret.encode() in path.read_bytes() for secret in issuer.issued), path
     finally:
         await first.provider.stop()
+
+
+async def test_p1_logins_of_one_agent_do_not_make_us_forget_the_token_of_another(rig, issuer):
+    await log_in(rig, "rival")
+    real = issuer.issued[0]
+    await used(rig, held(rig, "access_token", "rival"), "rival")
+    async with rig.client() as client:
+        for _ in range(17):  # more than the old values that are kept of one secret
+            await client.post(
+                url(rig, LOGIN, "/oauth/token"), json={"grant_type": "authorization_code", "code": "code-2"}
+            )
+
+    async def quotes_its_token(seen, _reader, writer):
+        writer.write(reply({"you sent": seen.one("authorization")}))
+
+    rig.provider.handlers["/v1/x"] = quotes_its_token
+    answer = await used(rig, held(rig, "access_token", "rival"), "rival")
+    assert answer.status == 200
+    assert real not in answer.body.decode()
+    assert held(rig, "access_token", "rival") in answer.body.decode()

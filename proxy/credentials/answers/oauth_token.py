@@ -52,6 +52,10 @@ class OAuthTokenAnswer(AnswerKind):
         return frozenset({self.issuer_variable} if self.issuer_variable else ())
 
     @override
+    def deciding(self) -> frozenset[str]:
+        return frozenset({"grant_type", "refresh_token", "assertion"})
+
+    @override
     def answer(self, asked: Asked) -> Answer | None:
         grant = asked.fields.get("grant_type")
         if grant not in self.grants:
