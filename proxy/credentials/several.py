@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from proxy.credentials.kind import Credential, Moment, Proving
     from proxy.model import RequestHead
+    from proxy.secret import Secret
 
 Part = Annotated[
     HeaderCredential | BasicCredential | QueryCredential | CookieCredential | TotpCredential | TlsClientCredential,
@@ -59,10 +60,12 @@ class SeveralCredentials(Kind):
     def prove(
         self, credential: Credential, head: RequestHead, body: bytes | None, moment: Moment
     ) -> Proving[Presented]:
-        presented = Presented(head, body)
+        made: dict[str, Secret] = {}
         for part in self.parts:
-            presented = yield from part.prove(credential, presented.head, presented.body, moment)
-        return presented
+            presented = yield from part.prove(credential, head, body, moment)
+            head, body = presented.head, presented.body
+            made |= presented.secrets
+        return Presented(head, body, made)
 
 
 def _spot(part: Part) -> tuple[str, str]:

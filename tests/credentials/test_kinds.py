@@ -62,6 +62,36 @@ def test_query():
     assert present(kind="query", parameter="key", secret="key").head.query == "a=1&key=s3cret-value%2F%2B%3D"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"kind": "header", "secret": "key", "prefix": "Bearer x\r\nX-Evil: 1 "}, {"kind": "header", "template": "{key}\n"},
+     {"kind": "header", "secret": "key", "add_headers": {"X-Version": "2\r\nX-Evil: 1"}}, {"kind": "header", "secret": "key", "prefix": "\0"},
+     {"kind": "header", "secret": "key", "prefix": "\u20ac "}],
+)  # fmt: skip
+def test_p8_a_profile_that_would_end_a_header_is_refused(fields):
+    with pytest.raises(Refused):
+        present(**fields)
+
+
+def test_a_secret_that_is_not_ascii_arrives_as_the_bytes_that_it_is():
+    secrets = {"key": "gr\u00fc\u00df-1234"}
+    assert present(kind="query", parameter="k", secret="key", secrets=secrets).head.query.endswith(
+        "&k=gr%C3%BC%C3%9F-1234"
+    )
+    form = {"kind": "body_field", "format": "form", "pointer": "k", "secret": "key"}
+    assert present(b"a=%FF&b=%C3%A9", secrets=secrets, **form).body == b"a=%FF&b=%C3%A9&k=gr%C3%BC%C3%9F-1234"
+    kept = b'{"id":12345678901234567890123,"t":"\xc3\xa9","k":"gr\xc3\xbc\xc3\x9f-1234"}'
+    field = {"kind": "body_field", "format": "json", "pointer": "/k", "secret": "key"}
+    assert present(kept.replace(b"gr\xc3\xbc\xc3\x9f-1234", b"x"), secrets=secrets, **field).body == kept
+    with pytest.raises(Refused):
+        present(b"{}", secrets={"key": b"\xff-12345678"}, **field)
+
+
+def test_p5_a_user_name_with_a_colon_would_be_another_name():
+    with pytest.raises(Refused):
+        present(kind="basic", username="{key}", password="{other}", secrets={"key": "ada:x", "other": "password"})
+
+
 def test_path():
     presented = present(kind="path", segment=0, template="bot{key}")
     assert presented.head.path == "/bots3cret-value%2F+=/send"
