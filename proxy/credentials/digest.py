@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Algorithm = Literal["SHA-512-256", "SHA-256", "MD5"]
 HASHES: Final[Mapping[str, str]] = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
+MAX_VALUE: Final = 4000
 REMEMBERED: Final = ("realm", "nonce", "opaque", "algorithm", "qop", "userhash")
 
 
@@ -146,7 +147,10 @@ class DigestCredential(Kind):
         fitting = [
             challenge
             for challenge in offered
-            if challenge.get("nonce") and "realm" in challenge and self.realm in (None, challenge["realm"])
+            if challenge.get("nonce")
+            and "realm" in challenge
+            and self.realm in (None, challenge["realm"])
+            and max(map(len, challenge.values())) <= MAX_VALUE  # a longer one is not remembered
         ]
         for name in self.algorithms:
             for challenge in fitting:

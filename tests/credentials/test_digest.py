@@ -123,6 +123,7 @@ def test_the_best_allowed_algorithm_is_chosen_whatever_the_order():
     assert learn({"algorithms": ["MD5"]}, *BOTH).facts["nonce"] == "md5"
     assert learn({"algorithms": ["SHA-256"]}, BOTH[0]).again == "no"
     assert learn({"realm": "other"}, *BOTH).again == "no"
+    assert learn({}, f'Digest realm="{"r" * 4001}", nonce="n"').again == "no"
     assert learn({}, 'Digest realm="r", nonce="n", algorithm=MD4').again == "no"
 
 

@@ -6,7 +6,7 @@ import base64
 
 import orjson
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from proxy.credentials import CredentialSpec
 from proxy.credentials.kind import Credential, Moment
@@ -85,6 +85,12 @@ def test_a_secret_that_is_not_ascii_arrives_as_the_bytes_that_it_is():
     assert present(kept.replace(b"gr\xc3\xbc\xc3\x9f-1234", b"x"), secrets=secrets, **field).body == kept
     with pytest.raises(Refused):
         present(b"{}", secrets={"key": b"\xff-12345678"}, **field)
+
+
+@pytest.mark.parametrize("name", ["alg", "crit", "b64", "nonce"])
+def test_a_profile_says_nothing_of_a_request_jwts_signature(name):
+    with pytest.raises(ValidationError):
+        ADAPTER.validate_json(orjson.dumps({"kind": "request_jwt", "claims": {}, "jose": {name: "none"}}))
 
 
 def test_p5_a_user_name_with_a_colon_would_be_another_name():

@@ -270,8 +270,12 @@ RUDE = {
 }
 
 
-async def test_p5_a_signer_that_is_rude_or_gone_sends_nothing(remote):
+async def test_p5_a_signer_that_is_rude_or_gone_sends_nothing(remote, tmp_path):
     rig, signer, server = remote
+    for bad in ("signer-\x01token-REAL-0123456789", "signer-\u00fctoken-REAL-0123456789"):
+        (tmp_path / "token").write_text(bad)
+        assert (await rig.call("GET", "/x")).problem == "credential_unavailable"
+    (tmp_path / "token").write_text(signer.token)
     for rude in RUDE.values():
         signer.rude = rude
         assert (await rig.call("GET", "/x")).problem == "credential_unavailable"

@@ -34,7 +34,7 @@ PRESENTATION_S: Final = 120
 RECHECK_S: Final = 12 * 3600
 MAX_STATUS_BYTES: Final = 2 * 1024 * 1024
 NEVER_HIDDEN: Final = frozenset({"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "status"})
-"""Claims that an SD-JWT VC says openly (draft-ietf-oauth-sd-jwt-vc)."""
+"""Claims that an SD-JWT VC says openly, with all that is in them (draft-ietf-oauth-sd-jwt-vc)."""
 
 
 class RevokedError(Exception):
@@ -113,7 +113,7 @@ def read(text: str, form: str) -> Held:
         token = vcjwt.read(text)
         return Held(token, None, token.claims)
     found = sdjwt.read(text, SD_JWT_TYPES)
-    if any(len(p.path) == 1 and p.path[0] in NEVER_HIDDEN for p in found.placed):
+    if any(p.path[0] in NEVER_HIDDEN for p in found.placed):
         raise BadTokenError("it hides a claim that must be said openly")
     if not isinstance(found.claims.get("vct"), str):
         raise BadTokenError("it has no type (vct)")

@@ -13,6 +13,7 @@ from jwcrypto.jwk import JWK
 from proxy.credentials.vc.dcql import answered
 from proxy.credentials.vc.held import read
 from proxy.credentials.vc.jose import BadTokenError
+from proxy.credentials.vc.request import Verifier, unsigned_request
 from tests.credentials.vc.world import API, ASKED, CLIENT, QUERY, World
 from tests.fakes.credential_issuer import V2, VCT, Issuer, b64, key, verified
 
@@ -75,6 +76,8 @@ def test_p5_a_transaction_is_only_authorized_where_the_profile_says_so_the_reque
     world = World(ASKED)
     world.ask_for(world.object(transaction_data=[transaction()]))
     assert world.answers() is None
+    with pytest.raises(BadTokenError, match="signed"):
+        unsigned_request({"transaction_data": "[]"}, Verifier(client_id=f"redirect_uri:{API}"))
     place = f"redirect_uri:{API}/answer"
     world = World({**ALLOWED, "verifier": {"client_id": place}})
     claims = {**world.claims(client_id=place), "dcql_query": json.dumps(QUERY)}

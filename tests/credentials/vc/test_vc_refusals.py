@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlencode
 
 import orjson
 import pytest
+from sd_jwt.common import SDObj
 
 from proxy.credentials.kind import MintFailedError
 from tests.credentials.vc.certified import Certified
@@ -59,6 +60,13 @@ def test_p5_a_claim_that_must_not_be_hidden():
             world.outcome(world.issuer.sd_jwt(world.holder if name != "cnf" else None, hidden, **open_))
             == "credential_unavailable"
         )
+
+
+def test_p5_nothing_within_such_a_claim_is_hidden_either():
+    world = World(binding="none")
+    for name, inner in (("cnf", {"jwk": public(world.holder)}), ("status", {"status_list": {"uri": URI, "idx": 1}})):
+        text = world.issuer.sd_jwt(None, {}, **{name: {SDObj(at): value for at, value in inner.items()}})
+        assert world.outcome(text) == "credential_unavailable"
 
 
 @pytest.mark.parametrize("text", ["", "garbage", "ü", "a.b.c~", "~", "x" * 3_000_000])
