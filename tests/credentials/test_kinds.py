@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from proxy.credentials import CredentialSpec
 from proxy.credentials.kind import Credential, Moment
+from proxy.credentials.standin import StandIn, StandIns
 from proxy.errors import Refused
-from proxy.model import Authority, RequestHead
+from proxy.model import AccountId, Authority, RequestHead
 from proxy.secret import Secret
 
 VALUE = "s3cret-value/+="
@@ -91,6 +92,20 @@ def test_a_secret_that_is_not_ascii_arrives_as_the_bytes_that_it_is():
 def test_a_profile_says_nothing_of_a_request_jwts_signature(name):
     with pytest.raises(ValidationError):
         ADAPTER.validate_json(orjson.dumps({"kind": "request_jwt", "claims": {}, "jose": {name: "none"}}))
+
+
+def test_a_secret_in_a_message_is_text():
+    rules = [{"pointer": "/t"}]
+    kind = ADAPTER.validate_json(orjson.dumps({"kind": "frames", "secret": "key", "rules": rules}))
+    stand_in = StandIn("stand-in-0123456789", "agent", AccountId("a", "b"), "key")
+    for value, good in (("gr\u00fc\u00df-1234", True), (b"\xff-1234567", False)):
+        credential, known = Credential({"key": Secret("key", value)}), StandIns([stand_in])
+        if good:
+            rewriter = kind.rewriter(credential, known, stand_in.value)
+            assert orjson.loads(rewriter.rewritten(b'{"t":"stand-in-0123456789"}')) == {"t": value}
+        else:
+            with pytest.raises(Refused):
+                kind.rewriter(credential, known, stand_in.value)
 
 
 def test_p5_a_user_name_with_a_colon_would_be_another_name():
