@@ -170,6 +170,7 @@ def directory(
     """Print the key directory of Web Bot Auth: the document, or with --host a JSON object of headers and body."""
     try:
         from proxy.credentials import key_directory
+        from proxy.credentials.covered import UnsignableError
     except ImportError:
         raise BriefcaseError("the key directory needs the extra `signatures`") from None
 
@@ -180,7 +181,11 @@ def directory(
             if host is None:
                 return body.decode()
             now_s = SystemClock().wall_ms() // 1000
-            fields = await key_directory.fields(host, body, signers, created_s=now_s, expires_s=now_s + days * 86_400)
+            ends_s = now_s + days * 86_400
+            try:
+                fields = await key_directory.fields(host, body, signers, created_s=now_s, expires_s=ends_s)
+            except UnsignableError as problem:
+                raise BriefcaseError(f"no directory can be made: {problem}") from None
             return orjson.dumps({"headers": fields, "body": body.decode()}).decode()
 
     sys.stdout.write(asyncio.run(made()) + "\n")

@@ -144,8 +144,10 @@ class HttpSignatureCredential(Kind):
             head = with_headers(head, {"content-digest": content_digest(body, self.content_digest)})
             covered += () if "content-digest" in covered else ("content-digest",)
         if self.signature_agent is not None:
-            value = f'{self.label}="{filled(self.signature_agent, credential.facts)}"'
-            head = with_headers(head, {"signature-agent": value})
+            agent = filled(self.signature_agent, credential.facts)
+            if not _AGENT.fullmatch(agent):  # it stands between quotes
+                raise Refused(unusable("A variable of this account does not fit into a URL."))
+            head = with_headers(head, {"signature-agent": f'{self.label}="{agent}"'})
             covered += (f'"signature-agent";key="{self.label}"',)
         return head, covered
 

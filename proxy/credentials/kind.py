@@ -361,6 +361,14 @@ def fit_for_header(value: str) -> str:
     return value
 
 
+def as_utf8(text: str) -> str:
+    """What `Credential.text` gives byte by byte, read as UTF-8: for JSON. Raises `Refused`."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        raise Refused(unusable("The credential is not UTF-8, as JSON has to be.")) from None
+
+
 def unusable(detail: str) -> Denial:
     """The refusal for a credential that cannot be used."""
     return Denial("credential_unavailable", detail, by="credentials")

@@ -162,8 +162,8 @@ class HttpClient:
             raise HttpFailedError(f"{url.authority}: the connection failed, or is not trusted") from None
         except h11.RemoteProtocolError:
             raise HttpFailedError(f"{url.authority}: the answer is not valid HTTP") from None
-        except h11.LocalProtocolError:  # its text quotes the header
-            raise HttpFailedError(f"{url.authority}: a header cannot be sent") from None
+        except (h11.LocalProtocolError, UnicodeEncodeError):  # both hold the header, and so perhaps a secret
+            raise HttpFailedError(f"{url.authority}: a header has characters that cannot be sent") from None
 
     async def metadata(self, place: Authority, target: str, *, headers: Mapping[str, str], max_bytes: int) -> Answer:
         """What the machine's metadata service says, in plain HTTP: these services have no TLS.

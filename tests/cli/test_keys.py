@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from proxy.cli import application
 from proxy.credentials import key_directory
-from proxy.credentials.covered import Parameters
+from proxy.credentials.covered import Parameters, UnsignableError
 from proxy.credentials.rfc9421 import prepared_answer
 from proxy.keys import software
 from proxy.secret import Secret
@@ -83,6 +83,14 @@ def test_a_directory_of_two_keys_and_its_signatures(keys):
         base = f'"@authority";req: bots.example\n"content-digest": {fields["content-digest"]}\n"@signature-params": {parameters}'
         public = Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(member["x"] + "="))
         verify(public, base64.b64decode(signatures[f"binding{index}"]), base.encode())
+
+
+def test_p5_a_directory_at_no_host_and_a_key_that_message_signatures_do_not_know(keys):
+    for host in ("bots.example/x", "a b", "x@bots.example", "", "[::1"):
+        assert "no directory can be made" in keys("directory", "bots/made", "--host", host, good=False)
+    signer = software.generate("PS256")
+    with pytest.raises(UnsignableError):
+        asyncio.run(key_directory.fields("bots.example", b"{}", [signer], created_s=1, expires_s=2))
 
 
 def test_the_vector_of_a_signed_directory():
