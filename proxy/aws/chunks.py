@@ -126,7 +126,8 @@ class ChunkSigner:
             raise Refused(_malformed("The trailers do not end with their signature."))
         if any(name.lower() == _TRAILER_SIGNATURE for name, _ in fields[:-1]):
             raise Refused(_malformed("The trailers have two signatures."))
-        canonical = b"".join(name.lower() + b":" + value + b"\n" for name, value in sorted(fields[:-1]))
+        pairs = sorted((name.lower(), value) for name, value in fields[:-1])
+        canonical = b"".join(name + b":" + value + b"\n" for name, value in pairs)
         signature = self._sign("TRAILER", hashlib.sha256(canonical).hexdigest())
         del self._held[:at]
         self._next = None

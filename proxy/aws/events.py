@@ -22,6 +22,7 @@ from proxy.errors import Denial, Refused
 if TYPE_CHECKING:
     from proxy.aws.signing import Keys, Scope
 
+CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 _PRELUDE: Final = struct.Struct(">III")
 _DATE: Final = b"\x05:date\x08"

@@ -49,7 +49,7 @@ class Verifier:
         presigned = "X-Amz-Signature" in given
         headers: dict[str, str] = {}
         for name, value in seen.headers:
-            value = re.sub(" +", " ", value.strip())
+            value = re.sub("[ \t]+", " ", value.strip())
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         if presigned:
             if "authorization" in headers:
