@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _EITHER: Final = frozenset({signing.UNSIGNED, chunks.UNSIGNED_TRAILER})
 _SYMMETRIC: Final = _EITHER | {chunks.CHUNKED, chunks.CHUNKED_TRAILER, chunks.EVENTS}
-_ASYMMETRIC: Final = _EITHER
+_ASYMMETRIC: Final = _EITHER | {chunks.ASYMMETRIC, chunks.ASYMMETRIC_TRAILER}
 """What may stand for a payload's hash."""
 MAX_SKEW_S: Final = 86_400
 SMALL_SKEW_S: Final = 60
