@@ -28,11 +28,16 @@ class CannotSignError(BriefcaseError):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What signs: an access key, with the session token of temporary ones."""
+    """What signs: an access key, with the session token of temporary ones.
+
+    Attributes:
+        express: they are of a session of S3 Express, whose token has a header of its own.
+    """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
+    express: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +128,9 @@ def _signed(
     plain = scope.service in S3_FAMILY
     kind, body_header = auth.AwsSignatureType, auth.AwsSignedBodyHeaderType
     algorithm = auth.AwsSigningAlgorithm
+    symmetric = algorithm.V4_S3EXPRESS if keys.express else algorithm.V4
     config = auth.AwsSigningConfig(
-        algorithm=algorithm.V4_ASYMMETRIC if scope.asymmetric else algorithm.V4,
+        algorithm=algorithm.V4_ASYMMETRIC if scope.asymmetric else symmetric,
         signature_type=kind.HTTP_REQUEST_HEADERS if expires_s is None else kind.HTTP_REQUEST_QUERY_PARAMS,
         credentials_provider=auth.AwsCredentialsProvider.new_static(
             keys.access_key_id, keys.secret_access_key, keys.session_token

@@ -81,7 +81,7 @@ class AwsSigning(Kind):
         self._check_action(head, body, wanted.service)
         payload = _payload(head, claim, wanted, body)
         at_s, clean = moment.now_s + _skew_s(moment.learnt), resign.cleaned(head, claim)
-        keys = self.keys_of(credential)
+        keys = self.keys_for(credential, head)
         try:
             signed, pieces = resign.signed(clean, keys, wanted, claim, payload=payload, at_s=at_s)
         except signing.CannotSignError:
@@ -102,6 +102,11 @@ class AwsSigning(Kind):
             return NOTHING_LEARNT
         return Lesson({"skew_s": str(skew_s)})
 
+    def keys_for(self, credential: Credential, head: RequestHead) -> signing.Keys:
+        """The keys for one request. Raises `Refused`."""
+        del head
+        return self.keys_of(credential)
+
     def keys_of(self, credential: Credential) -> signing.Keys:
         """The keys in `credential`. Raises `Refused`."""
         token = credential.text(self.session_token) if self.session_token in credential.secrets else None
@@ -109,7 +114,11 @@ class AwsSigning(Kind):
 
     def _place(self, head: RequestHead) -> Place | None:
         """Service and region of the destination, by the profile or by its name."""
-        return place_of(head.authority.host) if self.service is None else Place((self.service,), self.region)
+        return self.place_at(head.authority.host)
+
+    def place_at(self, host: str) -> Place | None:
+        """The same for any host."""
+        return place_of(host) if self.service is None else Place((self.service,), self.region)
 
     def _check_action(self, head: RequestHead, body: bytes | None, service: str) -> None:
         """Refuse what hands out credentials: `refused_actions`, and sessions of S3 Express.

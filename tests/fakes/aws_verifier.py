@@ -31,11 +31,15 @@ WINDOW_S = 300
 
 @dataclass
 class Verifier:
-    """`keys` maps access key ids to secrets, `tokens` those that are temporary to their session tokens."""
+    """`keys` maps access key ids to secrets, `tokens` those that are temporary to their session tokens.
+
+    `express` are those of sessions of S3 Express, whose tokens have another name.
+    """
 
     keys: dict[str, str]
     tokens: dict[str, str] = field(default_factory=dict)
     offset_s: int = 0
+    express: set[str] = field(default_factory=set)
 
     def judge(self, seen: Seen) -> str | None:
         try:
@@ -73,6 +77,8 @@ class Verifier:
         key_id, *scope = credential.split("/")
         if key_id not in self.keys:
             return "InvalidAccessKeyId"
+        if key_id in self.express and token is None:
+            token = given.get("X-Amz-S3session-Token") if presigned else headers.get("x-amz-s3session-token")
         if token != self.tokens.get(key_id):
             return "InvalidToken"
         names = signed.split(";")
