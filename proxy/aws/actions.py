@@ -11,10 +11,13 @@ import zlib
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote_plus
 
+from proxy.aws.signing import S3_FAMILY
 from proxy.canonical.fields import values_of
 from proxy.errors import Denial, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from proxy.model import RequestHead
 
 MAX_INFLATED_BYTES: Final = 16 * 1024 * 1024
@@ -26,14 +29,44 @@ _GZIP: Final = 31
 """zlib's window bits for gzip."""
 
 
+def refuses(entries: Collection[str], service: str, head: RequestHead, body: bytes | None) -> bool:
+    """Whether one of `entries` is asked for.
+
+    Args:
+        entries: names of actions, also as they stand in a path (`AssumeRole`); or whole paths, in which `*` is one
+            segment (`/clusters/*/assume-role-for-pod-identity`). `deadline:` before one limits it to this service.
+        service: the signing name. Paths of S3 are keys: no names are looked for in them.
+        head: the request.
+        body: None where it streams, as S3's do: there is no action in it.
+
+    Raises:
+        Refused: `invalid_request`, the body cannot be read.
+    """
+    if not entries:
+        return False
+    path = [segment.casefold() for segment in head.segments]
+    named = asked(head, body) | (frozenset() if service in S3_FAMILY else frozenset(path))
+    for entry in entries:
+        scope, _, wanted = entry.casefold().rpartition(":")
+        if scope in ("", service.casefold()) and (_covers(wanted, path) if "/" in wanted else wanted in named):
+            return True
+    return False
+
+
+def _covers(pattern: str, path: list[str]) -> bool:
+    wanted = pattern.split("/")[1:]
+    found = path[:-1] if path[-1:] == [""] else path
+    return len(wanted) == len(found) and all(one in ("*", other) for one, other in zip(wanted, found, strict=True))
+
+
 def asked(head: RequestHead, body: bytes | None) -> frozenset[str]:
-    """The actions, case folded. `body` is None where it streams: S3 has no action in a body.
+    """The actions by name, case folded.
 
     Raises:
         Refused: the body cannot be read.
     """
     targets = [value.rpartition(".")[2].strip() for value in values_of(head.headers, "x-amz-target")]
-    found = {*targets, *head.segments, *_in_form(head.query or "")}
+    found = {*targets, *_in_form(head.query or "")}
     if body:
         found |= _in_form(_text(head, body))
     return frozenset(name.casefold() for name in found)

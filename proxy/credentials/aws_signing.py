@@ -47,7 +47,9 @@ class AwsSigning(Kind):
     session_token: SecretName = Field(default="session_token", description="Name of the optional secret.")
     service: str | None = Field(default=None, description="Signing name, where the host is none of AWS's own.")
     region: str | None = Field(default=None, description="Region, where the host is none of AWS's own.")
-    refused_actions: tuple[str, ...] = Field(default=(), description="API actions that are never signed.")
+    refused_actions: tuple[str, ...] = Field(
+        default=(), description="API actions that are never signed: `AssumeRole`, `/path/*`, `deadline:/path/*`."
+    )
 
     def lacks(self) -> str | None:
         """The extra."""
@@ -127,8 +129,7 @@ class AwsSigning(Kind):
             Refused: `operation_not_allowed`; `invalid_request`, it cannot be told.
         """
         session = service == signing.S3_EXPRESS and any(name == "session" for name, _ in query_pairs(head.query))
-        refused = {name.casefold() for name in self.refused_actions}
-        if session or (refused and not refused.isdisjoint(actions.asked(head, body))):
+        if session or actions.refuses(self.refused_actions, service, head, body):
             detail = "This action hands out credentials; it is never signed."
             raise Refused(Denial("operation_not_allowed", detail, by="credentials"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
@@ -51,7 +52,20 @@ def test_p1_an_action_is_found_however_it_is_written():
         with pytest.raises(Refused) as refused:
             actions.asked(head(headers), body)
         assert refused.value.denial.slug == "invalid_request", headers
-    assert actions.asked(head([]), b"Action=GetCallerIdentity") == {"", "getcalleridentity"}
+    assert actions.asked(head([]), b"Action=GetCallerIdentity") == {"getcalleridentity"}
+
+
+def test_p1_an_action_may_be_a_path_and_of_one_service():
+    entries = ("Roles", "deadline:/farms/*/read-roles")
+    for service, path, refused in (
+        ("deadline", "/farms/x/READ-roles", True), ("deadline", "/farms/x/read-roles/", True), ("deadline", "/farms/read-roles", False),
+        ("deadline", "/farms/x/y/read-roles", False), ("lambda", "/farms/x/read-roles", False), ("lambda", "/x/roles", True),
+        ("s3", "/pets/roles", False),
+    ):  # fmt: skip
+        one = replace(head([]), path=path, segments=tuple(path[1:].split("/")))
+        assert actions.refuses(entries, service, one, None) is refused, path
+    assert actions.refuses(("sts:AssumeRole",), "sts", head([]), ASKED)
+    assert not actions.refuses((), "sts", head(GZIP), b"whatever")
 
 
 @together
