@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.connect import shown
 from proxy.errors import BriefcaseError
 from proxy.secretstore.store import SecretUnavailableError
 
@@ -39,7 +40,7 @@ async def _consent(config: Path, name: str, yes: bool) -> None:
         if not new:
             sys.stdout.write(f"{account.id} needs no consent\n")
             return
-        sys.stdout.write(f"the secrets of {account.id} could then go to\n" + "".join(f"  {o}\n" for o in sorted(new)))
+        sys.stdout.write(f"the secrets of {account.id} could then go to\n" + "".join(f"  {shown(o)}\n" for o in sorted(new)))
         if not yes:
             if not sys.stdin.isatty():
                 raise BriefcaseError("nobody can be asked here: add --yes if these places are right")

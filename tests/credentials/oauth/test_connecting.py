@@ -346,7 +346,7 @@ def test_slow_down_adds_five_seconds_for_good_and_silence_doubles():
 
 
 def test_the_refresh_token_is_revoked_first_and_errors_keep_it():
-    kept = Kept(refresh_token="rt-1", access_token="at-1")
+    kept = Kept(refresh_token="rt-1", access_token="at-1", issuer=ISSUER)
     done, calls = run(revoke(kind(), GIVEN, AT, kept), (200, b""), (400, {"error": "unsupported_token_type"}))
     assert done == ("refresh_token",)
     assert [dict(parse_qsl(call.body.decode()))["token"] for call in calls] == ["rt-1", "at-1"]
@@ -354,3 +354,28 @@ def test_the_refresh_token_is_revoked_first_and_errors_keep_it():
     assert (busy.retry_after_s, len(calls)) == (7, 1)
     failed, _ = run(revoke(kind(), GIVEN, AT, kept), (400, {"error": "invalid_client", "error_description": FOREIGN}))
     assert (failed.retry_after_s, FOREIGN in detail(failed)) == (None, False)
+
+
+@pytest.mark.parametrize("issuer", ["https://other.test", f"{ISSUER}/", ""])
+def test_p2_what_another_server_issued_is_not_shown_to_this_one(issuer):
+    kept = Kept(refresh_token="rt-1", access_token="at-1", issuer=issuer)
+    failed, calls = run(revoke(kind(), GIVEN, AT, kept), (200, b""), (200, b""))
+    assert (calls, "another authorization server" in detail(failed)) == ([], True)
+
+
+# -- where secrets may go --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grant", ["authorization_code", "device_code"])
+def test_p2_secrets_are_bound_to_every_place_that_connecting_and_disconnecting_shows_them_to(grant):
+    named = {
+        f"{name}_endpoint": f"https://{name[:3]}.test/{{client_id}}"
+        for name in ("device_authorization", "pushed_authorization_request", "revocation")
+    }
+    asking = kind(grant=grant, token_endpoint="https://token.test/", connect=named, endpoint_hosts=["more.test"])
+    assert set(asking.endpoints({"client_id": "app"})) == {
+        ISSUER, "https://token.test/", "https://dev.test/app", "https://pus.test/app", "https://rev.test/app", "https://more.test/"
+    }  # fmt: skip
+    assert "host" in kind(connect={"revocation_endpoint": "https://{host}/"}).variable_names()
+    alone = kind(grant="client_credentials", token_endpoint="https://token.test/", connect=named)
+    assert alone.endpoints({"client_id": "app"}) == ("https://token.test/",), "nobody else is asked"
