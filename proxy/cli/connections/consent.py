@@ -40,7 +40,8 @@ async def _consent(config: Path, name: str, yes: bool) -> None:
         if not new:
             sys.stdout.write(f"{account.id} needs no consent\n")
             return
-        sys.stdout.write(f"the secrets of {account.id} could then go to\n" + "".join(f"  {shown(o)}\n" for o in sorted(new)))
+        places = "".join(f"  {shown(origin)}\n" for origin in sorted(new))
+        sys.stdout.write(f"the secrets of {account.id} could then go to\n{places}")
         if not yes:
             if not sys.stdin.isatty():
                 raise BriefcaseError("nobody can be asked here: add --yes if these places are right")
