@@ -143,7 +143,7 @@ class OAuthCredential(OAuthSpec):
             detail = "The provider does not accept this account's refresh token any more."
             return MintFailedError(Denial("credential_revoked", detail, by="credentials"), forget=True)
         detail = ADVICE.get(error.code, error.denial.detail)
-        return failed(detail, retry_after_s=error.retry_after_s)
+        return failed(detail, retry_after_s=error.retry_after_s, nothing_done=error.nothing_done)
 
     # -- what came back ------------------------------------------------------------------------------------------
 
@@ -166,7 +166,8 @@ class OAuthCredential(OAuthSpec):
             jkt=self._jkt(given),
         )
         credential = self._credential(given, kept)
-        seen = {name: Secret(name, value) for name, value in token.others.items()}
+        others = ((f"further token {number}", value) for number, value in enumerate(token.others, 1))
+        seen = {name: Secret(name, value) for name, value in others}
         if token.refresh_token is not None:
             seen["refresh_token"] = Secret("refresh_token", token.refresh_token)
         return replace(credential, secrets={**seen, **credential.secrets}, keep=kept.written())

@@ -112,3 +112,29 @@ async def test_a_journal_that_is_found_at_the_start_is_worked_off_at_once(refres
             await asyncio.sleep(0.01)
     assert (server.families["main"].refreshes, server.families["main"].revoked) == (3, False)
     assert {b"at-", b"rt-"} <= {value[:3] for value in rig.broker._memory.vocabulary("one")}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "clear"),
+    [
+        (502, b"<html>", False), (200, b'{"access_token": "cut off', False), (200, dumps({"token_type": "bearer"}), False),
+        (500, dumps({"error": "server_error"}), False), (400, dumps({"error": "invalid_request"}), True), (429, b"", True),
+    ],
+)  # fmt: skip
+async def test_an_answer_that_does_not_say_what_was_done_leaves_the_journal(refreshing, server, status, body, clear):
+    rig = refreshing()
+    first = await rig.token()
+    rig.clock.offset_ms += 3_550_000  # the token serves for some seconds more
+    server.script = [(status, {}, body)]
+    assert await rig.token() == first
+    async with asyncio.timeout(10):
+        while server.script or rig.broker._minting:
+            await asyncio.sleep(0.005)
+    assert (rig.grants.read(rig.order.key).journal is None) == clear
+    server.script = [(400, {}, dumps({"error": "invalid_request"}))]
+    rig.clock.offset_ms += 60_000
+    with pytest.raises(Refused):
+        await rig.token()
+    assert (rig.grants.read(rig.order.key).journal is None) == clear, "a later answer says nothing about that one"
+    assert await rig.token() in server.tokens
+    assert rig.grants.read(rig.order.key).journal is None

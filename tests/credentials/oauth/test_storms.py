@@ -11,11 +11,13 @@ import pytest
 from proxy.credentials.broker import BACK_OFF_S
 from proxy.credentials.grants import Grants
 from proxy.credentials.kind import Credential, Kind
+from proxy.credentials.memory import MAX_OLD_VALUES
 from proxy.credentials.order import Order
 from proxy.credentials.under_way import UnderWay
 from proxy.errors import Refused
 from proxy.model import AccountId
 from proxy.secret import Secret
+from tests.credentials.oauth.conftest import SECRET
 from tests.fakes.token_server import dumps
 
 
@@ -129,3 +131,24 @@ async def test_work_from_something_else_waits_its_turn_and_an_end_of_the_process
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert not under_way
+
+
+async def test_p7_a_server_that_gives_its_tokens_ever_new_names_fills_no_memory(refreshing, server):
+    rig = refreshing()
+    for turn in range(20):
+        names = (f"token_{turn}_a", f"secret_{turn}_b", "client_secret", "subject")
+        server.extra = {name: f"value-{name}-{turn}" for name in names}
+        await rig.token()
+        assert {f"value-token_{turn}_a-{turn}".encode(), f"value-client_secret-{turn}".encode()} <= looked_for(rig)
+        rig.clock.offset_ms += 3_600_000
+    assert len(looked_for(rig)) <= 2 + 5 * MAX_OLD_VALUES
+    slots = {slot.name for slot in rig.broker._memory._slots.values()}
+    assert slots == {"access_token", "client_secret", "refresh_token", *(f"further token {n}" for n in (1, 2, 3))}
+    assert rig.broker._memory._slots[rig.order.account, "client_secret"].values == [Secret("x", SECRET)]
+    server.extra = {f"token_{n}": f"value-number-{n}" for n in range(17)}
+    with pytest.raises(Refused):
+        await rig.token()
+
+
+def looked_for(rig):
+    return rig.broker._memory.vocabulary("one").keys()
