@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proxy.cli.check import CONFIG, ConfigOption
-from proxy.cli.connect import shown
 from proxy.errors import BriefcaseError
 from proxy.secretstore.store import SecretUnavailableError
 
@@ -40,8 +39,7 @@ async def _consent(config: Path, name: str, yes: bool) -> None:
         if not new:
             sys.stdout.write(f"{account.id} needs no consent\n")
             return
-        places = "".join(f"  {shown(origin)}\n" for origin in sorted(new))
-        sys.stdout.write(f"the secrets of {account.id} could then go to\n{places}")
+        sys.stdout.write(f"the secrets of {account.id} could then go to\n" + "".join(f"  {o}\n" for o in sorted(new)))
         if not yes:
             if not sys.stdin.isatty():
                 raise BriefcaseError("nobody can be asked here: add --yes if these places are right")

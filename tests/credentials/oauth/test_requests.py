@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import orjson
@@ -157,6 +158,40 @@ def test_token_exchange_says_whose_token_it_is_and_who_acts():
     bearer = spec("token_exchange", exchange=EXCHANGE)
     assert Minted(bearer, good(token_type="N_A", issued_token_type=TXN)).failed is not None, "not an access token"
     assert Minted(bearer, good(issued_token_type="urn:x")).credential is not None
+
+
+def jwt(**claims):
+    parts = ({"alg": "RS256"}, claims)
+    return ".".join(base64.urlsafe_b64encode(orjson.dumps(part)).decode().rstrip("=") for part in parts) + ".c2ln"
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "same"),
+    [
+        ("opaque-token-of-ann", "opaque-token-of-ann", True),
+        ("opaque-token-of-ann", "opaque-token-of-bob", False),
+        (jwt(iss="i", sub="ann", exp=1), jwt(iss="i", sub="ann", exp=2), True),
+        (jwt(iss="i", sub="ann", exp=1), jwt(iss="i", sub="bob", exp=1), False),
+        (jwt(iss="i", sub="ann", exp=1), jwt(iss="j", sub="ann", exp=1), False),
+        (jwt(sub="ann", exp=1), jwt(sub="ann", exp=2), False),
+        ("a.b.c-not-a-jwt", "a.b.d-not-a-jwt", False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (spec("token_exchange", exchange=EXCHANGE), "subject"),
+        (spec("token_exchange", exchange=EXCHANGE), "actor"),
+        (spec("jwt_bearer", assertion={"secret": "ready"}), "ready"),
+    ],
+)
+def test_p6_a_token_that_was_got_for_somebody_is_not_taken_over_for_somebody_else(kind, name, first, later, same):
+    minted = Minted(
+        kind, good(issued_token_type="urn:ietf:params:oauth:token-type:access_token"),
+        secrets={**SECRETS, name: Secret(name, first)},
+    )  # fmt: skip
+    given = replace(minted.given, kept=minted.credential.keep, secrets={**SECRETS, name: Secret(name, later)})
+    assert (kind.restore(given) is not None) == same
 
 
 def test_a_refresh_keeps_the_old_token_unless_there_is_a_new_one():
