@@ -144,6 +144,7 @@ class Broker:
         while entry is None or entry.spent:  # others may have used up what all waited for
             entry = await self._minting.wait(order.key, made_from, work)
         entry.uses += 1
+        self._remember(order, entry.credential.secrets)  # others may have pushed it out of what is searched for
         return entry.credential
 
     async def watch(self) -> None:
@@ -257,9 +258,10 @@ class Broker:
         given = ingredients(order, secrets, signers, Granted(), self._now_s())
         return await self._runner.mint(order.kind.mint(given), order.account.provider, signers), 0
 
-    def _remember(self, order: Order, secrets: Mapping[str, Secret]) -> None:
+    def _remember(self, order: Order, secrets: Mapping[str, Secret], *, owner: str | None = None) -> None:
+        owner = order.key.agent if owner is None else owner
         for name, secret in secrets.items():
-            self._memory.remember(order.account, order.places.get(name, name), secret)
+            self._memory.remember(order.account, order.places.get(name, name), secret, owner=owner)
 
     async def _version(self, order: Order) -> int:
         """Of the grant that is stored now; 0 where there is none."""
@@ -346,7 +348,7 @@ class Broker:
         except SecretUnavailableError as missing:
             _log.warning("account %s: %s", order.account, missing)
             raise Refused(unusable("A secret of this account cannot be read.")) from None
-        self._remember(order, secrets)
+        self._remember(order, secrets, owner="")
         return secrets
 
     async def _signers(self, order: Order) -> dict[str, Signer]:

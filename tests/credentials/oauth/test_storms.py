@@ -11,7 +11,7 @@ import pytest
 from proxy.credentials.broker import BACK_OFF_S
 from proxy.credentials.grants import Grants
 from proxy.credentials.kind import Credential, Kind
-from proxy.credentials.memory import MAX_OLD_VALUES
+from proxy.credentials.memory import MAX_OLD_BYTES, MAX_OLD_VALUES
 from proxy.credentials.order import Order
 from proxy.credentials.under_way import UnderWay
 from proxy.errors import Refused
@@ -135,16 +135,15 @@ async def test_work_from_something_else_waits_its_turn_and_an_end_of_the_process
 
 async def test_p7_a_server_that_gives_its_tokens_ever_new_names_fills_no_memory(refreshing, server):
     rig = refreshing()
-    for turn in range(20):
+    for turn in range(3):
         names = (f"token_{turn}_a", f"secret_{turn}_b", "client_secret", "subject")
         server.extra = {name: f"value-{name}-{turn}" for name in names}
         await rig.token()
         assert {f"value-token_{turn}_a-{turn}".encode(), f"value-client_secret-{turn}".encode()} <= looked_for(rig)
         rig.clock.offset_ms += 3_600_000
-    assert len(looked_for(rig)) <= 2 + 5 * MAX_OLD_VALUES
-    slots = {slot.name for slot in rig.broker._memory._slots.values()}
-    assert slots == {"access_token", "client_secret", "refresh_token", *(f"further token {n}" for n in (1, 2, 3))}
-    assert rig.broker._memory._slots[rig.order.account, "client_secret"].values == [Secret("x", SECRET)]
+    slots = {slot.name: slot.values for slot in rig.broker._memory._slots.values()}
+    assert slots.keys() == {"access_token", "client_secret", "refresh_token", *(f"further token {n}" for n in (1, 2, 3))}
+    assert slots["client_secret"] == [Secret("x", SECRET)]
     server.extra = {f"token_{n}": f"value-number-{n}" for n in range(17)}
     with pytest.raises(Refused):
         await rig.token()
@@ -152,3 +151,49 @@ async def test_p7_a_server_that_gives_its_tokens_ever_new_names_fills_no_memory(
 
 def looked_for(rig):
     return rig.broker._memory.vocabulary("one").keys()
+
+
+async def test_p7_a_server_that_gives_ever_new_long_tokens_does_not_make_searching_for_them_dear(refreshing, server):
+    rig = refreshing()
+    for turn in range(4):
+        server.extra = {"id_token": f"{turn:04d}" * 2000, "device_secret": f"{turn:05d}" * 800}
+        await rig.token()
+        assert {f"{turn:04d}".encode() * 2000, f"{turn:05d}".encode() * 800} <= looked_for(rig)
+        rig.clock.offset_ms += 3_600_000
+    assert sum(map(len, looked_for(rig))) <= MAX_OLD_BYTES + 13_000
+    server.extra = {f"token_{n}": "x" * 16_000 for n in range(3)}
+    with pytest.raises(Refused):
+        await rig.token()
+
+
+class ForAnAgent(Kind):
+    """Each agent has tokens of its own, which live for a second or for ever."""
+
+    mints: ClassVar[bool] = True
+    per_agent: ClassVar[bool] = True
+    name: str = ""
+    lives: bool = True
+
+    def mint(self, given):
+        yield from ()
+        token = Secret("token", f"token-{self.name}-{given.agent}-{given.now_s}")
+        return Credential({"token": token}, expires_at_s=None if self.lives else given.now_s + 1)
+
+
+async def test_p1_p6_tokens_of_others_do_not_push_one_that_is_used_out_of_what_is_looked_for(refreshing):
+    rig, account = refreshing(), AccountId("api", "main")
+
+    async def mint(agent, **fields):
+        kind = ForAnAgent(**fields)
+        minted = await rig.broker.mint(Order(account, kind.name or "x", kind, {}, agent=agent))
+        return minted.secrets["token"].reveal()
+
+    first = await mint("one")
+    for number in range(MAX_OLD_VALUES + 3):
+        await mint(f"agent-{number}")
+    assert first in looked_for(rig), "other agents"
+    for _ in range(MAX_OLD_VALUES + 3):
+        await mint("one", name="other", lives=False)
+        rig.clock.offset_ms += 2000
+    assert await mint("one") == first
+    assert first in looked_for(rig), "another credential of the same account"
