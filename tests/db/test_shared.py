@@ -12,6 +12,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.clock import SystemClock
+from proxy.credentials.bindings import Bindings
 from proxy.credentials.grants import GrantKey, Grants, LostLeaseError
 from proxy.db.engine import migrate
 from proxy.db.sealing import Seal
@@ -151,6 +152,28 @@ def test_p1_what_rests_there_is_sealed_and_bound_to_its_account(engines):
         one.read(GrantKey(AccountId("alpha", "home"), "oauth"))
     with pytest.raises(BriefcaseError):
         grants(engines[1], key=b"o" * 32).read(GrantKey(AccountId("alpha", "home"), "oauth"))
+
+
+def test_p2_of_sidecars_that_use_a_secret_first_at_once_only_one_says_where_it_may_go(engines):
+    tables = [Bindings(engine, key=b"k" * 32, clock=SystemClock()) for engine in engines]
+    prints, together, allowed = frozenset({"fingerprint"}), threading.Barrier(6), []
+
+    def use(number):
+        place = frozenset({f"https://{number}.example.test:443"})
+        together.wait(10)
+        if not tables[number % 2]._first_or_known("alpha/work", prints, place):
+            allowed.append(number)
+
+    for _ in range(5):
+        threads = [threading.Thread(target=use, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert len(allowed) == 1
+        allowed.clear()
+        with engines[0].begin() as connection:
+            connection.execute(text("DELETE FROM bindings"))
 
 
 async def test_two_sidecars_prove_with_one_key(engines):
