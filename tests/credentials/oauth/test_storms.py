@@ -142,7 +142,12 @@ async def test_p7_a_server_that_gives_its_tokens_ever_new_names_fills_no_memory(
         assert {f"value-token_{turn}_a-{turn}".encode(), f"value-client_secret-{turn}".encode()} <= looked_for(rig)
         rig.clock.offset_ms += 3_600_000
     slots = {slot.name: slot.values for slot in rig.broker._memory._slots.values()}
-    assert slots.keys() == {"access_token", "client_secret", "refresh_token", *(f"further token {n}" for n in (1, 2, 3))}
+    assert slots.keys() == {
+        "access_token",
+        "client_secret",
+        "refresh_token",
+        *(f"further token {n}" for n in (1, 2, 3)),
+    }
     assert slots["client_secret"] == [Secret("x", SECRET)]
     server.extra = {f"token_{n}": f"value-number-{n}" for n in range(17)}
     with pytest.raises(Refused):
