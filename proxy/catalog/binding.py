@@ -87,7 +87,9 @@ def _origins(account: BoundAccount) -> Iterator[str]:
 
 
 def _origin_of(url: str) -> str:
-    """Scheme, host and port of an https URL; what is none stays as it is, and so needs consent like any other place."""
+    """Scheme, host and port of an https URL; what is none needs consent like any other place, in visible characters."""
     scheme, mark, rest = url.partition("://")
     authority = parse_authority(rest.partition("/")[0].partition("?")[0].encode("ascii", "replace"), HTTPS_PORT)
-    return url if not mark or authority is None else f"{scheme.lower()}://{authority.host}:{authority.port}"
+    return (
+        ascii(url)[1:-1] if not mark or authority is None else f"{scheme.lower()}://{authority.host}:{authority.port}"
+    )

@@ -7,7 +7,7 @@ import hmac
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, or_, select, text
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,6 +33,9 @@ _log: Final = logging.getLogger("proxy.credentials")
 MAX_ADMITTED: Final = 4096
 MAX_FINGERPRINTS: Final = 32
 """Of one account: leased secrets change often, and those before them are of no use to anybody."""
+
+
+_ALONE: Final = text("LOCK TABLE bindings IN SHARE ROW EXCLUSIVE MODE")
 
 
 class Bindings:
@@ -103,6 +106,8 @@ class Bindings:
         if new or complete:
             return new
         with writing(self._database) as connection:
+            if connection.dialect.name == "postgresql":  # where others read what is not yet true while one writes
+                connection.execute(_ALONE)
             new = unconsented(_rows(connection, account, fingerprints), account, fingerprints, wanted)
             if not new:
                 self._record(connection, account, fingerprints, wanted)

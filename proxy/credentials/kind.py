@@ -220,13 +220,17 @@ class MintFailedError(Exception):
         denial: what the agent gets.
         retry_after_s: how long the broker does not try again; None for its own choice.
         forget: what was kept is useless from now on (a refresh token that the provider has revoked).
+        nothing_done: the provider said clearly that it did nothing; else it may have used up what it was asked with.
     """
 
-    def __init__(self, denial: Denial, *, retry_after_s: int | None = None, forget: bool = False) -> None:
+    def __init__(
+        self, denial: Denial, *, retry_after_s: int | None = None, forget: bool = False, nothing_done: bool = False
+    ) -> None:
         super().__init__(denial.slug)
         self.denial = denial
         self.retry_after_s = retry_after_s
         self.forget = forget
+        self.nothing_done = nothing_done
 
 
 class Kind(Strict):

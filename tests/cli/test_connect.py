@@ -14,6 +14,12 @@ import httpx
 import pytest
 import yaml
 
+from proxy.clock import SystemClock
+from proxy.credentials.grants import GrantKey, Grants
+from proxy.db.engine import DATABASE, open_database
+from proxy.db.sealing import Seal
+from proxy.model import AccountId
+from proxy.services import SEAL_KEY, persistent_key
 from tests.rig.authorization_server import SECRET, authorization_server
 from tests.rig.browser import Browser
 from tests.rig.program import assert_unseen, ended
@@ -291,6 +297,22 @@ async def test_a_provider_that_is_busy_is_asked_again_and_one_that_is_away_keeps
     busy = await config.run("disconnect", "acme", ACME_SECRET=SECRET)
     assert busy.code == 0, busy.err
     assert "asking again in 1 s" in busy.err
+
+
+@pytest.mark.slow
+async def test_p5_what_cannot_be_read_or_asked_does_not_keep_an_operator_from_ending_the_use_of_an_account(config):
+    database = open_database(config.state / DATABASE)
+    grants = Grants(database, Seal(persistent_key(config.state / SEAL_KEY)), SystemClock())
+    key = GrantKey(AccountId("acme", "main"), "person")
+    grants.put(key, {"refresh_token": "rt-number-1"})
+    refused = await config.run("disconnect", "acme")  # the client's secret is not there
+    assert (refused.code, grants.read(key).kept) == (1, {"refresh_token": "rt-number-1"})
+    gone = await config.run("disconnect", "acme", "--only-here")
+    assert (gone.code, gone.out) == (0, "disconnected acme/main; nothing was revoked\n"), gone.err
+    assert grants.read(key).version == 0
+    again = await config.run("disconnect", "acme", "--only-here")
+    assert (again.code, "is not connected" in again.err) == (1, True)
+    database.dispose()
 
 
 @pytest.mark.slow

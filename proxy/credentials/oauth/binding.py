@@ -1,13 +1,15 @@
-"""Whether a token is bound to our key, as far as the token itself says. Pure."""
+"""Whether a token is bound to our key, and whom it is about, as far as the token itself says. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
 
+import orjson
+
 from proxy.credentials.oauth.client import TLS_KEY
 from proxy.credentials.oauth.dpop import KEY, confirmed
-from proxy.keys.public import base64url
+from proxy.keys.public import base64url, from_base64url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,3 +32,16 @@ def binding_fault(sender: str, token: str, keys: Mapping[str, PublicKey]) -> str
     else:
         return None
     return None if found in (None, wanted) else UNBOUND
+
+
+def subject(token: bytes) -> bytes:
+    """Whom `token` is about: issuer and subject of a JWT (RFC 7519, section 4.1), which change less often than it does.
+
+    Of anything else, the token itself.
+    """
+    try:
+        claims = orjson.loads(from_base64url(token.decode("ascii").split(".")[1]))
+    except (ValueError, IndexError):
+        return token
+    about = (claims.get("iss"), claims.get("sub")) if isinstance(claims, dict) else (None, None)
+    return orjson.dumps(about) if all(isinstance(one, str) for one in about) else token

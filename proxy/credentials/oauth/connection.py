@@ -51,6 +51,15 @@ class Connect(Strict):
     )
     parameters: dict[str, str] = Field(default={}, description="Further parameters of the authorization request.")
 
+    @property
+    def asked(self) -> tuple[str | None, ...]:
+        """The endpoints that we ask ourselves, and show the client's secret or tokens to."""
+        return (
+            self.device_authorization_endpoint,
+            self.pushed_authorization_request_endpoint,
+            self.revocation_endpoint,
+        )
+
     @model_validator(mode="after")
     def _none_of_ours(self) -> Self:
         if self.parameters.keys() & OURS:

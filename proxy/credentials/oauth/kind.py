@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, override
 from proxy.credentials.header import with_headers
 from proxy.credentials.kind import Credential, MintFailedError, Presented, filled
 from proxy.credentials.oauth import dpop, forms, lessons
-from proxy.credentials.oauth.binding import binding_fault
+from proxy.credentials.oauth.binding import binding_fault, subject
 from proxy.credentials.oauth.metadata import authorization_server
 from proxy.credentials.oauth.reply import TokenRefusedError, failed, read_reply, refused
 from proxy.credentials.oauth.request import Question, ask
@@ -86,12 +86,22 @@ class OAuthCredential(OAuthSpec):
         issuer = self.issued_by(given.variables)
         if kept.issuer != issuer:
             kept = Kept(issuer=issuer)
-        if self.grant == "refresh_token":
-            value = given.secrets[self.refresh_token].reveal().decode("latin-1").strip()
-            seed = hashlib.sha256(value.encode("latin-1")).hexdigest()
-            if kept.seed != seed:
-                kept = Kept(refresh_token=value, issuer=issuer, seed=seed, scope="")
+        began_with = self._began_with(given)
+        if began_with and kept.seed != (seed := hashlib.sha256(began_with).hexdigest()):
+            first = began_with.decode("latin-1") if self.grant == "refresh_token" else ""
+            kept = Kept(refresh_token=first, issuer=issuer, seed=seed)
         return kept
+
+    def _began_with(self, given: Ingredients) -> bytes:
+        """Whoever the tokens are for, where a secret says that; empty where it does not.
+
+        Tokens that were exchanged for somebody else's are not taken over, not even for the rest of their life.
+        """
+        if self.grant == "refresh_token":
+            return given.secrets[self.refresh_token].reveal().strip()
+        exchanged = (self.exchange.subject_token, self.exchange.actor_token) if self.exchange is not None else ()
+        names = exchanged or ((self.assertion.secret,) if self.grant == "jwt_bearer" else ())
+        return b"\0".join(subject(given.secrets[name].reveal().strip()) for name in names if name is not None)
 
     def _place(self, given: Ingredients) -> Minting[tuple[str, str]]:
         """The token endpoint, and the issuer where one is known."""
@@ -143,7 +153,7 @@ class OAuthCredential(OAuthSpec):
             detail = "The provider does not accept this account's refresh token any more."
             return MintFailedError(Denial("credential_revoked", detail, by="credentials"), forget=True)
         detail = ADVICE.get(error.code, error.denial.detail)
-        return failed(detail, retry_after_s=error.retry_after_s)
+        return failed(detail, retry_after_s=error.retry_after_s, nothing_done=error.nothing_done)
 
     # -- what came back ------------------------------------------------------------------------------------------
 
@@ -166,7 +176,8 @@ class OAuthCredential(OAuthSpec):
             jkt=self._jkt(given),
         )
         credential = self._credential(given, kept)
-        seen = {name: Secret(name, value) for name, value in token.others.items()}
+        others = ((f"further token {number}", value) for number, value in enumerate(token.others, 1))
+        seen = {name: Secret(name, value) for name, value in others}
         if token.refresh_token is not None:
             seen["refresh_token"] = Secret("refresh_token", token.refresh_token)
         return replace(credential, secrets={**seen, **credential.secrets}, keep=kept.written())

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from proxy.canonical import parse_authority
 from proxy.credentials.kind import Call, MintFailedError, call
 from proxy.credentials.oauth.challenges import challenged
 from proxy.errors import Denial
+from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
     from proxy.credentials.kind import Minting, Reply
@@ -34,11 +36,11 @@ RESOURCE: Final = "oauth-protected-resource"
 
 def is_endpoint(url: str) -> bool:
     """Whether `url` is https with a host, and has no user information, fragment, or character that cannot be sent."""
-    authority = url.removeprefix(HTTPS).partition("/")[0].partition("?")[0]
     plain = url.isascii() and url.isprintable() and not set(url) & set(' "<>\\^`{|}#')
-    return (
-        url.startswith(HTTPS) and plain and len(url) <= MAX_URL_CHARACTERS and bool(authority) and "@" not in authority
-    )
+    if not (plain and url.startswith(HTTPS) and len(url) <= MAX_URL_CHARACTERS):
+        return False
+    authority = url.removeprefix(HTTPS).partition("/")[0].partition("?")[0]
+    return parse_authority(authority.encode("ascii"), HTTPS_PORT) is not None
 
 
 def is_issuer(url: str) -> bool:

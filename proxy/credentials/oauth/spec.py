@@ -96,6 +96,8 @@ class OAuthSpec(Kind):
     def variable_names(self) -> frozenset[str]:
         texts = [self.token_endpoint, self.issuer, self.scope, self.audience, *self.resource]
         texts += [*self.parameters.values(), *self.headers.values()]
+        if self.by_a_person:
+            texts += [self.connect.authorization_endpoint, *self.connect.asked, *self.connect.parameters.values()]
         if self._signs_grant:
             texts += [self.assertion.issuer, self.assertion.subject, self.assertion.audience, self.assertion.key_id]
         return named_in(*(text or "" for text in texts)) | self.client.variables
@@ -113,8 +115,11 @@ class OAuthSpec(Kind):
 
     @override
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
-        at = filled(self.token_endpoint or self.issuer or "", variables)
-        return (at, *(f"https://{host}/" for host in self.endpoint_hosts))
+        # Where a person connects, the client's secret and the tokens go to what metadata and `connect` name as well.
+        asked = self.connect.asked if self.by_a_person else ()
+        issuer = self.issuer if self.by_a_person or self.token_endpoint is None else None
+        named = [filled(url, variables) for url in (self.token_endpoint, issuer, *asked) if url is not None]
+        return (*named, *(f"https://{host}/" for host in self.endpoint_hosts))
 
     @override
     def certificate_slot(self) -> str | None:
@@ -123,6 +128,11 @@ class OAuthSpec(Kind):
     @property
     def _signs_grant(self) -> bool:
         return self.grant == "jwt_bearer" and self.assertion.secret is None
+
+    @property
+    def by_a_person(self) -> bool:
+        """Whether the grant is one that a person gives, with `briefcased connect`."""
+        return self.grant in ("authorization_code", "device_code")
 
     @property
     def refreshes(self) -> bool:
