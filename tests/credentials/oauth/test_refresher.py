@@ -69,6 +69,17 @@ async def test_x16_what_cannot_be_stored_is_not_used_and_not_lost(refreshing, se
     assert "cannot be stored" in caplog.text
 
 
+async def test_a_refresh_token_that_came_with_a_token_that_must_not_be_used_is_not_lost(refreshing, server):
+    rig = refreshing()
+    server.token_type = "strange"
+    with pytest.raises(Refused) as refused:
+        await rig.token()
+    assert (refused.value.denial.slug, server.families["main"].refreshes) == ("token_endpoint_error", 1)
+    server.token_type = "Bearer"
+    assert await rig.token() in server.tokens
+    assert (server.families["main"].refreshes, server.families["main"].revoked) == (2, False)
+
+
 async def test_a_grant_that_somebody_replaces_while_it_is_refused_is_not_marked(refreshing, server, provider):
     rig = refreshing(grant="authorization_code")
     kept = {"refresh_token": "an-old-one", "issuer": rig.order.kind.token_endpoint}

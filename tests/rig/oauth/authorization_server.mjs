@@ -45,6 +45,7 @@ function certificate(ctx) {
 const described = {
   [resourceBase]: { scope: 'read write admin', ttl: 600 },
   [`${resourceBase}/short`]: { scope: 'read write admin', ttl: settings.short_ttl_s },
+  [`${resourceBase}/opaque`]: { scope: 'read write', ttl: 600, format: 'opaque' },
   ...settings.resources,
 };
 
@@ -160,7 +161,8 @@ rig.control('/rig/revoke', async ({ refresh_token: value }) => {
 });
 
 serve = rig.around(provider.callback());
-resource.on('request', resourceServer({ issuer, base: resourceBase, rig: new Rig() }));
+const { client_id: id, client_secret: secret } = settings.clients.find((one) => one.client_id === 'machine');
+resource.on('request', resourceServer({ issuer, base: resourceBase, client: { id, secret }, rig: new Rig() }));
 process.stdout.write(`${JSON.stringify({ issuer, resource: resourceBase })}\n`);
 await lines.next();
 process.exit(0);
