@@ -21,6 +21,7 @@ import orjson
 from proxy.credentials.kind import filled
 from proxy.credentials.oauth.dpop import KEY as DPOP_KEY
 from proxy.credentials.oauth.kind import ADVICE
+from proxy.credentials.oauth.login import ANY_LOGIN
 from proxy.credentials.oauth.reply import TokenRefusedError, error_code, failed, read_reply, refused
 from proxy.credentials.oauth.request import Question, ask, encoded
 from proxy.keys.public import base64url
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from proxy.credentials.kind import Credential, Ingredients, MintFailedError, Minting, Reply
     from proxy.credentials.oauth.kind import OAuthCredential
+    from proxy.credentials.oauth.login import Login
     from proxy.credentials.oauth.places import Places
     from proxy.credentials.oauth.request import Fields
 
@@ -66,7 +68,9 @@ class Started:
     at: Places
 
 
-def start(kind: OAuthCredential, given: Ingredients, at: Places, redirect_uri: str) -> Minting[Started]:
+def start(
+    kind: OAuthCredential, given: Ingredients, at: Places, redirect_uri: str, login: Login = ANY_LOGIN
+) -> Minting[Started]:
     """A fresh request, pushed where the server offers that.
 
     Raises:
@@ -86,6 +90,7 @@ def start(kind: OAuthCredential, given: Ingredients, at: Places, redirect_uri: s
         "code_challenge": challenge(verifier),
         "code_challenge_method": "S256",
         **asked(kind, given),
+        **login.fields,
     }
     if kind.sender == "dpop":
         fields["dpop_jkt"] = given.keys[DPOP_KEY].thumbprint

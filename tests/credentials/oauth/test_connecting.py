@@ -17,6 +17,7 @@ from proxy.credentials.kind import Call, Credential, Ingredients, MintFailedErro
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.oauth.authorize import NotOursError, Started, challenge, read_answer, redeem, start
 from proxy.credentials.oauth.device import Device, Pace, poll, start_device
+from proxy.credentials.oauth.login import Login
 from proxy.credentials.oauth.places import Places, places
 from proxy.credentials.oauth.revoke import revoke
 from proxy.credentials.oauth.state import Kept
@@ -85,6 +86,23 @@ def test_a_request_says_everything_once_and_each_is_fresh():
     assert len({one.state, two.state, one.verifier, two.verifier}) == 4
     assert one.verifier not in one.url
     assert one.verifier not in repr(one)
+
+
+@pytest.mark.parametrize(
+    ("login", "asked"),
+    [
+        (Login(), {}), (Login("urn:strong urn:other"), {"acr_values": ["urn:strong urn:other"]}),
+        (Login(max_age_s=0), {"max_age": ["0"]}), (Login("x", 5), {"acr_values": ["x"], "max_age": ["5"]}),
+    ],
+)  # fmt: skip
+def test_a_stronger_or_newer_login_is_asked_for_as_rfc_9470_says(login, asked):
+    asking = kind(connect={"parameters": {"acr_values": "weak"}} if login.acr_values else {})
+    started, _ = run(start(asking, GIVEN, AT, "http://127.0.0.1:9/callback", login))
+    query = parse_qs(urlsplit(started.url).query)
+    assert {name: query[name] for name in ("acr_values", "max_age") if name in query} == asked
+    _, (call,) = run(start_device(kind(grant="device_code"), GIVEN, AT, login), (400, {}))
+    form = parse_qs(call.body.decode())
+    assert {name: form[name] for name in ("acr_values", "max_age") if name in form} == asked
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,11 @@ const provider = new Provider(issuer, {
   clientDefaults: { id_token_signed_response_alg: 'ES256' },
   findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
   issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+  // RFC 9470, section 6.1: when the person logged in, where a person has.
+  extraTokenClaims: (ctx) => {
+    const { authTime } = ctx.oidc.entities.AuthorizationCode ?? ctx.oidc.entities.RefreshToken ?? {};
+    return authTime === undefined ? undefined : { auth_time: authTime };
+  },
   rotateRefreshToken: settings.rotate_refresh_tokens,
   ttl: {
     AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 600,

@@ -4,6 +4,7 @@
 //   /dpop/...          only DPoP-bound tokens, with a nonce of ours       /mtls/...    only certificate-bound ones
 //   /scope/NAME/...    needs that scope                                  /short/...   is the audience BASE/short
 //   /details/TYPE/ACTION   needs an authorization detail of that type with that action (RFC 9396)
+//   /fresh/SECONDS/... needs a login that is not older (RFC 9470)
 //   /opaque/...        takes tokens that it cannot read: it asks the issuer about them (RFC 7662)
 //   /hidden/...        has its metadata where only its 401 says      /foreign/...  names another authorization server
 //   /echo/...          answers with the Authorization header it got: the careless provider
@@ -127,6 +128,9 @@ export function resourceServer({ issuer, base, client, rig }) {
     }
     if (first === 'details' && !claims.authorization_details?.some(({ type, actions }) => type === second && actions?.includes(third))) {
       return refuse(response, 403, shown, { error: 'insufficient_authorization_details' });
+    }
+    if (first === 'fresh' && !(claims.auth_time >= Math.floor(Date.now() / 1000) - Number(second))) {
+      return refuse(response, 401, shown, { error: 'insufficient_user_authentication', max_age: second });
     }
     accepted.add(claims.jti);
     const { sub, client_id: client, scope, cnf, aud, authorization_details: details } = claims;
