@@ -220,6 +220,16 @@ async def test_p2_a_token_is_obtained_only_from_a_server_that_the_api_itself_nam
         assert await server.requests("/token") == []
         for name in ("root", "path", "hidden"):
             assert (await rig.call("GET", f"{server.resource}/{name}/x")).status == 200, name
+        await server.control("/rig/issuers", ["https://new.example"], at=server.resource)
+        try:  # the API has moved to another server: what is kept is not asked for, until a token is refused
+            assert (await rig.call("GET", f"{server.resource}/root/x")).status == 200
+            await server.control("/rig/withdraw", at=server.resource)
+            await server.requests()
+            assert (await rig.call("GET", f"{server.resource}/root/x")).status == 401
+            assert (await rig.call("GET", f"{server.resource}/root/x")).problem == "token_endpoint_error"
+            assert await server.requests("/token") == []
+        finally:
+            await server.control("/rig/issuers", [server.issuer], at=server.resource)
 
 
 async def test_discovery_is_asked_once_and_again_after_something_failed(tmp_path, server):

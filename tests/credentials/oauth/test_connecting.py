@@ -131,6 +131,21 @@ def test_p2_endpoints_at_other_hosts_count_only_where_the_profile_lists_them():
     assert at.token == "https://elsewhere.test/t"
 
 
+def test_p2_where_the_api_names_another_server_nobody_is_sent_to_this_one():
+    about = {"resource": "https://api.test", "authorization_servers": [ISSUER + "/"]}
+    failed, calls = run(places(kind(protected_resource="https://api.test"), GIVEN), (200, about))
+    assert "does not take tokens" in detail(failed)
+    assert [call.url for call in calls] == ["https://api.test/.well-known/oauth-protected-resource"]
+
+
+def test_p2_secrets_may_go_to_the_introspection_endpoint_and_no_secret_to_the_api_s_metadata():
+    asking = kind(
+        protected_resource="https://api.test", sender="dpop", introspection="opaque", client={"auth": "post"},
+        introspection_endpoint="https://as2.test/i",
+    )  # fmt: skip
+    assert asking.endpoints({}) == (ISSUER, "https://as2.test/i")
+
+
 def test_a_pushed_request_leaves_only_its_name_for_the_browser():
     at = Places(token=f"{ISSUER}/t", authorization=f"{ISSUER}/a?p=1", pushed=f"{ISSUER}/par", s256=True)
     started, calls = run(

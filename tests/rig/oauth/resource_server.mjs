@@ -77,8 +77,10 @@ export function resourceServer({ issuer, base, client, rig }) {
     for (const jti of accepted) withdrawn.add(jti);
     return { withdrawn: withdrawn.size };
   });
+  let issuers = [issuer];
+  rig.control('/rig/issuers', async (named) => { issuers = named; return {}; });
   const about = (path, more) => () => ({
-    resource: base + path, authorization_servers: [issuer], scopes_supported: ['read', 'write', 'admin'],
+    resource: base + path, authorization_servers: issuers, scopes_supported: ['read', 'write', 'admin'],
     bearer_methods_supported: ['header'], ...more,
   });
   rig.page('/.well-known/oauth-protected-resource', about(''));
