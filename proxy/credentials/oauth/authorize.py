@@ -20,6 +20,7 @@ import orjson
 
 from proxy.credentials.kind import filled
 from proxy.credentials.oauth.dpop import KEY as DPOP_KEY
+from proxy.credentials.oauth.introspection import introspected
 from proxy.credentials.oauth.kind import ADVICE
 from proxy.credentials.oauth.login import ANY_LOGIN
 from proxy.credentials.oauth.reply import TokenRefusedError, error_code, failed, read_reply, refused
@@ -195,12 +196,15 @@ def redeem(kind: OAuthCredential, given: Ingredients, started: Started, code: st
     }
     if kind.resource:
         fields["resource"] = [filled(one, given.variables) for one in kind.resource]
-    reply, nonce = yield from ask(question(kind, given, started.at, started.at.token, fields), given)
+    asking = question(kind, given, started.at, started.at.token, fields)
+    reply, nonce = yield from ask(asking, given)
     try:
         token = read_reply(reply, given.now_s)
     except TokenRefusedError as error:
         raise refusal(error) from None
-    return kind.connected(given, token, nonce)
+    credential = kind.connected(given, token, nonce)
+    yield from introspected(kind, asking, token.access_token, given)
+    return credential
 
 
 def refusal(error: TokenRefusedError) -> MintFailedError:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from proxy.credentials.kind import filled
 from proxy.credentials.oauth.authorize import SAID_NO, asked, client_id, json_object, question, refusal
+from proxy.credentials.oauth.introspection import introspected
 from proxy.credentials.oauth.login import ANY_LOGIN
 from proxy.credentials.oauth.metadata import is_endpoint
 from proxy.credentials.oauth.reply import TOKEN, TokenRefusedError, error_code, failed, read_reply
@@ -121,7 +122,8 @@ def poll(
     """
     more = {name: filled(value, given.variables) for name, value in kind.parameters.items()}
     fields: dict[str, JsonValue] = {**more, "grant_type": GRANT_TYPE, "device_code": device.device_code}
-    reply, nonce = yield from ask(question(kind, given, at, at.token, fields), given)
+    asking = question(kind, given, at, at.token, fields)
+    reply, nonce = yield from ask(asking, given)
     try:
         token = read_reply(reply, given.now_s)
     except TokenRefusedError as error:
@@ -132,4 +134,6 @@ def poll(
         if error.code in ENDED:
             raise failed(ENDED[error.code]) from None
         raise refusal(error) from None
-    return kind.connected(given, token, nonce)
+    credential = kind.connected(given, token, nonce)
+    yield from introspected(kind, asking, token.access_token, given)
+    return credential

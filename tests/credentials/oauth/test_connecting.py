@@ -17,7 +17,6 @@ from proxy.credentials.kind import Call, Credential, Ingredients, MintFailedErro
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.oauth.authorize import NotOursError, Started, challenge, read_answer, redeem, start
 from proxy.credentials.oauth.device import Device, Pace, poll, start_device
-from proxy.credentials.oauth.login import Login
 from proxy.credentials.oauth.places import Places, places
 from proxy.credentials.oauth.revoke import revoke
 from proxy.credentials.oauth.state import Kept
@@ -89,23 +88,6 @@ def test_a_request_says_everything_once_and_each_is_fresh():
 
 
 @pytest.mark.parametrize(
-    ("login", "asked"),
-    [
-        (Login(), {}), (Login("urn:strong urn:other"), {"acr_values": ["urn:strong urn:other"]}),
-        (Login(max_age_s=0), {"max_age": ["0"]}), (Login("x", 5), {"acr_values": ["x"], "max_age": ["5"]}),
-    ],
-)  # fmt: skip
-def test_a_stronger_or_newer_login_is_asked_for_as_rfc_9470_says(login, asked):
-    asking = kind(connect={"parameters": {"acr_values": "weak"}} if login.acr_values else {})
-    started, _ = run(start(asking, GIVEN, AT, "http://127.0.0.1:9/callback", login))
-    query = parse_qs(urlsplit(started.url).query)
-    assert {name: query[name] for name in ("acr_values", "max_age") if name in query} == asked
-    _, (call,) = run(start_device(kind(grant="device_code"), GIVEN, AT, login), (400, {}))
-    form = parse_qs(call.body.decode())
-    assert {name: form[name] for name in ("acr_values", "max_age") if name in form} == asked
-
-
-@pytest.mark.parametrize(
     ("metadata", "field", "words"),
     [
         ({}, {}, "S256"),
@@ -129,21 +111,6 @@ def test_p2_endpoints_at_other_hosts_count_only_where_the_profile_lists_them():
     assert "does not allow" in detail(run(places(kind(), GIVEN), (200, about))[0])
     at, _ = run(places(kind(endpoint_hosts=["elsewhere.test"]), GIVEN), (200, about))
     assert at.token == "https://elsewhere.test/t"
-
-
-def test_p2_where_the_api_names_another_server_nobody_is_sent_to_this_one():
-    about = {"resource": "https://api.test", "authorization_servers": [ISSUER + "/"]}
-    failed, calls = run(places(kind(protected_resource="https://api.test"), GIVEN), (200, about))
-    assert "does not take tokens" in detail(failed)
-    assert [call.url for call in calls] == ["https://api.test/.well-known/oauth-protected-resource"]
-
-
-def test_p2_secrets_may_go_to_the_introspection_endpoint_and_no_secret_to_the_api_s_metadata():
-    asking = kind(
-        protected_resource="https://api.test", sender="dpop", introspection="opaque", client={"auth": "post"},
-        introspection_endpoint="https://as2.test/i",
-    )  # fmt: skip
-    assert asking.endpoints({}) == (ISSUER, "https://as2.test/i")
 
 
 def test_a_pushed_request_leaves_only_its_name_for_the_browser():

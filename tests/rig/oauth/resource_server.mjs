@@ -5,7 +5,8 @@
 //   /scope/NAME/...    needs that scope                                  /short/...   is the audience BASE/short
 //   /details/TYPE/ACTION   needs an authorization detail of that type with that action (RFC 9396)
 //   /fresh/SECONDS/... needs a login that is not older (RFC 9470)
-//   /opaque/...        takes tokens that it cannot read: it asks the issuer about them (RFC 7662)
+//   /opaque/...        takes tokens that it cannot read: it asks the issuer about them (RFC 7662); bound to a DPoP key
+//   /sealed/...        the same, bound to a certificate
 //   /hidden/...        has its metadata where only its 401 says      /foreign/...  names another authorization server
 //   /echo/...          answers with the Authorization header it got: the careless provider
 //   anything else      takes whatever the token says it is
@@ -59,11 +60,16 @@ export function resourceServer({ issuer, base, client, rig }) {
     return oauth.validateJwtAccessToken(as, new Request(url, { method: request.method, headers }), audience, { requireDPoP });
   }
 
-  // What the issuer says about a token that cannot be read; it has to be bound to the key of the proof.
+  // What the issuer says about a token that cannot be read; it has to be bound to the certificate, or the key of the proof.
   async function opaqueClaims(request, url, audience) {
     const asking = oauth.introspectionRequest(as, { client_id: client.id }, oauth.ClientSecretBasic(client.secret), tokenOf(request));
     const claims = await oauth.processIntrospectionResponse(as, { client_id: client.id }, await asking);
     if (!claims.active || claims.aud !== audience) throw new Error('not active, or for somebody else');
+    if (url.pathname.startsWith('/sealed/')) {
+      const certificate = request.socket.getPeerX509Certificate();
+      if (certificate === undefined || thumbprint(certificate) !== claims.cnf?.['x5t#S256']) throw new Error('certificate');
+      return claims;
+    }
     const proof = String(request.headers.dpop);
     const { payload } = await jwtVerify(proof, EmbeddedJWK, { typ: 'dpop+jwt' });
     const hash = crypto.createHash('sha256').update(tokenOf(request)).digest('base64url');
@@ -108,8 +114,9 @@ export function resourceServer({ issuer, base, client, rig }) {
     if (wantsProof) response.setHeader('dpop-nonce', nonces.at(-1));
     let claims;
     try {
-      const audience = ['short', 'opaque'].includes(first) ? `${base}/${first}` : base;
-      if (first === 'opaque') claims = await opaqueClaims(request, url, audience);
+      const opaque = ['opaque', 'sealed'].includes(first);
+      const audience = opaque ? `${base}/opaque` : base + (first === 'short' ? '/short' : '');
+      if (opaque) claims = await opaqueClaims(request, url, audience);
       else claims = bound(request) ? await boundClaims(request, audience) : await openClaims(request, url, audience, wantsProof);
       if (withdrawn.has(claims.jti)) throw new Error('withdrawn');
       if (first === 'mtls' && !bound(request)) throw new Error('not bound to a certificate');
