@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 MAX_DOCUMENTS: Final = 64
 USUAL_S: Final = 600
-"""Where the answer does not say."""
+"""Where the answer does not say; and the longest that nothing is taken to be at a place."""
 MAX_AGE_S: Final = 24 * 3600
+FOUND: Final = 200
 _MAX_AGE: Final = re.compile(r"max-age=\"?([0-9]{1,10})\"?")
 _SECONDS: Final = re.compile(r"[0-9]{1,10}")
 
@@ -63,4 +64,5 @@ def fresh_s(reply: Reply) -> int:
     ages = [int(found[1]) for one in said if (found := _MAX_AGE.fullmatch(one))]
     age = reply.headers.get("age", "").strip()
     old_s = int(age) if _SECONDS.fullmatch(age) else 0
-    return min(max(min(ages) - old_s, 0), MAX_AGE_S) if ages else USUAL_S
+    most_s = MAX_AGE_S if reply.status == FOUND else USUAL_S
+    return min(max(min(ages) - old_s, 0), most_s) if ages else USUAL_S

@@ -41,6 +41,11 @@ def test_a_document_is_kept_as_long_as_it_says_within_limits(headers, seconds):
     assert documents.get(place) is None
 
 
+def test_that_nothing_is_there_is_not_believed_for_long():
+    assert fresh_s(Reply(404, {"cache-control": "max-age=86400"}, b"")) == 600
+    assert fresh_s(Reply(410, {"cache-control": "max-age=5"}, b"")) == 5
+
+
 def test_p6_p7_documents_are_bounded_and_of_one_provider_and_url():
     documents = Documents(Clock())
     for number in range(MAX_DOCUMENTS + 3):
