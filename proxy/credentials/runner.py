@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("proxy.credentials")
 MAX_STEPS: Final = 32
 MINT_S: Final = 30.0
-"""How long a mint may begin new steps."""
+"""How long a mint may begin new calls; what has been answered by then is still used."""
 
 
 class NoAnswerError(MintFailedError):
     """A call got no answer, so it is not known what the provider made of it."""
+
+
+class TooLateError(CallFailedError):
+    """A call was not begun, because the mint has taken too long already."""
 
 
 class Runner:
@@ -74,14 +78,15 @@ class Runner:
         problem: CallFailedError | None = None
         end_s = self._clock.monotonic_s() + MINT_S
         for _ in range(MAX_STEPS):
-            if self._clock.monotonic_s() > end_s:
-                minting.close()
-                raise MintFailedError(Denial("token_endpoint_error", "No credential came in time.", by="credentials"))
             try:
                 step = minting.throw(problem) if problem is not None else minting.send(answer)  # type: ignore[arg-type]
             except StopIteration as ended:
                 minted: T = ended.value
                 return minted
+            except TooLateError:
+                raise MintFailedError(
+                    Denial("token_endpoint_error", "No credential came in time.", by="credentials")
+                ) from None
             except CallFailedError as failed:
                 _log.warning("provider %s: %s", provider, failed)
                 raise NoAnswerError(
@@ -96,6 +101,9 @@ class Runner:
                 answer = self._documents.get((provider, step.url))
                 if answer is not None:
                     continue
+            if self._clock.monotonic_s() > end_s:
+                problem = TooLateError()
+                continue
             if lease is not None:
                 noted = partial(self._grants.note, using=step.uses_up) if step.uses_up else self._grants.renew
                 await in_thread(noted, lease)
