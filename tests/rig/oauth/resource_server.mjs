@@ -142,8 +142,8 @@ export function resourceServer({ issuer, base, client, rig }) {
       return refuse(response, 401, shown, { error: 'insufficient_user_authentication', max_age: second });
     }
     accepted.add(claims.jti);
-    const { sub, client_id: client, scope, cnf, aud, authorization_details: details } = claims;
-    const told = { method: request.method, path: request.url, body: request.body.toString('latin1'), scheme, sub, client, scope, cnf, aud, details };
+    const { sub, client_id: client, scope, cnf, aud, authorization_details: details, auth_time } = claims;
+    const told = { method: request.method, path: request.url, body: request.body.toString('latin1'), scheme, sub, client, scope, cnf, aud, details, auth_time };
     response.writeHead(200, { 'content-type': 'application/json' });
     return response.end(JSON.stringify(first === 'echo' ? { ...told, authorization: request.headers.authorization } : told));
   });
