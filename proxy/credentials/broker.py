@@ -326,6 +326,7 @@ class Broker:
             return "no"
         if lesson.again == "mint":
             self.discard(order, credential)
+            self._runner.forget(order.account.provider)
         return lesson.again
 
     def _may_force(self, order: Order, credential: Credential) -> bool:

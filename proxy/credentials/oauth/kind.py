@@ -11,9 +11,11 @@ from proxy.credentials.header import with_headers
 from proxy.credentials.kind import Credential, MintFailedError, Presented, filled
 from proxy.credentials.oauth import dpop, forms, lessons
 from proxy.credentials.oauth.binding import binding_fault, subject
+from proxy.credentials.oauth.introspection import introspected
 from proxy.credentials.oauth.metadata import authorization_server
 from proxy.credentials.oauth.reply import TokenRefusedError, failed, read_reply, refused
 from proxy.credentials.oauth.request import Question, ask
+from proxy.credentials.oauth.resource import resource_takes
 from proxy.credentials.oauth.spec import OAuthSpec
 from proxy.credentials.oauth.state import Kept
 from proxy.credentials.oauth.traits import ACCESS_TOKEN
@@ -78,7 +80,20 @@ class OAuthCredential(OAuthSpec):
             token = read_reply(reply, given.now_s)
         except TokenRefusedError as error:
             raise self._refusal(error) from None
-        return self._minted(given, replace(state, nonce=nonce or ""), token)
+        state = replace(state, nonce=nonce or "")
+        try:
+            minted = self._minted(given, state, token)
+            yield from introspected(self, question, token.access_token, given)
+        except MintFailedError as error:
+            error.keep = self._saved(state, token)
+            raise
+        return minted
+
+    def _saved(self, state: Kept, token: TokenReply) -> Mapping[str, str] | None:
+        """What to store where the access token must not be used: a refresh token that has replaced the one at hand."""
+        if not self.refreshes or token.refresh_token is None:
+            return None
+        return replace(state, refresh_token=token.refresh_token, access_token="").written()
 
     def _state(self, given: Ingredients) -> Kept:
         """What was kept, as far as it is about the same thing; a refresh token of the secret store comes before it."""
@@ -106,6 +121,8 @@ class OAuthCredential(OAuthSpec):
     def _place(self, given: Ingredients) -> Minting[tuple[str, str]]:
         """The token endpoint, and the issuer where one is known."""
         issuer = filled(self.issuer or "", given.variables)
+        if self.protected_resource is not None:
+            yield from resource_takes(filled(self.protected_resource, given.variables), issuer, self.sender)
         if self.token_endpoint is not None:
             return filled(self.token_endpoint, given.variables), issuer
         server = yield from authorization_server(issuer)

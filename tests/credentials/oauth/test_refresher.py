@@ -7,6 +7,7 @@ import contextlib
 
 import pytest
 
+from proxy.credentials import runner
 from proxy.errors import Refused
 from tests.fakes.token_server import dumps, raw
 
@@ -26,6 +27,31 @@ async def test_x16_what_cannot_be_stored_is_not_used_and_not_lost(refreshing, se
     assert await rig.token() in server.tokens
     assert (server.families["main"].refreshes, server.families["main"].revoked) == (3, False)
     assert "cannot be stored" in caplog.text
+
+
+async def test_a_refresh_token_that_came_with_a_token_that_must_not_be_used_is_not_lost(refreshing, server):
+    rig = refreshing()
+    server.token_type = "strange"
+    with pytest.raises(Refused) as refused:
+        await rig.token()
+    assert (refused.value.denial.slug, server.families["main"].refreshes) == ("token_endpoint_error", 1)
+    server.token_type = "Bearer"
+    assert await rig.token() in server.tokens
+    assert (server.families["main"].refreshes, server.families["main"].revoked) == (2, False)
+
+
+async def test_an_answer_that_comes_late_is_not_thrown_away(refreshing, server, monkeypatch):
+    """It may hold what cannot be had twice; only what has not begun is not begun any more."""
+    rig = refreshing()
+    monkeypatch.setattr(runner, "MINT_S", 0.2)
+    server.delay_s = 0.3
+    assert await rig.token() in server.tokens
+    assert (server.families["main"].refreshes, server.families["main"].revoked) == (1, False)
+    monkeypatch.setattr(runner, "MINT_S", -1)
+    rig.clock.offset_ms += 3_600_000
+    with pytest.raises(Refused) as refused:
+        await rig.token()
+    assert (refused.value.denial.slug, server.families["main"].refreshes) == ("token_endpoint_error", 1)
 
 
 async def test_a_grant_that_somebody_replaces_while_it_is_refused_is_not_marked(refreshing, server, provider):

@@ -360,7 +360,9 @@ def test_dpop_is_proved_to_the_token_endpoint_and_a_nonce_costs_one_question_mor
         {"token_endpoint": None}, {"token_endpoint": "http://x/"}, {"exchange": EXCHANGE}, {"parameters": {"scope": "x"}},
         {"sender": "dpop", "header": "X-Token"}, {"sender": "dpop", "prefix": ""}, {"resource": ["https://x/#y"]},
         {"client": {"auth": "basic", "id": ""}}, {"assertion": {"claims": {"iss": "x"}}}, {"grant": "password"},
-        {"client": {"auth": "client_secret_jwt"}}, {"unknown": 1},
+        {"client": {"auth": "client_secret_jwt"}}, {"unknown": 1}, {"protected_resource": "https://api.example/"},
+        {"introspection": "opaque"}, {"introspection": "opaque", "sender": "dpop"},
+        {"introspection": "opaque", "sender": "dpop", "issuer": "https://as.example", "client": {"auth": "none"}},
     ],
 )  # fmt: skip
 def test_a_profile_that_says_nonsense_does_not_load(fields):
