@@ -103,8 +103,8 @@ class Catalog:
         `provider` goes first where several profiles have the same token host.
         """
         # The longest path prefix wins, so that a profile of a part of a host goes before one of the whole.
-        found = self._entries(head)
-        entry = max(found, key=lambda one: (one.covers(head.path), one.profile.name == provider), default=None)
+        entries = self._entries(head)
+        entry = max(entries, key=lambda one: (one.covers(head.path), one.profile.name == provider), default=None)
         if entry is None or not entry.covers(head.path):
             return None
         tree = entry.trees.get(head.method)
