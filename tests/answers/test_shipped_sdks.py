@@ -27,6 +27,7 @@ PROGRAM = str(Path(__file__).with_name("stock_program.py"))
 DYNAMO, STS = "dynamodb.us-east-1.amazonaws.com", "sts.us-east-1.amazonaws.com"
 VERTEX, OAUTH = "aiplatform.googleapis.com", "oauth2.googleapis.com"
 HOSTS = (HOST, DYNAMO, STS, VERTEX, OAUTH)  # an address has no server name: it comes first
+PATIENT = {"AWS_METADATA_SERVICE_TIMEOUT": "20"}  # botocore gives up after one second
 TOKEN = "ya29.REAL-of-the-service-account-0123456789"
 ROLE = "arn:aws:iam::111122223333:role/reader"
 
@@ -97,7 +98,7 @@ async def rig(tmp_path_factory):
 
 
 async def run(rig, tmp_path, *arguments, variables=None):
-    env = {**clean_environment(tmp_path), **rig.env(), "BOTO_CONFIG": "/dev/null", **(variables or {})}
+    env = {**clean_environment(tmp_path), **rig.env(), "BOTO_CONFIG": "/dev/null", **PATIENT, **(variables or {})}
     done = await ended(await started(sys.executable, PROGRAM, *arguments, env=env, cwd=tmp_path))
     assert done.code == 0, done.err
     for secret in (KEY, KEY_ID, OTHER, TOKEN):

@@ -141,7 +141,8 @@ async def test_a_stock_boto3_without_credentials_is_signed_for_and_assumes_roles
     url, sts = (f"https://{name}.us-east-1.amazonaws.com:{rig.provider.port}" for name in ("dynamodb", "sts"))
 
     async def program(*arguments):
-        env = {**clean_environment(tmp_path), **rig.env(), "BOTO_CONFIG": "/dev/null"}
+        patient = {"AWS_METADATA_SERVICE_TIMEOUT": "20"}
+        env = {**clean_environment(tmp_path), **rig.env(), "BOTO_CONFIG": "/dev/null", **patient}
         done = await ended(await started(sys.executable, str(STOCK), "aws", *arguments, env=env, cwd=tmp_path))
         for secret in rig.real:
             assert secret not in done.out + done.err
