@@ -29,7 +29,7 @@ from proxy.errors import BriefcaseError
 from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
-from proxy.generation import build_generation, login_slots
+from proxy.generation import build_generation, captures, login_slots
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
 from proxy.services import credential_services, preload, resume, secret_stores, shared_database
@@ -331,6 +331,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         stack.push_async_callback(sidecar.drain)
         await resume(credentials.broker, generation.accounts)
         stack.callback(spawn(credentials.broker.watch()).cancel)
+        stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
         await sidecar.start()
         yield sidecar
 

@@ -90,7 +90,7 @@ def decide(generation: Generation, agent: Agent, head: RequestHead, body: bytes 
 
     `body` is only looked at, and only asked for (`Decision.wants_body`), where a token call's fields name the account.
     """
-    match = generation.catalog.match(head)
+    match = _match(generation, agent, head, body)
     if match is None:
         return _unmatched(generation, head)
     operation = match.operation
@@ -98,7 +98,7 @@ def decide(generation: Generation, agent: Agent, head: RequestHead, body: bytes 
         return Denial("operation_not_allowed", "The profile does not list this operation.", by="match")
     if operation.reads_body and head.has_body and body is None:
         return Decision(head, match, None, None, wants_body=True)
-    found = _stand_ins(generation, operation, head, body)
+    found = _stand_ins(generation, head, body if operation.reads_body else None)
     account = _choose_account(generation, agent, match, found)
     if isinstance(account, Denial):
         return account
@@ -152,12 +152,34 @@ def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
     return Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
 
 
-def _stand_ins(
-    generation: Generation, operation: Operation, head: RequestHead, body: bytes | None
-) -> tuple[StandIn, ...]:
-    """Those that the request carries where a credential can stand."""
+def _match(generation: Generation, agent: Agent, head: RequestHead, body: bytes | None) -> Match | None:
+    """What the request is. Of several profiles with this token host, for the one whose stand-in the request carries.
+
+    Without a stand-in: for one that the agent may use, and one that answers it before one that passes it on.
+    """
+    among = generation.catalog.shared(head)
+    if not among:
+        return generation.catalog.match(head)
+    named = {stand_in.account.provider for stand_in in _stand_ins(generation, head, body)}
+    fields = dict(body_fields(head, body or b"") or ())
+
+    def rank(match: Match) -> tuple[bool, bool, bool, bool]:
+        accounts = generation.accounts.get(match.profile.name, ())
+        answer = match.operation.answer if match.operation is not None else None
+        return (
+            match.profile.name in named,
+            match.operation is not None,
+            any(agent.may_use(account.id) for account in accounts),
+            answer is not None and answer.takes(fields),
+        )
+
+    return max(among, key=rank)
+
+
+def _stand_ins(generation: Generation, head: RequestHead, body: bytes | None) -> tuple[StandIn, ...]:
+    """Those that the request carries where a credential can stand, `body` included where it is given."""
     found = generation.stand_ins.find(head)
-    if operation.reads_body and body:
+    if body:
         fields = body_fields(head, body) or ()
         found += generation.stand_ins.among(value for _, value in fields)
     return found

@@ -10,6 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from proxy.cli.captured import app as captured
 from proxy.cli.state import local_passphrase
 from proxy.errors import BriefcaseError
 from proxy.secretstore import MIN_SECRET_BYTES
@@ -17,6 +18,7 @@ from proxy.secretstore.local import NAME, LocalStore
 from proxy.settings import home
 
 app = typer.Typer(help="The encrypted store behind local: secret refs.", no_args_is_help=True)
+app.add_typer(captured, name="captured")
 KeySource = Annotated[
     str, typer.Option("--key", help="Where the store's key rests, when the store is made: file, passphrase or keyring.")
 ]

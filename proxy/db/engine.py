@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DATABASE: Final = "briefcased.db"
 """The file in the state directory."""
-NEWEST: Final = "0004"
+NEWEST: Final = "0005"
 """The revision that the tables of this version have. Migrations are loaded only for another one: they take a while."""
 BUSY_TIMEOUT_MS: Final = 2_000
 START_TIMEOUT_S: Final = 10.0

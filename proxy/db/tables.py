@@ -121,4 +121,5 @@ captured: Final = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("receipt", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("removed_at_ms", BigInteger, nullable=True),
 )

@@ -70,6 +70,7 @@ class Issuer:
     """A token endpoint that rotates refresh tokens and takes each once. `life_s` is of the next access tokens."""
 
     life_s: int = 3600
+    names: tuple[str, ...] = ("access_token", "refresh_token", "id_token")
     valid: set[str] = field(default_factory=set)
     issued: list[str] = field(default_factory=list)
     calls: list[dict] = field(default_factory=list)
@@ -86,9 +87,7 @@ class Issuer:
             return
         self.valid.discard(asked.get("refresh_token", ""))
         number = next(self.numbers)
-        made = {
-            name: f"{name}-REAL-{number}-abcdefghijklmnop" for name in ("access_token", "refresh_token", "id_token")
-        }
+        made = {name: f"{name}-REAL-{number}-abcdefghijklmnop" for name in self.names}
         self.valid.add(made["refresh_token"])
         self.issued += made.values()
         extra = {"token_type": "bearer", "expires_in": self.life_s, "scope": "code", "account": {"email": "a@b.test"}}

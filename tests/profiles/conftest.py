@@ -38,7 +38,6 @@ class Call:
     @classmethod
     def of(cls, method: str, url: str, *, websocket: bool = False) -> Call:
         parts = urlsplit(url)
-        assert parts.scheme == "https"
         segments = tuple(unquote(segment) for segment in parts.path.split("/")[1:])
         query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
         return cls(method, parts.hostname or "", segments, query, websocket)
@@ -77,7 +76,7 @@ def rank(operation: Operation) -> tuple[object, ...]:
 
 def resolve(profile: Profile, call: Call) -> Operation | None:
     """The operation that `call` is, or None."""
-    hosts = {host_of(rule, profile) for rule in profile.hosts}
+    hosts = {host_of(rule, profile) for rule in profile.hosts if not rule.token_host}
     found = [
         operation
         for operation in profile.operations

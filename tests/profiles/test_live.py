@@ -69,6 +69,8 @@ def filled(text: str, profile: Profile, example: Example, rig: Rig) -> str:
 
 def at_port(url: str, port: int) -> str:
     parts = urlsplit(url)
+    if parts.scheme == "http":  # a metadata service: it is answered where it is
+        return url
     return urlunsplit(parts._replace(netloc=f"{parts.hostname}:{port}"))
 
 

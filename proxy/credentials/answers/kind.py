@@ -86,6 +86,11 @@ class AnswerKind(Strict, ABC):
         del asked
         return True
 
+    def takes(self, fields: Mapping[str, str]) -> bool:
+        """Whether a call with these fields in its body is one of those that are answered here."""
+        del fields
+        return True
+
     @abstractmethod
     def answer(self, asked: Asked) -> Answer | None:
         """The answer; None where the call is not one of those that are answered here."""

@@ -40,6 +40,10 @@ class Connect(Strict):
     device_authorization_endpoint: Endpoint | None = None
     pushed_authorization_request_endpoint: Endpoint | None = None
     revocation_endpoint: Endpoint | None = None
+    revocation: Literal["token", "named"] = Field(
+        default="token",
+        description="How a token is sent there: as RFC 7009 says, or one, under its own name (refresh_token).",
+    )
     pkce: Literal["confirmed", "assumed"] = Field(
         default="confirmed", description="Whether metadata must say that S256 is supported; it is always sent."
     )

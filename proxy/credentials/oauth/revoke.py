@@ -34,11 +34,14 @@ def revoke(kind: OAuthCredential, given: Ingredients, at: Places, kept: Kept) ->
     for name, value in (("refresh_token", kept.refresh_token), ("access_token", kept.access_token)):
         if value and (yield from _one(kind, given, at, name, value)):
             revoked.append(name)
+            if kind.connect.revocation == "named":  # the whole access ends with it, and a second call would fail
+                break
     return tuple(revoked)
 
 
 def _one(kind: OAuthCredential, given: Ingredients, at: Places, name: str, value: str) -> Minting[bool]:
-    fields = {"token": value, "token_type_hint": name}
+    named = kind.connect.revocation == "named"
+    fields = {name: value} if named else {"token": value, "token_type_hint": name}
     reply, _ = yield from ask(question(kind, given, at, at.revocation, fields), given)
     if reply.status in (DONE, NO_CONTENT):
         return True

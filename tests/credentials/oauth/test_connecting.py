@@ -353,6 +353,13 @@ def test_slow_down_adds_five_seconds_for_good_and_silence_doubles():
 # -- revocation ------------------------------------------------------------------------------------------------------
 
 
+def test_a_server_that_wants_a_token_under_its_own_name_gets_one_of_them():
+    kept = Kept(refresh_token="rt-1", access_token="at-1")
+    done, (call,) = run(revoke(kind(connect={"revocation": "named"}), GIVEN, AT, kept), (200, b""))
+    sent = dict(parse_qsl(call.body.decode()))
+    assert (done, sent["refresh_token"], sent.keys() & {"token", "access_token"}) == (("refresh_token",), "rt-1", set())
+
+
 def test_the_refresh_token_is_revoked_first_and_errors_keep_it():
     kept = Kept(refresh_token="rt-number-1", access_token="at-number-1", issuer=ISSUER)
     done, calls = run(revoke(kind(), GIVEN, AT, kept), (200, b""), (400, {"error": "unsupported_token_type"}))
