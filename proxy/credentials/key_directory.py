@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from proxy.credentials.covered import JOSE, Parameters, content_digest
+from proxy.credentials.http_signature import WELL_KNOWN
 from proxy.credentials.rfc9421 import prepared_answer
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from proxy.keys.public import PublicKey
     from proxy.keys.signer import Signer
 
-WELL_KNOWN: Final = "/.well-known/http-message-signatures-directory"
 MEDIA_TYPE: Final = "application/http-message-signatures-directory+json"
 TAG: Final = "http-message-signatures-directory"
 COVERED: Final = ('"@authority";req', "content-digest")

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from proxy.cli import application
 from proxy.credentials import key_directory
 from proxy.credentials.covered import Parameters
+from proxy.credentials.http_signature import WELL_KNOWN
 from proxy.credentials.rfc9421 import prepared_answer
 from proxy.keys import software
 from proxy.secret import Secret
@@ -97,7 +98,7 @@ def test_the_vector_of_a_signed_directory():
         "binding0", "ed25519", signer.public.thumbprint, 1735689600, expires_s=4889289600, tag=key_directory.TAG
     )
     made = prepared_answer(
-        f"https://signature-agent.test{key_directory.WELL_KNOWN}", fields, key_directory.COVERED, parameters
+        f"https://signature-agent.test{WELL_KNOWN}", fields, key_directory.COVERED, parameters
     )
     signed = made.fields(asyncio.run(signer.sign(made.base)))
     assert signed["signature"] == (

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from aiohttp import web
 from jsonschema import Draft7Validator
 
 from proxy.api.control import Control
@@ -141,7 +142,8 @@ async def exposed():
     tally.decisions["allow"] += 1
     tally.outcomes["completed"] += 1
     gauges = {"connections": 1, "generation": 1}
-    control = Control(tally=tally, checks=lambda: {"listening": True}, gauges=lambda: gauges, details=dict)
+    checks = {"listening": True}
+    control = Control(tally=tally, checks=lambda: checks, gauges=lambda: gauges, details=dict, directory=_nothing)
     port = await control.start("127.0.0.1", 0)
     try:
         text = await asyncio.to_thread(
@@ -153,6 +155,10 @@ async def exposed():
     for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", text, flags=re.MULTILINE):
         found.setdefault(name, set()).update(re.findall(r"(\w+)=", labels))
     return found
+
+
+async def _nothing(_request):
+    raise web.HTTPNotFound
 
 
 def queries():
