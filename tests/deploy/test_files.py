@@ -20,6 +20,7 @@ from proxy.api.control import Control
 from proxy.catalog.configuration import load_configuration
 from proxy.errors import ConfigError
 from proxy.tally import Tally
+from tests.deploy.podman import merged
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose"
@@ -111,6 +112,24 @@ def test_every_service_is_hardened_and_every_name_exists(compose):
             assert (ROOT / source).exists() if source.startswith(".") else source in compose["volumes"], volume
         for needed in service.get("depends_on", {}).values():
             assert needed == {"condition": "service_healthy"}
+
+
+def test_what_is_put_on_top_fits_too_and_shares_what_it_says(compose):
+    on_top = yaml.safe_load((COMPOSE / "shared.yaml").read_text())
+    assert [error.message for error in Draft7Validator(SCHEMA).iter_errors(on_top)] == []
+    whole = merged(compose, on_top)
+    test_every_service_is_hardened_and_every_name_exists(whole)
+    assert all("file" in secret for secret in whole["secrets"].values()), "compose takes no others with read_only"
+    first, second = (yaml.safe_load((COMPOSE / "shared" / f"{name}.yaml").read_text()) for name in ("first", "second"))
+    assert first["state"] == second["state"]
+    assert first["providers"] == second["providers"]
+    for service, settings in (("sidecar", first), ("sidecar-2", second)):
+        described = whole["services"][service]
+        assert settings["listeners"]["control"] == f"{described['networks']['metrics']['ipv4_address']}:8081"
+        mounted = [text.split(":")[1] for text in described["volumes"]]
+        assert settings["state"]["shared"]["host"] in mounted
+        assert len(mounted) == len(set(mounted))
+    assert whole["services"]["postgres"]["network_mode"] == "none"
 
 
 def test_the_only_way_out_of_the_agents_network_is_the_sidecar(compose):
