@@ -17,7 +17,7 @@ from tests.rig.postgres import found
 ENTRYPOINT = """\
 #!/bin/sh
 set -eu
-chmod 3775 /var/run/postgresql
+chmod 3775 /var/run/postgresql || :
 export LD_LIBRARY_PATH=/opt/libraries LC_ALL=C.UTF-8
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   initdb -D "$PGDATA" -U "$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" --auth-host=scram-sha-256 $POSTGRES_INITDB_ARGS
@@ -30,8 +30,9 @@ exec "$@" -D "$PGDATA"
 CONTAINERFILE = """\
 FROM localhost/briefcased-base:trixie
 COPY root/ /
-RUN echo postgres:x:999:999::/var/lib/postgresql:/bin/sh >> /etc/passwd && mkdir -p /var/lib/postgresql/data /var/run/postgresql \
- && chown -R 999:999 /var/lib/postgresql /var/run/postgresql && chmod 3775 /var/run/postgresql
+COPY --chown=999:999 socket/ /run/postgresql/
+RUN echo postgres:x:999:999::/var/lib/postgresql:/bin/sh >> /etc/passwd && mkdir -p /var/lib/postgresql/data \
+ && chown -R 999:999 /var/lib/postgresql
 ENV PATH={programs}:/usr/bin:/bin LD_LIBRARY_PATH=/opt/libraries
 ENTRYPOINT ["/entrypoint"]
 """
@@ -48,6 +49,8 @@ def database_image() -> str:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "root"
         (root / "opt" / "libraries").mkdir(parents=True)
+        (Path(name) / "socket").mkdir()
+        (Path(name) / "socket").chmod(0o3775)  # not made by a RUN: what that writes below /run does not stay
         shutil.copytree(programs.parent, root / str(programs.parent).lstrip("/"))
         shutil.copytree(f"/usr/share/postgresql/{version}", root / f"usr/share/postgresql/{version}")
         needed = "".join(

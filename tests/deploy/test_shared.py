@@ -136,7 +136,7 @@ def test_p5_without_the_database_nothing_is_minted_and_what_needs_none_goes_on(s
     podman("stop", "--time=5", stack.project.name("postgres"))
     time.sleep(4.1)
     try:
-        with pytest.raises(AssertionError, match="credential_unavailable|HTTP Error 502"):
+        with pytest.raises(AssertionError, match=r"HTTP Error 502"):
             stack.call("sidecar")
         assert stack.project.run("agent").returncode in (0, 125)
     finally:
