@@ -30,7 +30,7 @@ exec "$@" -D "$PGDATA"
 CONTAINERFILE = """\
 FROM localhost/briefcased-base:trixie
 COPY root/ /
-COPY --chown=999:999 socket/ /run/postgresql/
+COPY --chown=999:999 run/ /run/
 RUN echo postgres:x:999:999::/var/lib/postgresql:/bin/sh >> /etc/passwd && mkdir -p /var/lib/postgresql/data \
  && chown -R 999:999 /var/lib/postgresql
 ENV PATH={programs}:/usr/bin:/bin LD_LIBRARY_PATH=/opt/libraries
@@ -49,8 +49,10 @@ def database_image() -> str:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "root"
         (root / "opt" / "libraries").mkdir(parents=True)
-        (Path(name) / "socket").mkdir()
-        (Path(name) / "socket").chmod(0o3775)  # not made by a RUN: what that writes below /run does not stay
+        (Path(name) / "run" / "postgresql").mkdir(parents=True)
+        (Path(name) / "run" / "postgresql").chmod(
+            0o3775
+        )  # not made by a RUN: what that writes below /run does not stay
         shutil.copytree(programs.parent, root / str(programs.parent).lstrip("/"))
         shutil.copytree(f"/usr/share/postgresql/{version}", root / f"usr/share/postgresql/{version}")
         needed = "".join(
