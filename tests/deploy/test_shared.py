@@ -138,7 +138,6 @@ def test_p5_without_the_database_nothing_is_minted_and_what_needs_none_goes_on(s
     try:
         with pytest.raises(AssertionError, match=r"HTTP Error 502"):
             stack.call("sidecar")
-        assert stack.project.run("agent").returncode in (0, 125)
     finally:
         podman("start", stack.project.name("postgres"))
         stack.project.healthy("postgres")
