@@ -17,6 +17,7 @@ from addons.gate import Gate
 from addons.ledger import Ledger
 from addons.tunnel import Tunnel
 from proxy.api.control import Control
+from proxy.api.key_directory import KeyDirectory
 from proxy.confine.probe.standing import require_confined, standing
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
@@ -314,6 +315,9 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             checks=lambda: sidecar.checks(),  # noqa: PLW0108
             gauges=lambda: sidecar.gauges(),  # noqa: PLW0108
             details=lambda: sidecar.details(),  # noqa: PLW0108
+            directory=KeyDirectory(
+                generation=lambda: pipeline.generation, keys=credentials.keys, clock=parts.clock
+            ).answer,
         )
         stack.push_async_callback(control.close)
         sidecar = Sidecar(

@@ -18,7 +18,7 @@ from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
 from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from proxy.catalog.binding import BoundAccount
@@ -74,6 +74,7 @@ class Decision:
         named: a stand-in in the request says which account is meant.
         captured: ids of the captured secrets that take the place of the account's own, by slot.
         wants_body: not yet a yes: the body has to be read to know whose account is meant.
+        otherwise: the same with the account's next credential, for where this one cannot be had.
     """
 
     head: RequestHead
@@ -83,6 +84,14 @@ class Decision:
     named: bool = False
     captured: Mapping[str, str] = field(default_factory=dict)
     wants_body: bool = False
+    otherwise: Decision | None = None
+
+    def in_order(self) -> Iterator[Decision]:
+        """This one, then what is tried after it."""
+        one: Decision | None = self
+        while one is not None:
+            yield one
+            one = one.otherwise
 
 
 def decide(generation: Generation, agent: Agent, head: RequestHead, body: bytes | None = None) -> Decision | Denial:
@@ -110,12 +119,14 @@ def decide(generation: Generation, agent: Agent, head: RequestHead, body: bytes 
     if _too_large(operation, head):
         return Denial("request_too_large", "The body is larger than this operation allows.", by="validate")
     captured = {one.slot: one.captured for one in found if one.captured is not None}
-    credential = _credential(account, operation, found, captured)
-    if isinstance(credential, Denial):
-        return credential
-    read = credential[1].reads if credential is not None else frozenset()
-    clean = _clean(head, match, account, read)
-    return Decision(clean, match, account, credential, named=bool(found), captured=captured)
+    credentials = _credentials(account, operation, found, captured)
+    if isinstance(credentials, Denial):
+        return credentials
+    decision: Decision | None = None
+    for credential in reversed(credentials):
+        clean = _clean(head, match, account, credential[1].reads)
+        decision = Decision(clean, match, account, credential, bool(found), captured, otherwise=decision)
+    return decision or Decision(_clean(head, match, account, frozenset()), match, account, None, bool(found), captured)
 
 
 def _too_large(operation: Operation, head: RequestHead) -> bool:
@@ -123,20 +134,20 @@ def _too_large(operation: Operation, head: RequestHead) -> bool:
     return limit is not None and (head.content_length or 0) > limit
 
 
-def _credential(
+def _credentials(
     account: BoundAccount, operation: Operation, found: tuple[StandIn, ...], captured: Mapping[str, str]
-) -> tuple[str, CredentialSpec] | Denial | None:
-    """What the call is presented with; None where it needs nothing, or may be answered here."""
+) -> tuple[tuple[str, CredentialSpec], ...] | Denial:
+    """What the call may be presented with, in order; empty where it needs nothing, or may be answered here."""
     if len(captured) < sum(one.captured is not None for one in found):
         return Denial("credential_scope", "Two captured secrets of one kind in one request.", by="identify")
     if operation.anonymous:
-        return None
-    credential = account.credential_for(operation, captured)
-    if credential is None and captured:
+        return ()
+    credentials = account.credentials_for(operation, captured)
+    if not credentials and captured:
         return Denial("credential_scope", "This key does not serve for this operation.", by="match")
-    if credential is None and operation.answer is None:
+    if not credentials and operation.answer is None:
         return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
-    return credential
+    return credentials
 
 
 def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:

@@ -23,7 +23,7 @@ from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
 from proxy.forwarding import forward
-from proxy.lent import held, lend, order_for
+from proxy.lent import held, lend_first
 from proxy.model import ANONYMOUS
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
-    from proxy.exchange import ClientCertificate
     from proxy.identity.registry import Authenticator
     from proxy.model import Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
@@ -185,24 +184,16 @@ class Pipeline:
         if answer is not None:
             return await self._answer(exchange, answer)
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
-        certificate: ClientCertificate | None = None
         try:
-            if decision.credential is not None and decision.account is not None:
-                name, spec = decision.credential
-                exchange.credential, exchange.credential_kind = name, spec.kind
-                own = self._keeper.owns(exchange.tunnel.agent.name, decision.account.id, name)
-                order = order_for(
-                    decision.account, name, spec, exchange.tunnel.agent, captured=decision.captured, own=own
-                )
-                presented = await lend(self._broker, order, exchange, head, body, stand_ins=generation.stand_ins)
-                head, body = presented.head, presented.body
-                certificate = await self._broker.certificate(order)
+            carrying = await lend_first(
+                self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=self._keeper.owns
+            )
             exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
-        exchange.forward = forward(generation, exchange, decision, head, body, certificate)
+        exchange.forward = forward(generation, exchange, decision, carrying.head, carrying.body, carrying.certificate)
         self.tally.decisions["allow"] += 1
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)

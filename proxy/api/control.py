@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`."""
+"""`/healthz`, `/readyz`, `/metrics`, and the key directory of Web Bot Auth."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from proxy.credentials.http_signature import WELL_KNOWN
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from prometheus_client.metrics_core import Metric
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 type Checks = Callable[[], Mapping[str, bool]]
 type Details = Callable[[], Mapping[str, str]]
 type Gauges = Callable[[], Mapping[str, int]]
+type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 GAUGES: Final = {
     "connections": "Agent connections open now.",
@@ -59,7 +62,7 @@ class _Numbers(Collector):
 class Control:
     """The listener. `checks` says what readiness depends on; every one must hold."""
 
-    def __init__(self, *, tally: Tally, checks: Checks, gauges: Gauges, details: Details) -> None:
+    def __init__(self, *, tally: Tally, checks: Checks, gauges: Gauges, details: Details, directory: Handler) -> None:
         self._checks: Final = checks
         self._details: Final = details
         self._registry: Final = CollectorRegistry()
@@ -68,6 +71,7 @@ class Control:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get(WELL_KNOWN, directory)
         self._runner: Final = web.AppRunner(app, access_log=None, handle_signals=False)
 
     async def start(self, host: str, port: int) -> int:

@@ -181,6 +181,10 @@ class Profile(Strict):
     secrets: dict[Name, SecretSlot] = {}
     variables: dict[Name, Variable] = {}
     credentials: dict[Name, CredentialSpec]
+    skip_credential_when: tuple[Literal["not_connected", "credential_revoked", "credential_unavailable"], ...] = Field(
+        default=("not_connected",),
+        description="Refusals after which the account's next credential is tried; empty: the first one alone counts.",
+    )
     operations: Annotated[tuple[Operation, ...], Field(min_length=1)]
     environment: dict[VariableName, str | SdkFile] = Field(
         default={},

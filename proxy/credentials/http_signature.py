@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from proxy.model import RequestHead
 
 WEB_BOT_AUTH: Final = "web-bot-auth"
+WELL_KNOWN: Final = "/.well-known/http-message-signatures-directory"
+"""Where the host of `signature_agent` serves the public keys."""
 SHARED: Final = "hmac-sha256"
 NONCE_BYTES: Final = 64
 """As Web Bot Auth recommends."""

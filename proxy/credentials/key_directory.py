@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from proxy.credentials.covered import JOSE, Parameters, UnsignableError, content_digest
+from proxy.credentials.http_signature import WELL_KNOWN
 from proxy.credentials.rfc9421 import prepared_answer
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from proxy.keys.public import PublicKey
     from proxy.keys.signer import Signer
 
-WELL_KNOWN: Final = "/.well-known/http-message-signatures-directory"
 MEDIA_TYPE: Final = "application/http-message-signatures-directory+json"
 TAG: Final = "http-message-signatures-directory"
 HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")

@@ -25,7 +25,7 @@ from proxy.egress.addresses import is_metadata
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
-    "anthropic", "azureopenai", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe", "telegram", "vertex",
+    "anthropic", "azureopenai", "coinbase", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe", "telegram", "vertex",
     "claudecode", "codex", "geminicli",
     "aws",
 }  # fmt: skip
