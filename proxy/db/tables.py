@@ -1,4 +1,7 @@
-"""The tables, as queries name them. The migrations create them; a test holds the two against each other."""
+"""The tables, as queries name them and as a new database gets them.
+
+A database that is older is brought up to them by the migrations; a test holds the two against each other.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,13 @@ receipts: Final = Table(
         postgresql_where=text("kind = 'outcome'"),
     ),
 )
+
+# The head moves in the same statement that inserts receipts, so that a batch is one implicit transaction.
+HEAD_FOLLOWS: Final = """
+CREATE TRIGGER head_follows AFTER INSERT ON receipts BEGIN
+    UPDATE chains SET head_seq = NEW.seq, head_hash = NEW.hash WHERE chain = NEW.chain;
+END
+"""
 
 agents: Final = Table(
     "agents",
