@@ -88,14 +88,6 @@ def test_a_new_database_is_at_the_newest_revision(database):
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == [NEWEST]
 
 
-def test_a_new_database_is_made_without_loading_the_migrations(tmp_path):
-    loaded = f"import sys; {OPEN}; print('alembic' in sys.modules)"
-    ran = subprocess.run(
-        [sys.executable, "-c", loaded, str(tmp_path / "new.db")], check=True, timeout=60, capture_output=True
-    )
-    assert ran.stdout == b"False\n"
-
-
 def test_the_migrations_go_down_and_up_again(database):
     with database.begin() as connection:
         migrate(connection, "base")
