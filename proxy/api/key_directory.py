@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
-
+from proxy.api.server import Answer, plain
 from proxy.canonical import parse_authority
 from proxy.credentials.http_signature import HttpSignatureCredential
 from proxy.credentials.kind import filled
@@ -61,21 +61,23 @@ class KeyDirectory:
         self._made: Final[dict[Authority, _Made]] = {}
         self._making: Final = asyncio.Lock()
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, asked: str) -> Answer:
         """The directory of the host that is asked for; 404 where no account signs in its name."""
-        host = parse_authority(request.host.encode("latin-1", "replace"), HTTPS_PORT)
+        host = parse_authority(asked.encode("latin-1"), HTTPS_PORT)
         generation = self._generation()
         accounts = [one for group in generation.accounts.values() for one in group]
         slots = [slot for account in accounts for slot in _slots(account, host)]
         if host is None or not slots:
-            raise web.HTTPNotFound
+            return plain(HTTPStatus.NOT_FOUND)
         async with self._making:
             made = self._made.get(host)
             if made is None or made.generation != generation.number or made.until_s <= self._clock.monotonic_s():
                 made = self._made[host] = await self._make(host, slots, generation.number)
         if made.body is None:
-            raise web.HTTPServiceUnavailable(headers={"Retry-After": str(int(FAILED_S))})
-        return web.Response(body=made.body, headers={**made.fields, "Cache-Control": f"public, max-age={FRESH_S}"})
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, ("retry-after", str(int(FAILED_S))))
+        fields = {name.lower(): value for name, value in made.fields.items()}
+        kind = fields.pop("content-type")
+        return Answer(made.body, kind, more=(*fields.items(), ("cache-control", f"public, max-age={FRESH_S}")))
 
     async def _make(self, host: Authority, slots: list[_Slot], generation: int) -> _Made:
         from proxy.credentials import key_directory  # noqa: PLC0415  # its library is an extra

@@ -19,7 +19,8 @@ FILES = tuple(sorted(FOLDER.glob("*.yaml")))
 
 def load(path: Path) -> Profile:
     """A profile by the schema alone."""
-    return Profile.model_validate_json(orjson.dumps(yaml.safe_load(path.read_text())))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # tens of times as fast, where libyaml is
+    return Profile.model_validate_json(orjson.dumps(yaml.load(path.read_text(), Loader=loader)))
 
 
 PROFILES = {path.stem: load(path) for path in FILES}
