@@ -17,6 +17,7 @@ from addons.gate import Gate
 from addons.ledger import Ledger
 from addons.tunnel import Tunnel
 from proxy.api.control import Control
+from proxy.api.key_directory import KeyDirectory
 from proxy.approval.service import Approvals
 from proxy.approval.store import ApprovalStore
 from proxy.confine.probe.standing import require_confined, standing
@@ -31,7 +32,7 @@ from proxy.errors import BriefcaseError
 from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
-from proxy.generation import build_generation, login_slots
+from proxy.generation import build_generation, captures, login_slots
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
 from proxy.services import credential_services, preload, resume, secret_stores, shared_database
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from proxy.identity.registry import Authenticator
     from proxy.model import Agent
     from proxy.secret import Secret
+    from proxy.secretstore import SecretStores
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
@@ -73,6 +75,7 @@ class Parts:
         hosts: names pinned to addresses, as `/etc/hosts` would; for tests and the demonstration.
         resume: go on with the last chain of this label instead of a new one.
         asks_consent: secrets go to new origins only after `briefcased accounts consent`.
+        stores: where the command has opened them before, and closes them after; None: the sidecar has its own.
     """
 
     home: Path
@@ -88,6 +91,7 @@ class Parts:
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     resume: bool = False
     asks_consent: bool = True
+    stores: SecretStores | None = None
 
 
 class Sidecar:
@@ -244,7 +248,24 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
     async with contextlib.AsyncExitStack() as stack:
         database = open_database(parts.home / DATABASE)
         stack.callback(database.dispose)
-        spawn = await stack.enter_async_context(_background())
+        started: list[Sidecar] = []
+
+        def listening() -> frozenset[tuple[str, int]]:
+            return started[0].listeners() if started else frozenset()
+
+        stores = parts.stores
+        if stores is None:
+            stores = secret_stores(
+                settings,
+                home=parts.home,
+                environment=parts.environment,
+                clock=parts.clock,
+                passphrase=parts.passphrase,
+                hosts=parts.hosts,
+                own_listeners=listening,
+            )
+            stack.push_async_callback(stores.close)
+        spawn = await stack.enter_async_context(_background())  # ends before the stores do: it may still ask them
         receipts = ReceiptLog.open(
             database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
         )
@@ -253,21 +274,6 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
         parts.authority.rehost(generation.catalog.patterns())
         sidecar: Sidecar
-        started: list[Sidecar] = []
-
-        def listening() -> frozenset[tuple[str, int]]:
-            return started[0].listeners() if started else frozenset()
-
-        stores = secret_stores(
-            settings,
-            home=parts.home,
-            environment=parts.environment,
-            clock=parts.clock,
-            passphrase=parts.passphrase,
-            hosts=parts.hosts,
-            own_listeners=listening,
-        )
-        stack.push_async_callback(stores.close)
         dialler = Dialler(
             resolver=Resolver(clock=parts.clock, timeout_s=settings.egress.connect_timeout_s, hosts=parts.hosts),
             connect_timeout_s=settings.egress.connect_timeout_s,
@@ -322,6 +328,9 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             checks=lambda: sidecar.checks(),  # noqa: PLW0108
             gauges=lambda: sidecar.gauges(),  # noqa: PLW0108
             details=lambda: sidecar.details(),  # noqa: PLW0108
+            directory=KeyDirectory(
+                generation=lambda: pipeline.generation, keys=credentials.keys, clock=parts.clock
+            ).answer,
         )
         stack.push_async_callback(control.close)
         sidecar = Sidecar(
@@ -341,6 +350,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         await resume(credentials.broker, generation.accounts)
         stack.callback(spawn(credentials.broker.watch()).cancel)
         stack.callback(spawn(approvals.watch()).cancel)
+        stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
         await sidecar.start()
         yield sidecar
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.approval.fingerprint import Asked
 from proxy.approval.service import Waiter
+from proxy.errors import Denial, Refused
 from proxy.model import Strength
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.approval.service import Approvals
     from proxy.approval.states import Approval
     from proxy.decision import Decision, Generation
@@ -21,18 +24,34 @@ NAMED: Final = b"briefcased-approval"
 
 
 async def approve(
-    approvals: Approvals, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
+    approvals: Approvals,
+    generation: Generation,
+    exchange: Exchange,
+    decision: Decision,
+    body: bytes | None,
+    *,
+    stands: Callable[[], bool],
 ) -> Approval | None:
-    """The approval of the request, where one is wanted; it is still to be used up. Raises `Refused`."""
-    if decision.strength is Strength.NONE:
+    """The approval of the request, where one is wanted; it is still to be used up.
+
+    `stands` says afterwards whether what was decided still holds.
+
+    Raises:
+        Refused: there is none (see `Approvals.granted`), or the decision does not hold any more.
+    """
+    if decision.ruling.strength is Strength.NONE:
         return None
     waiter = Waiter(asyncio.Event(), lambda: exchange.client_gone)
     exchange.on_gone = waiter.wake.set
     try:
         asked = _asked(approvals, generation, exchange, decision, body)
-        return await approvals.granted(asked, _title(decision), waiter=waiter, named=exchange.named_approval)
+        approval = await approvals.granted(asked, _title(decision), waiter=waiter, named=exchange.named_approval)
     finally:
         exchange.on_gone = None
+    if not stands():
+        detail = "The configuration changed while this call waited."
+        raise Refused(Denial("approval_mismatch", detail, by="approve"))
+    return approval
 
 
 def named_in(raw: RawHead) -> str | None:
@@ -60,8 +79,8 @@ def _asked(
         mode=generation.settings.mode.value,
         head=decision.head,
         body=body,
-        strength=decision.strength,
-        reasons=decision.reasons,
+        strength=decision.ruling.strength,
+        reasons=decision.ruling.reasons,
         needs=approvals.settings.approvers,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from proxy.credentials.broker import Broker
     from proxy.credentials.captures.reply import CapturedReply
     from proxy.credentials.captures.spec import CaptureSpec
-    from proxy.credentials.captures.store import CapturedSecrets
+    from proxy.credentials.captures.store import CapturedSecrets, Listed
     from proxy.credentials.grants import Grants
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from proxy.model import AccountId, RequestHead, ResponseHead
 
 _log: Final = logging.getLogger("proxy.credentials")
+WATCH_S: Final = 1.0
 MAX_HELD: Final = 256
 """Captured secrets of one agent at one account; a further call that makes one is refused before it is sent."""
 TOO_MANY: Final = Denial("policy_denied", "This agent has as many captured secrets as are kept.", by="credentials")
@@ -55,6 +57,8 @@ class Keeper:
         self._broker: Final = broker
         self._clock: Final = clock
         self._own: Final[set[GrantKey]] = set()
+        self._seen: dict[GrantKey, int] = {}
+        self._slots: Callable[[GrantKey], Mapping[str, str]] = lambda _key: {}
         self.publish: Callable[[tuple[StandIn, ...]], None] = lambda _new: None
 
     def load(self, slots: Callable[[GrantKey], Mapping[str, str]]) -> None:
@@ -66,22 +70,69 @@ class Keeper:
             UnsealError: a captured secret was sealed with another key. Its stand-in would no longer be known, and a
                 request with it would be served with what the account has.
         """
+        self._slots = slots
         for one in self._captured.load():
-            self._memory.remember(one.account, one.held.place, one.secret)
-        for key in self._grants.versions():
-            if key.agent and (named := slots(key)):
-                self._own.add(key)
-                self._remember_login(key, named)
+            if not one.removed:
+                self._memory.remember(one.account, one.held.place, one.secret)
+        versions = self._grants.versions()
+        self._notice(versions, {key: self._kept(key) for key in self._changed(versions)})
 
-    def _remember_login(self, key: GrantKey, named: Mapping[str, str]) -> None:
+    async def watch(self, captures: Callable[[], bool]) -> None:
+        """Notice within a second or two what other processes capture or remove. `captures`: a profile does so now.
+
+        It is here and not in a request, so that no request waits for it. While the database cannot be read, what was
+        known goes on.
+        """
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if not captures():
+                continue
+            try:
+                changed = await in_thread(self._captured.changed)
+                versions = await in_thread(self._grants.versions)
+                kept = {key: await in_thread(self._kept, key) for key in self._changed(versions)}
+            except SQLAlchemyError as error:
+                _log.error("what was captured cannot be read: %s", type(error).__name__)
+                continue
+            self._captured.learn(changed)
+            for one in changed:
+                if not one.removed:
+                    self._memory.remember(one.account, one.held.place, one.secret)
+            if changed:
+                self.publish(tuple(one.held for one in changed))
+            self._notice(versions, kept)
+
+    def _changed(self, versions: Mapping[GrantKey, int]) -> list[GrantKey]:
+        """The logins of agents that are new, or in another state than before."""
+        return [key for key, n in versions.items() if key.agent and self._seen.get(key) != n and self._slots(key)]
+
+    def _kept(self, key: GrantKey) -> Mapping[str, str]:
+        """What a login consists of; empty where it does not open: nobody can use it then. Blocks."""
         try:
-            kept = self._grants.read(key).kept
-        except UnsealError as error:  # nor can anybody use it: the broker refuses
+            return self._grants.read(key).kept
+        except UnsealError as error:
             _log.warning("account %s: %s", key.account, error)
-            return
-        for name, slot in named.items():
-            if value := kept.get(name):
-                self._memory.remember(key.account, slot, Secret(f"{key.account}:{slot}", value))
+            return {}
+
+    def _notice(self, versions: Mapping[GrantKey, int], kept: Mapping[GrantKey, Mapping[str, str]]) -> None:
+        """Search answers for `kept`; a login whose row is gone serves no longer."""
+        for key, values in kept.items():
+            for name, slot in self._slots(key).items():
+                if value := values.get(name):
+                    self._memory.remember(key.account, slot, Secret(f"{key.account}:{slot}", value), owner=key.agent)
+            self._own.add(key)
+        for key in self._own & (self._seen.keys() - versions.keys()):
+            self._own.discard(key)
+            self._broker.replaced(key)
+        self._seen = dict(versions)
+
+    def listed(self) -> tuple[Listed, ...]:
+        """What was captured, without values. Blocks."""
+        return self._captured.listed()
+
+    def remove(self, id_: str) -> bool:
+        """Let a captured secret go; its stand-in is refused from then on. Blocks. Raises `UnsealError`."""
+        return self._captured.remove(id_)
 
     def stand_ins(self) -> tuple[StandIn, ...]:
         """Those of everything captured."""
@@ -144,7 +195,7 @@ class Keeper:
         agent, account = one.exchange.tunnel.agent.name, one.account.id
         held = self._memory.stand_ins.held(agent, account)
         for fresh in reply.fresh:
-            self._memory.remember(account, fresh.slot, Secret(f"{account}:{fresh.slot}", fresh.value))
+            self._memory.remember(account, fresh.slot, Secret(f"{account}:{fresh.slot}", fresh.value), owner=agent)
         if any(fresh.slot not in held for fresh in reply.fresh):
             raise CaptureFailedError("There is no stand-in for a secret in the reply.")
         key = GrantKey(account, credential, agent)

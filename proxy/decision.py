@@ -19,7 +19,7 @@ from proxy.judging import question_of, reasons, refusal
 from proxy.model import HTTPS_PORT, Strength
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from proxy.catalog.binding import BoundAccount
@@ -53,6 +53,10 @@ class Generation:
     allow_private: Mapping[str, tuple[str, ...]]
     unread: frozenset[Authority] = frozenset()
 
+    def decides_like(self, other: Generation) -> bool:
+        """Whether policies and profiles are the same as in `other`."""
+        return self.policies.version == other.policies.version and self.profile_versions == other.profile_versions
+
     def trust(self, provider: str) -> Path | None:
         """The operator's roots for `provider`, or for all; None for the default bundle."""
         entry = self.settings.providers.get(provider)
@@ -70,6 +74,23 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Ruling:
+    """What policies say of a call that is allowed.
+
+    Attributes:
+        strength: what else must happen before it may leave.
+        reasons: why.
+        policies: ids of those that decided.
+        observed: the slug of what would have refused it, where policies are only observed.
+    """
+
+    strength: Strength = Strength.NONE
+    reasons: tuple[Reason, ...] = ()
+    policies: tuple[str, ...] = ()
+    observed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A yes, and what it covers.
 
@@ -78,10 +99,8 @@ class Decision:
         named: a stand-in in the request says which account is meant.
         captured: ids of the captured secrets that take the place of the account's own, by slot.
         wants_body: not yet a yes: the body has to be read to know whose account is meant.
-        strength: what else must happen before it may leave.
-        reasons: why.
-        policies: ids of the policies that decided.
-        observed: the slug of what would have refused it, where policies are only observed.
+        ruling: what the policies said.
+        otherwise: the same with the account's next credential, for where this one cannot be had.
     """
 
     head: RequestHead
@@ -90,11 +109,16 @@ class Decision:
     credential: tuple[str, CredentialSpec] | None
     named: bool = False
     captured: Mapping[str, str] = field(default_factory=dict)
+    ruling: Ruling = Ruling()
     wants_body: bool = False
-    strength: Strength = Strength.NONE
-    reasons: tuple[Reason, ...] = ()
-    policies: tuple[str, ...] = ()
-    observed: str | None = None
+    otherwise: Decision | None = None
+
+    def in_order(self) -> Iterator[Decision]:
+        """This one, then what is tried after it."""
+        one: Decision | None = self
+        while one is not None:
+            yield one
+            one = one.otherwise
 
 
 def decide(
@@ -104,7 +128,7 @@ def decide(
 
     `body` is only looked at, and only asked for (`Decision.wants_body`), where a token call's fields name the account.
     """
-    match = generation.catalog.match(head)
+    match = _match(generation, agent, head, body)
     if match is None:
         return _unmatched(generation, head)
     operation = match.operation
@@ -112,7 +136,7 @@ def decide(
         return Denial("operation_not_allowed", "The profile does not list this operation.", by="match")
     if operation.reads_body and head.has_body and body is None:
         return Decision(head, match, None, None, wants_body=True)
-    found = _stand_ins(generation, operation, head, body)
+    found = _stand_ins(generation, head, body if operation.reads_body else None)
     account = _choose_account(generation, agent, match, found)
     if isinstance(account, Denial):
         return account
@@ -124,30 +148,25 @@ def decide(
     refused = refusal(verdict)
     if refused is not None and not generation.settings.policies.observe:
         return refused
+    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)
+    if generation.settings.policies.observe:
+        ruling = _observed(ruling, refused)
     captured = {one.slot: one.captured for one in found if one.captured is not None}
-    credential = _credential(account, operation, found, captured)
-    if isinstance(credential, Denial):
-        return credential
-    read = credential[1].reads if credential is not None else frozenset()
-    clean = _clean(head, match, account, read)
-    decision = Decision(
-        clean,
-        match,
-        account,
-        credential,
-        named=bool(found),
-        captured=captured,
-        strength=verdict.strength,
-        reasons=reasons(verdict),
-        policies=verdict.policies,
-    )
-    return _observed(decision, refused) if generation.settings.policies.observe else decision
+    credentials = _credentials(account, operation, found, captured)
+    if isinstance(credentials, Denial):
+        return credentials
+    decision: Decision | None = None
+    for credential in reversed(credentials):
+        clean = _clean(head, match, account, credential[1].reads)
+        decision = Decision(clean, match, account, credential, bool(found), captured, ruling, otherwise=decision)
+    clean = _clean(head, match, account, frozenset())
+    return decision or Decision(clean, match, account, None, bool(found), captured, ruling)
 
 
-def _observed(decision: Decision, refused: Denial | None) -> Decision:
+def _observed(ruling: Ruling, refused: Denial | None) -> Ruling:
     """What policies want is only noted."""
-    wanted = refused.slug if refused is not None else "approval_required" if decision.strength else None
-    return replace(decision, strength=Strength.NONE, reasons=(), observed=wanted)
+    wanted = refused.slug if refused is not None else "approval_required" if ruling.strength else None
+    return Ruling(policies=ruling.policies, observed=wanted)
 
 
 def _unfit(match: Match, operation: Operation, account: BoundAccount, head: RequestHead) -> Denial | None:
@@ -167,20 +186,20 @@ def _too_large(operation: Operation, head: RequestHead) -> bool:
     return limit is not None and (head.content_length or 0) > limit
 
 
-def _credential(
+def _credentials(
     account: BoundAccount, operation: Operation, found: tuple[StandIn, ...], captured: Mapping[str, str]
-) -> tuple[str, CredentialSpec] | Denial | None:
-    """What the call is presented with; None where it needs nothing, or may be answered here."""
+) -> tuple[tuple[str, CredentialSpec], ...] | Denial:
+    """What the call may be presented with, in order; empty where it needs nothing, or may be answered here."""
     if len(captured) < sum(one.captured is not None for one in found):
         return Denial("credential_scope", "Two captured secrets of one kind in one request.", by="identify")
     if operation.anonymous:
-        return None
-    credential = account.credential_for(operation, captured)
-    if credential is None and captured:
+        return ()
+    credentials = account.credentials_for(operation, captured)
+    if not credentials and captured:
         return Denial("credential_scope", "This key does not serve for this operation.", by="match")
-    if credential is None and operation.answer is None:
+    if not credentials and operation.answer is None:
         return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
-    return credential
+    return credentials
 
 
 def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
@@ -196,12 +215,34 @@ def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
     return Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
 
 
-def _stand_ins(
-    generation: Generation, operation: Operation, head: RequestHead, body: bytes | None
-) -> tuple[StandIn, ...]:
-    """Those that the request carries where a credential can stand."""
+def _match(generation: Generation, agent: Agent, head: RequestHead, body: bytes | None) -> Match | None:
+    """What the request is. Of several profiles with this token host, for the one whose stand-in the request carries.
+
+    Without a stand-in: for one that the agent may use, and one that answers it before one that passes it on.
+    """
+    among = generation.catalog.shared(head)
+    if not among:
+        return generation.catalog.match(head)
+    named = {stand_in.account.provider for stand_in in _stand_ins(generation, head, body)}
+    fields = dict(body_fields(head, body or b"") or ())
+
+    def rank(match: Match) -> tuple[bool, bool, bool, bool]:
+        accounts = generation.accounts.get(match.profile.name, ())
+        answer = match.operation.answer if match.operation is not None else None
+        return (
+            match.profile.name in named,
+            match.operation is not None,
+            any(agent.may_use(account.id) for account in accounts),
+            answer is not None and answer.takes(fields),
+        )
+
+    return max(among, key=rank)
+
+
+def _stand_ins(generation: Generation, head: RequestHead, body: bytes | None) -> tuple[StandIn, ...]:
+    """Those that the request carries where a credential can stand, `body` included where it is given."""
     found = generation.stand_ins.find(head)
-    if operation.reads_body and body:
+    if body:
         fields = body_fields(head, body) or ()
         found += generation.stand_ins.among(value for _, value in fields)
     return found

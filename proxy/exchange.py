@@ -280,6 +280,7 @@ class Exchange:
         base: in base-URL mode the path's first segment, which named the destination.
         credential_kind: of the credential.
         credential_token: a keyed hash of the token that was presented last.
+        skipped: the credentials before it that could not be had, each as `name:slug`.
         answered: the kind of answer that the sidecar gives itself; None where the call goes to the provider.
         taker: takes fresh secrets out of the answer.
         reply: the head of an answer that is held.
@@ -304,6 +305,7 @@ class Exchange:
     credential: str | None = None
     credential_kind: str | None = None
     credential_token: str | None = None
+    skipped: tuple[str, ...] = ()
     answered: str | None = None
     taker: Taker | None = None
     reply: ResponseHead | None = None

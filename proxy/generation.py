@@ -66,6 +66,11 @@ def login_slots(profiles: Mapping[str, Profile], key: GrantKey) -> dict[str, str
     }
 
 
+def captures(catalog: Catalog) -> bool:
+    """Whether an enabled profile takes secrets out of replies."""
+    return any(one.capture is not None for profile in catalog.profiles.values() for one in profile.operations)
+
+
 def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key: bytes) -> Iterator[StandIn]:
     """One stand-in for every secret of every account that `agent` may use, also for those that are minted.
 

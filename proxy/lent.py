@@ -11,20 +11,21 @@ from proxy.credentials.answers.fields import MAX_FIELDS_BYTES
 from proxy.credentials.captures.store import SCHEME
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.order import Order
+from proxy.errors import Refused
 from proxy.exchange import Hold
 from proxy.model import ANONYMOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from proxy.catalog.binding import BoundAccount
     from proxy.credentials import CredentialSpec
     from proxy.credentials.broker import Broker
-    from proxy.credentials.kind import Credential, Presented
+    from proxy.credentials.kind import Credential
     from proxy.credentials.standin import StandIns
     from proxy.decision import Decision
-    from proxy.exchange import Exchange
-    from proxy.model import Agent, RequestHead, ResponseHead
+    from proxy.exchange import ClientCertificate, Exchange
+    from proxy.model import AccountId, Agent, RequestHead, ResponseHead
 
 
 REPLAYED_BYTES: Final = 256 * 1024
@@ -40,15 +41,16 @@ def held(decision: Decision) -> Hold | None:
         return None
     if decision.wants_body:
         return Hold(min(MAX_FIELDS_BYTES, decision.match.operation.limits.max_held_bytes))
-    if decision.strength:  # whoever approves sees all of it
+    if decision.ruling.strength:  # whoever approves sees all of it
         return Hold(min(MAX_REVIEW_BYTES, decision.match.operation.limits.max_held_bytes))
-    if decision.credential is None:
-        return None
-    spec, head, limit = decision.credential[1], decision.head, decision.match.operation.limits.max_held_bytes
+    limit = decision.match.operation.limits.max_held_bytes
+    kinds = [one.credential[1] for one in decision.in_order() if one.credential is not None]
+    return Hold(limit) if any(_needs_body(kind, decision.head, limit) for kind in kinds) else None
+
+
+def _needs_body(kind: CredentialSpec, head: RequestHead, limit: int) -> bool:
     small = head.content_length is not None and head.content_length <= min(REPLAYED_BYTES, limit)
-    if spec.wants_body(head) or (head.has_body and spec.retries and small):
-        return Hold(limit)
-    return None
+    return kind.wants_body(head) or (head.has_body and kind.retries > 0 and small)
 
 
 def order_for(
@@ -82,9 +84,53 @@ def order_for(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """A request as it leaves, and the certificate that its connection presents."""
+
+    head: RequestHead
+    body: bytes | None
+    certificate: ClientCertificate | None = None
+
+
+async def lend_first(
+    broker: Broker,
+    decision: Decision,
+    exchange: Exchange,
+    body: bytes | None,
+    *,
+    stand_ins: StandIns,
+    owns: Callable[[str, AccountId, str], bool],
+) -> Carrying:
+    """The request with the first credential of the account's order that can be had.
+
+    The next one is tried only after refusals that the profile names; nothing has been sent of the request by then.
+    `owns` tells whether an agent has logged in itself for a credential of an account.
+
+    Raises:
+        Refused: the last one cannot be had either, or one of them for another reason.
+    """
+    agent = exchange.tunnel.agent
+    for one in decision.in_order():
+        if one.credential is None or one.account is None:
+            break
+        name, spec = one.credential
+        exchange.credential, exchange.credential_kind, exchange.credential_token = name, spec.kind, None
+        own = owns(agent.name, one.account.id, name)
+        order = order_for(one.account, name, spec, agent, captured=one.captured, own=own)
+        try:
+            return await lend(broker, order, exchange, one.head, body, stand_ins=stand_ins)
+        except Refused as refused:
+            slug = refused.denial.slug
+            if one.otherwise is None or slug not in one.account.profile.skip_credential_when:
+                raise
+            exchange.skipped += (f"{name}:{slug}",)
+    return Carrying(decision.head, body)
+
+
 async def lend(
     broker: Broker, order: Order, exchange: Exchange, head: RequestHead, body: bytes | None, *, stand_ins: StandIns
-) -> Presented:
+) -> Carrying:
     """mint -> present: the request with its credential in its place; `exchange` learns what it is presented with.
 
     Raises:
@@ -94,11 +140,12 @@ async def lend(
     minted = await broker.mint(order)
     exchange.credential_token = broker.token_id(minted)
     presented = await broker.prove(order, minted, head, body)
+    certificate = await broker.certificate(order)
     exchange.presenter = Lent(broker, order, minted, head, body, presented.head)
     exchange.request_filter = presented.filter
     if isinstance(kind, FramesCredential) and presented.head.scheme == "https":
         exchange.rewriter = kind.rewriter(minted, stand_ins, stand_ins.lookup(agent, order.account, kind.secret))
-    return presented
+    return Carrying(presented.head, presented.body, certificate)
 
 
 def lasting_orders(accounts: Iterable[BoundAccount]) -> Iterator[Order]:

@@ -6,11 +6,13 @@ something happened, not what was in it.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Final, Literal, override
 
-import structlog
+type Style = Literal["text", "json"]
 
 QUIET: Final = ("mitmproxy", "asyncio", "hpack", "h2", "wsproto", "aiohttp", "alembic", "sqlalchemy")
 
@@ -48,22 +50,28 @@ class NoTracebackValues(logging.Filter):
         return True
 
 
-def configure(*, level: str = "INFO", style: Literal["text", "json"] = "text") -> None:
+class Lines(logging.Formatter):
+    """One line a record, whatever its message holds: `TIME [level] message [logger]`, or a JSON object with these."""
+
+    def __init__(self, style: Style) -> None:
+        super().__init__()
+        self._as_json: Final = style == "json"
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Time is in UTC, to the microsecond. Nothing is printed of an exception: the filters have named it."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        level, text = record.levelname.lower(), record.getMessage()
+        if self._as_json:
+            return json.dumps({"event": text, "level": level, "logger": record.name, "timestamp": at})
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return f"{at} [{level:<9}] {shown:<30} [{record.name}]"
+
+
+def configure(*, level: str = "INFO", style: Style = "text") -> None:
     """Send every log line to stderr, ours readable, those of libraries without their text."""
-    renderer: structlog.typing.Processor
-    renderer = structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=False)
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
+    handler.setFormatter(Lines(style))
     handler.addFilter(NoTracebackValues())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -76,8 +84,3 @@ def configure(*, level: str = "INFO", style: Literal["text", "json"] = "text") -
         quiet.setFormatter(handler.formatter)
         quiet.addFilter(WithheldText())
         library.handlers[:] = [quiet]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )

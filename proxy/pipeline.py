@@ -24,7 +24,7 @@ from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
 from proxy.forwarding import forward
-from proxy.lent import held, lend, order_for
+from proxy.lent import held, lend_first
 from proxy.model import ANONYMOUS
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
-    from proxy.exchange import ClientCertificate
     from proxy.identity.registry import Authenticator
     from proxy.model import Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
@@ -183,7 +182,7 @@ class Pipeline:
         An approval is used up last of all, so that no failure costs one: only the receipt that names it follows (P9).
         """
         head = decision.head
-        exchange.policies, exchange.observed = decision.policies, decision.observed
+        exchange.policies, exchange.observed = decision.ruling.policies, decision.ruling.observed
         _describe(exchange, decision.match, decision.account)
         answer = local_answer(generation, exchange, decision, body, now_s=self._clock.wall_ms() // 1000)
         if isinstance(answer, Denial):
@@ -191,21 +190,12 @@ class Pipeline:
         if answer is not None:
             return await self._answer(exchange, answer)
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
-        certificate: ClientCertificate | None = None
         try:
-            approval = await approve(self._approvals, generation, exchange, decision, body)
-            if approval is not None and not self._stands(generation, exchange):
-                raise Refused(_changed())
-            if decision.credential is not None and decision.account is not None:
-                name, spec = decision.credential
-                exchange.credential, exchange.credential_kind = name, spec.kind
-                own = self._keeper.owns(exchange.tunnel.agent.name, decision.account.id, name)
-                order = order_for(
-                    decision.account, name, spec, exchange.tunnel.agent, captured=decision.captured, own=own
-                )
-                presented = await lend(self._broker, order, exchange, head, body, stand_ins=generation.stand_ins)
-                head, body = presented.head, presented.body
-                certificate = await self._broker.certificate(order)
+            stands = partial(self._stands, generation, exchange)
+            approval = await approve(self._approvals, generation, exchange, decision, body, stands=stands)
+            carrying = await lend_first(
+                self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=self._keeper.owns
+            )
             exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
             if approval is not None:
                 await self._approvals.use(approval, receipt=exchange.id)
@@ -214,7 +204,7 @@ class Pipeline:
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
-        exchange.forward = forward(generation, exchange, decision, head, body, certificate)
+        exchange.forward = forward(generation, exchange, decision, carrying.head, carrying.body, carrying.certificate)
         self.tally.decisions["allow"] += 1
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
@@ -222,12 +212,8 @@ class Pipeline:
 
     def _stands(self, generation: Generation, exchange: Exchange) -> bool:
         """Whether what was decided before people were asked still holds: same policies and profiles, same rights."""
-        now, agent = self.generation, exchange.tunnel.agent
-        same = (now.policies.version, now.profile_versions) == (
-            generation.policies.version,
-            generation.profile_versions,
-        )
-        return same and not self.draining and self._authenticator.current(agent) == agent
+        agent, now = exchange.tunnel.agent, self.generation
+        return now.decides_like(generation) and not self.draining and self._authenticator.current(agent) == agent
 
     async def _answer(self, exchange: Exchange, answer: Answer) -> Denial | Answer:
         """Record that the call is allowed and answered here; the answer, scrubbed like any other."""
@@ -380,16 +366,9 @@ class Pipeline:
         self, receipt: str, started_s: float, *, outcome: Outcome, sent: int, received: int, error: str | None
     ) -> None:
         """The outcome of a tunnel that was passed through unread."""
-        self._receipts.record_outcome(
-            {
-                "of": receipt,
-                "outcome": outcome.value,
-                "error": error,
-                "request_bytes": sent,
-                "response_bytes": received,
-                "duration_ms": int((self._clock.monotonic_s() - started_s) * 1000),
-            }
-        )
+        duration_ms = int((self._clock.monotonic_s() - started_s) * 1000)
+        entry = {"of": receipt, "outcome": outcome.value, "error": error, "duration_ms": duration_ms}
+        self._receipts.record_outcome({**entry, "request_bytes": sent, "response_bytes": received})
 
     def _entry(self, exchange: Exchange) -> dict[str, str | int | bool | None]:
         """What its decision receipt says, but for the decision."""
@@ -413,10 +392,6 @@ def _describe(exchange: Exchange, match: Match | None, account: BoundAccount | N
 
 def _not_now() -> Denial:
     return Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")
-
-
-def _changed() -> Denial:
-    return Denial("approval_mismatch", "The configuration changed while this call waited.", by="approve")
 
 
 def _draining() -> Denial:

@@ -1,20 +1,24 @@
-"""`/healthz`, `/readyz`, `/metrics`."""
+"""`/healthz`, `/readyz`, `/metrics`, and the key directory of Web Bot Auth."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final, override
 
-from aiohttp import web
+import orjson
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from proxy.api.server import Answer, HttpServer
+from proxy.credentials.http_signature import WELL_KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client.metrics_core import Metric
 
+    from proxy.api.server import Handler
     from proxy.tally import Tally
 
 type Checks = Callable[[], Mapping[str, bool]]
@@ -59,40 +63,41 @@ class _Numbers(Collector):
 class Control:
     """The listener. `checks` says what readiness depends on; every one must hold."""
 
-    def __init__(self, *, tally: Tally, checks: Checks, gauges: Gauges, details: Details) -> None:
+    def __init__(self, *, tally: Tally, checks: Checks, gauges: Gauges, details: Details, directory: Handler) -> None:
         self._checks: Final = checks
         self._details: Final = details
         self._registry: Final = CollectorRegistry()
         self._registry.register(_Numbers(tally, checks, gauges))
-        app = web.Application(client_max_size=16 * 1024)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        self._runner: Final = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._server: Final = HttpServer(
+            {
+                "/healthz": self._healthz,
+                "/readyz": self._readyz,
+                "/metrics": self._metrics,
+                WELL_KNOWN: directory,
+            }
+        )
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises OSError when the address is taken."""
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        addresses = self._runner.addresses
-        bound: int = addresses[0][1]
-        return bound
+        return await self._server.start(host, port)
 
     async def close(self) -> None:
         """Stop listening."""
-        await self._runner.cleanup()
+        await self._server.close()
 
     @staticmethod
-    async def _healthz(_request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+    async def _healthz(_host: str) -> Answer:
+        return _json({"status": "ok"})
 
-    async def _readyz(self, _request: web.Request) -> web.Response:
+    async def _readyz(self, _host: str) -> Answer:
         checks = dict(self._checks())
         ready = all(checks.values())
         details = dict(await asyncio.to_thread(self._details))
-        return web.json_response({"ready": ready, "checks": checks, "details": details}, status=200 if ready else 503)
+        return _json({"ready": ready, "checks": checks, "details": details}, status=200 if ready else 503)
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
-        body = generate_latest(self._registry)
-        return web.Response(body=body, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+    async def _metrics(self, _host: str) -> Answer:
+        return Answer(generate_latest(self._registry), "text/plain; version=0.0.4; charset=utf-8")
+
+
+def _json(content: Mapping[str, object], *, status: int = 200) -> Answer:
+    return Answer(orjson.dumps(content), "application/json", status)

@@ -1,19 +1,20 @@
 """`aws-chunked` bodies whose chunks are signed: every signature is replaced by ours as the body streams. Pure.
 
 The framing stays byte for byte, so Content-Length does too. One chunk is held until it is whole, because its signature
-stands before it.
+stands before it. Signatures of SigV4A are of different lengths; in a body each is filled up with `*`.
 
-Source: Amazon S3 API reference, "Signature calculations: transferring payload in multiple chunks", also with trailers.
+Source: Amazon S3 API reference, "Signature calculations: transferring payload in multiple chunks", also with trailers;
+for SigV4A the chunk tests of aws-c-auth.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from typing import TYPE_CHECKING, Final
 
 from proxy.aws.signing import EMPTY
+from proxy.aws.text_signers import text_signer
 from proxy.errors import Denial, Refused
 
 if TYPE_CHECKING:
@@ -23,31 +24,25 @@ if TYPE_CHECKING:
 
 CHUNKED: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 CHUNKED_TRAILER: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+ASYMMETRIC: Final = "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"
+ASYMMETRIC_TRAILER: Final = "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER"
+SIGNED: Final = frozenset({CHUNKED, CHUNKED_TRAILER, ASYMMETRIC, ASYMMETRIC_TRAILER})
 UNSIGNED_TRAILER: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 EVENTS: Final = "STREAMING-AWS4-HMAC-SHA256-EVENTS"
 MAX_CHUNK_BYTES: Final = 4 * 1024 * 1024
 MAX_LINE_BYTES: Final = 1024
 MAX_TRAILER_BYTES: Final = 8 * 1024
-_HEAD: Final = re.compile(rb"([0-9A-Fa-f]{1,8});chunk-signature=[0-9a-f]{64}")
+_HEAD: Final = re.compile(rb"([0-9A-Fa-f]{1,8});chunk-signature=([0-9a-f]{64,144}\**)")
 _TRAILER: Final = re.compile(rb"([A-Za-z0-9-]{1,64}):([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 _TRAILER_SIGNATURE: Final = b"x-amz-trailer-signature"
-
-
-def signing_key(keys: Keys, scope: Scope, day: str) -> bytes:
-    """The key of one day, region and service (SigV4, "derive a signing key")."""
-    key = b"AWS4" + keys.secret_access_key.encode()
-    for part in (day, scope.region, scope.service, "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return key
 
 
 class ChunkSigner:
     """A streaming filter over one body. `seed` is the signature of the request's head, hexadecimal."""
 
     def __init__(self, keys: Keys, scope: Scope, *, stamp: str, seed: str, trailer: bool) -> None:
-        day = stamp[:8]
-        self._key: Final = signing_key(keys, scope, day)
-        self._scope: Final = f"{stamp}\n{day}/{scope.region}/{scope.service}/aws4_request"
+        self._signer: Final = text_signer(keys, scope, stamp[:8])
+        self._stamp: Final = stamp
         self._previous = seed
         self._trailer: Final = trailer
         self._held = bytearray()
@@ -68,10 +63,12 @@ class ChunkSigner:
             raise Refused(_malformed("The body does not end as its chunks say."))
         return bytes(out)
 
-    def _sign(self, kind: str, *digests: str) -> str:
-        text = "\n".join((f"AWS4-HMAC-SHA256-{kind}", self._scope, self._previous, *digests))
-        self._previous = hmac.digest(self._key, text.encode(), "sha256").hex()
-        return self._previous
+    def _sign(self, kind: str, *digests: str) -> bytes:
+        """The next signature, as wide as it stands in a body."""
+        signer = self._signer
+        lines = (f"{signer.algorithm}-{kind}", self._stamp, signer.place, self._previous, *digests)
+        self._previous = signer.sign("\n".join(lines))
+        return self._previous.ljust(signer.width, "*").encode()
 
     def _line(self, limit: int, at: int = 0) -> bytes | None:
         """The line that begins at `at`, without its end; None where it is not whole yet."""
@@ -85,7 +82,7 @@ class ChunkSigner:
         if line is None:
             return None
         found = _HEAD.fullmatch(line)
-        if found is None:
+        if found is None or len(found[2]) != self._signer.width:
             raise Refused(_malformed("A chunk does not begin with its size and its signature."))
         size, begin = int(found[1], 16), len(line) + 2
         if size > MAX_CHUNK_BYTES:
@@ -106,7 +103,7 @@ class ChunkSigner:
 
     def _headed(self, size: bytes, data: bytes) -> bytes:
         signature = self._sign("PAYLOAD", EMPTY, hashlib.sha256(data).hexdigest())
-        return b"%s;chunk-signature=%s\r\n" % (size, signature.encode())
+        return b"%s;chunk-signature=%s\r\n" % (size, signature)
 
     def _trailers(self) -> bytes | None:
         """All trailing lines to the empty one; the last but one is their signature."""
@@ -126,11 +123,14 @@ class ChunkSigner:
             raise Refused(_malformed("The trailers do not end with their signature."))
         if any(name.lower() == _TRAILER_SIGNATURE for name, _ in fields[:-1]):
             raise Refused(_malformed("The trailers have two signatures."))
-        canonical = b"".join(name.lower() + b":" + value + b"\n" for name, value in sorted(fields[:-1]))
+        if len(fields[-1][1]) != self._signer.width:
+            raise Refused(_malformed("The signature of the trailers is not as long as one."))
+        pairs = sorted((name.lower(), value) for name, value in fields[:-1])
+        canonical = b"".join(name + b":" + value + b"\n" for name, value in pairs)
         signature = self._sign("TRAILER", hashlib.sha256(canonical).hexdigest())
         del self._held[:at]
         self._next = None
-        return b"\r\n".join([*lines[:-1], _TRAILER_SIGNATURE + b":" + signature.encode(), b"", b""])
+        return b"\r\n".join([*lines[:-1], _TRAILER_SIGNATURE + b":" + signature, b"", b""])
 
 
 def _malformed(detail: str) -> Denial:

@@ -10,18 +10,18 @@ Source: Amazon Transcribe developer guide, "Event stream encoding"; Smithy speci
 from __future__ import annotations
 
 import hashlib
-import hmac
 import struct
 import zlib
 from typing import TYPE_CHECKING, Final
 
-from proxy.aws.chunks import signing_key
 from proxy.aws.signing import stamp
+from proxy.aws.text_signers import HmacSigner
 from proxy.errors import Denial, Refused
 
 if TYPE_CHECKING:
     from proxy.aws.signing import Keys, Scope
 
+CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 _PRELUDE: Final = struct.Struct(">III")
 _DATE: Final = b"\x05:date\x08"
@@ -77,19 +77,11 @@ class EventSigner:
         if not 0 <= at_ms < 4_102_444_800_000:  # noqa: PLR2004  # the year 2100
             raise Refused(_malformed("A message has no usable date."))
         moment = stamp(at_ms / 1000)
-        place = f"{moment[:8]}/{self._scope.region}/{self._scope.service}/aws4_request"
-        text = "\n".join(
-            (
-                "AWS4-HMAC-SHA256-PAYLOAD",
-                moment,
-                place,
-                self._previous,
-                hashlib.sha256(date).hexdigest(),
-                hashlib.sha256(payload).hexdigest(),
-            )
-        )
-        signature = hmac.digest(signing_key(self._keys, self._scope, moment[:8]), text.encode(), "sha256")
-        self._previous = signature.hex()
+        signer = HmacSigner(self._keys, self._scope, moment[:8])
+        digests = hashlib.sha256(date).hexdigest(), hashlib.sha256(payload).hexdigest()
+        lines = (f"{signer.algorithm}-PAYLOAD", moment, signer.place, self._previous, *digests)
+        self._previous = signer.sign("\n".join(lines))
+        signature = bytes.fromhex(self._previous)
         whole = message[: _PRELUDE.size] + date + _SIGNATURE + signature + payload
         return whole + struct.pack(">I", zlib.crc32(whole))
 

@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-SUFFIXES: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".on.aws", ".api.amazonwebservices.com.cn")
-REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]{2,10}){1,2}-\d{1,2}")
+SUFFIXES: Final = (
+    ".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".on.aws",
+    ".api.amazonwebservices.com.cn", ".api.amazonwebservices.eu",
+)  # fmt: skip
+REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,10}){1,2}-\d{1,2}")
 GLOBAL_REGION: Final = "us-east-1"
 """Of hosts that name no region, where a request does not say another."""
 EVERY_REGION: Final = "*"
@@ -95,6 +98,7 @@ _ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "s3-accelerate": ("s3",),
     "s3-accesspoint": ("s3",),
     "s3-control": ("s3",),
+    "s3express-control": ("s3express",),
     "servicecatalog-appregistry": ("servicecatalog",),
     "sms-voice.pinpoint": ("sms-voice",),
     "storage-omics": ("omics",),
@@ -107,6 +111,9 @@ _ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "workflows-omics": ("omics",),
 }
 _MULTI_REGION: Final = ".accesspoint.s3-global"
+_EXPRESS_ZONE: Final = re.compile(r"s3express(?:-fips)?-[a-z0-9-]{1,32}")
+_REGION_BEFORE: Final = frozenset({"aoss", "cloudsearch", "elb", "es", "queue", "rds"})
+"""Labels that follow the region. Before any other may stand a customer's name, such as a bucket's that is a region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +135,13 @@ def place_of(host: str) -> Place | None:
     labels = name.split(".")
     if labels[-1].startswith("s3-") and REGION.fullmatch(labels[-1][3:]):  # the old form s3-eu-west-1
         return Place(("s3",), labels[-1][3:])
+    if labels[-1] == "vpce":  # bucket.vpce-0123.s3.eu-west-1.vpce.amazonaws.com
+        labels.pop()
     region = None
-    for at in (-1, -2):  # search-x.eu-west-1.es.amazonaws.com has it second to last
-        if len(labels) >= -at and REGION.fullmatch(labels[at]):
-            region = labels.pop(at)
-            break
+    if labels and REGION.fullmatch(labels[-1]):
+        region = labels.pop()
+    elif labels[-1:] and labels[-1] in _REGION_BEFORE and len(labels) > 1 and REGION.fullmatch(labels[-2]):
+        region = labels.pop(-2)  # search-x.eu-west-1.es.amazonaws.com
     labels = [label for label in labels if label not in ("dualstack", "fips")]
     return Place(_services(labels), region) if labels else None
 
@@ -145,4 +154,4 @@ def _services(labels: list[str]) -> tuple[str, ...]:
         known = _ALIASES.get(".".join(labels[-count:]))
         if known is not None:
             return known
-    return (last,)
+    return ("s3express",) if _EXPRESS_ZONE.fullmatch(last) else (last,)

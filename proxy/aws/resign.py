@@ -71,8 +71,8 @@ def _filter(headers: signing.Fields, keys: Keys, wanted: Scope, payload: str, at
     found = _SIGNATURE.search(dict(headers)["authorization"])
     assert found is not None
     seed = found[1]
-    if payload in (chunks.CHUNKED, chunks.CHUNKED_TRAILER):
-        trailer = payload == chunks.CHUNKED_TRAILER
+    if payload in chunks.SIGNED:
+        trailer = payload.endswith("-TRAILER")
         return chunks.ChunkSigner(keys, wanted, stamp=signing.stamp(at_s), seed=seed, trailer=trailer)
     if payload == chunks.EVENTS:
         return events.EventSigner(keys, wanted, seed=seed)

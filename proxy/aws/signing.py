@@ -8,14 +8,15 @@ import importlib.util
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.errors import BriefcaseError
+from proxy.errors import BriefcaseError, Denial, Refused
 
 type Fields = tuple[tuple[str, str], ...]
 
 MISSING: Final = "signing for AWS needs the extra aws: pip install 'credential-briefcase[aws]'"
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 EMPTY: Final = hashlib.sha256(b"").hexdigest()
-S3_FAMILY: Final = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
+S3_EXPRESS: Final = "s3express"
+S3_FAMILY: Final = frozenset({"s3", S3_EXPRESS, "s3-object-lambda", "s3-outposts"})
 """Services that sign the path as it is, neither encoded twice nor normalised, and check a declared payload hash."""
 SIGNED: Final = frozenset({"host", "content-type", "content-md5"})
 """Signed besides every `x-amz-` header."""
@@ -27,11 +28,16 @@ class CannotSignError(BriefcaseError):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What signs: an access key, with the session token of temporary ones."""
+    """What signs: an access key, with the session token of temporary ones.
+
+    Attributes:
+        express: they are of a session of S3 Express, whose token has a header of its own.
+    """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
+    express: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,13 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Unsigned:
-    """A request as it leaves but for its signature. `target` is path and query, fully encoded; `host` has its port."""
+    """A request as it leaves but for its signature.
+
+    Attributes:
+        host: with its port, where it is not the usual one.
+        target: path and query, fully encoded.
+        headers: lower-case names; values are the latin-1 text of their bytes.
+    """
 
     method: str
     host: str
@@ -81,6 +93,7 @@ def sign_headers(request: Unsigned, keys: Keys, scope: Scope, *, payload: str, a
 
     Raises:
         CannotSignError: the signing library is missing, or refuses the request.
+        Refused: a header that is signed is not UTF-8.
     """
     declared = scope.service in S3_FAMILY or len(payload) != len(EMPTY)
     return _signed(request, keys, scope, payload=payload, at_s=at_s, declared=declared)[1]
@@ -101,18 +114,23 @@ def _signed(
     declared: bool = False,
     expires_s: int | None = None,
 ) -> tuple[str, Fields]:
-    """Target and headers (without `host`), signed."""
+    """Target and headers (without `host`), signed.
+
+    The library is shown what it is to sign, and signs all of it.
+    """
     try:
         from awscrt import auth, http  # noqa: PLC0415  # an optional extra
     except ImportError:
         raise CannotSignError(MISSING) from None
-    headers = http.HttpHeaders([("host", request.host), *request.headers])
+    shown = [(name, _as_written(value)) for name, value in request.headers if _is_signed(name)]
+    headers = http.HttpHeaders([("host", request.host), *shown])
     wanted = http.HttpRequest(request.method, request.target, headers)
     plain = scope.service in S3_FAMILY
     kind, body_header = auth.AwsSignatureType, auth.AwsSignedBodyHeaderType
     algorithm = auth.AwsSigningAlgorithm
+    symmetric = algorithm.V4_S3EXPRESS if keys.express else algorithm.V4
     config = auth.AwsSigningConfig(
-        algorithm=algorithm.V4_ASYMMETRIC if scope.asymmetric else algorithm.V4,
+        algorithm=algorithm.V4_ASYMMETRIC if scope.asymmetric else symmetric,
         signature_type=kind.HTTP_REQUEST_HEADERS if expires_s is None else kind.HTTP_REQUEST_QUERY_PARAMS,
         credentials_provider=auth.AwsCredentialsProvider.new_static(
             keys.access_key_id, keys.secret_access_key, keys.session_token
@@ -120,7 +138,6 @@ def _signed(
         region=scope.region,
         service=scope.service,
         date=dt.datetime.fromtimestamp(int(at_s), dt.UTC),
-        should_sign_header=_is_signed,
         use_double_uri_encode=not plain,
         should_normalize_uri_path=not plain,
         signed_body_value=payload,
@@ -132,10 +149,23 @@ def _signed(
         done = auth.aws_sign_request(wanted, config).result(timeout=5)
     except Exception as error:  # noqa: BLE001  # its errors have no common class
         raise CannotSignError(f"the request cannot be signed ({type(error).__name__})") from None
-    fields = tuple((name.lower(), value) for name, value in done.headers if name.lower() != "host")
-    return done.path, fields
+    names = {"host", *(name for name, _ in shown)}
+    added = tuple((name.lower(), value) for name, value in done.headers if name.lower() not in names)
+    return done.path, (*request.headers, *added)
 
 
 def _is_signed(name: str) -> bool:
-    name = name.lower()
     return name in SIGNED or name.startswith("x-amz-")
+
+
+def _as_written(value: str) -> str:
+    """A header's value such that its UTF-8 form is the bytes that leave; ours are latin-1 text.
+
+    Raises:
+        Refused: they are not UTF-8.
+    """
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        detail = "A header that has to be signed is not UTF-8."
+        raise Refused(Denial("invalid_request", detail, by="credentials")) from None

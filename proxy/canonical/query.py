@@ -36,8 +36,8 @@ def without_query(query: str | None, names: Collection[str]) -> str | None:
     return "&".join(kept) or None
 
 
-def set_query(query: str | None, name: str, value: str) -> str:
-    """`query` with exactly one parameter `name`, at the end."""
+def set_query(query: str | None, name: str, value: str | bytes) -> str:
+    """`query` with exactly one parameter `name`, at the end; a `value` in bytes is escaped as it is."""
     rest = without_query(query, {name.lower()})
     ours = f"{quote(name, safe='')}={quote(value, safe='')}"
     return f"{rest}&{ours}" if rest else ours

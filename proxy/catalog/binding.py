@@ -28,11 +28,17 @@ class BoundAccount:
     origins: frozenset[str] = frozenset()
     """Where its secrets may go, as `https://host:port`: the profile's hosts, and the endpoints of its credentials."""
 
-    def credential_for(self, operation: Operation, captured: Collection[str] = ()) -> tuple[str, CredentialSpec] | None:
-        """The first credential whose secrets and variables the account has: in its own order, else the operation's.
+    def credentials_for(
+        self, operation: Operation, captured: Collection[str] = ()
+    ) -> tuple[tuple[str, CredentialSpec], ...]:
+        """The credentials whose secrets and variables the account has: in its own order, else the operation's.
 
-        `captured` are slots that a captured secret fills: the credential then uses all of them.
+        It ends with the first that is never passed over for the next one (`Profile.skip_credential_when`).
+        `captured` are slots that a captured secret fills: a credential then uses all of them.
         """
+        return tuple(self._complete(operation, captured))
+
+    def _complete(self, operation: Operation, captured: Collection[str]) -> Iterator[tuple[str, CredentialSpec]]:
         names = operation.credentials or tuple(n for n, kind in self.profile.credentials.items() if not kind.opt_in)
         if self.account.credentials and not captured:
             names = tuple(name for name in self.account.credentials if name in names)
@@ -44,8 +50,9 @@ class BoundAccount:
                 continue
             has_keys = kind.foreign_keys() <= self.account.keys.keys()
             if kind.secret_names() <= own | taken and has_keys and kind.variable_names() <= variables.keys():
-                return name, kind
-        return None
+                yield name, kind
+                if not kind.mints and "credential_unavailable" not in self.profile.skip_credential_when:
+                    return
 
     @property
     def variables(self) -> dict[str, str]:
@@ -87,7 +94,9 @@ def _origins(account: BoundAccount) -> Iterator[str]:
 
 
 def _origin_of(url: str) -> str:
-    """Scheme, host and port of an https URL; what is none stays as it is, and so needs consent like any other place."""
+    """Scheme, host and port of an https URL; what is none needs consent like any other place, in visible characters."""
     scheme, mark, rest = url.partition("://")
     authority = parse_authority(rest.partition("/")[0].partition("?")[0].encode("ascii", "replace"), HTTPS_PORT)
-    return url if not mark or authority is None else f"{scheme.lower()}://{authority.host}:{authority.port}"
+    return (
+        ascii(url)[1:-1] if not mark or authority is None else f"{scheme.lower()}://{authority.host}:{authority.port}"
+    )

@@ -10,6 +10,7 @@ from publicsuffixlist import PublicSuffixList
 
 from proxy.canonical import parse_host
 from proxy.catalog.matcher import WILDCARD
+from proxy.catalog.sdk_environment import environment_mistakes
 from proxy.catalog.template import name_of, parse_template
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
@@ -50,6 +51,8 @@ def profile_mistakes(profile: Profile) -> Iterator[Mistake]:
     yield from _credentials(profile)
     yield from _operations(profile)
     yield from _metadata(profile)
+    yield from _token_hosts(profile)
+    yield from environment_mistakes(profile)
 
 
 def bad_host(pattern: str, *, bound: bool = False) -> str | None:
@@ -85,7 +88,7 @@ def _hosts(profile: Profile) -> Iterator[Mistake]:
 
 def _bound(profile: Profile, rule: HostRule) -> bool:
     """Whether everything that is sent to the hosts of `rule` is of no use elsewhere."""
-    here = [o for o in profile.operations if not o.anonymous and (not o.hosts or rule.host in o.hosts)]
+    here = [o for o in profile.operations if not o.anonymous and o.applies_to(rule)]
     names = {name for operation in here for name in operation.credentials or profile.credentials}
     return all(kind.bound_to_request for name, kind in profile.credentials.items() if name in names)
 
@@ -208,7 +211,7 @@ def _capture(profile: Profile, operation: Operation, place: Place) -> Iterator[M
 
 def stays(profile: Profile, rule: HostRule) -> bool:
     """Whether no call to this host is ever sent: all are answered here."""
-    here = [one for one in profile.operations if not one.hosts or rule.host in one.hosts]
+    here = [one for one in profile.operations if one.applies_to(rule)]
     return not any(operation.may_leave for operation in here)
 
 
@@ -219,6 +222,16 @@ def _metadata(profile: Profile) -> Iterator[Mistake]:
             yield ("hosts", index, "host"), "a metadata service: every operation of it must be answered by the sidecar"
 
 
+def _token_hosts(profile: Profile) -> Iterator[Mistake]:
+    """Whose call it is must be told by what stands in it."""
+    for index, rule in enumerate(profile.hosts):
+        here = [operation for operation in profile.operations if operation.applies_to(rule)]
+        if rule.token_host and not (here and all(operation.reads_body for operation in here)):
+            yield ("hosts", index, "token_host"), "operations name this host, and each has an answer or a capture"
+        if rule.token_host and rule.host.startswith(WILDCARD):
+            yield ("hosts", index, "host"), "a token host is one host"
+
+
 def _frames(profile: Profile, operation: Operation, place: Place) -> Iterator[Mistake]:
     """A secret leaves in messages only on a WebSocket over TLS."""
     for at, name in enumerate(operation.credentials):
@@ -226,18 +239,17 @@ def _frames(profile: Profile, operation: Operation, place: Place) -> Iterator[Mi
             continue
         if not operation.websocket:
             yield (*place, "credentials", at), "kind frames needs websocket: true"
-        named = [rule for rule in profile.hosts if not operation.hosts or rule.host in operation.hosts]
+        named = [rule for rule in profile.hosts if operation.applies_to(rule)]
         if any(rule.scheme != "https" for rule in named):
             yield (*place, "credentials", at), "kind frames needs https hosts"
 
 
 def _same_calls(profile: Profile, one: Operation, other: Operation) -> bool:
     """Whether the two cover the same calls with nothing to tell them apart."""
-    hosts = {rule.host for rule in profile.hosts}
     return (
         _form(one.path) == _form(other.path)
         and bool(set(one.methods) & set(other.methods))
-        and bool(set(one.hosts or hosts) & set(other.hosts or hosts))
+        and any(one.applies_to(rule) and other.applies_to(rule) for rule in profile.hosts)
         and one.websocket == other.websocket
         and len(one.query) + len(one.headers) == len(other.query) + len(other.headers)
         and all(other.query.get(name, value) in ("*", value) or value == "*" for name, value in one.query.items())
@@ -251,8 +263,8 @@ def _form(template: str) -> tuple[str, ...]:
 
 
 def overlaps(one: HostRule, other: HostRule) -> bool:
-    """Whether a request could belong to both rules (D-11)."""
-    if one.port != other.port or not _hosts_meet(one.host, other.host):
+    """Whether a request could belong to both rules (D-11), and nothing in it says to which."""
+    if (one.token_host and other.token_host) or one.port != other.port or not _hosts_meet(one.host, other.host):
         return False
     return not set(one.paths).isdisjoint(other.paths)  # of two that cover a path, the longer prefix wins
 

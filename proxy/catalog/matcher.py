@@ -65,6 +65,7 @@ class Catalog:
         for profile in self.profiles.values():
             for rule in profile.hosts:
                 self._add(profile, rule)
+        self._shared: Final = frozenset(key for key, entries in self._exact.items() if _is_shared(entries))
         self._ports: Final = frozenset(port for _, port in (*self._exact, *self._wildcard))
 
     def _add(self, profile: Profile, rule: HostRule) -> None:
@@ -96,10 +97,14 @@ class Catalog:
         rules = [rule for profile in self.profiles.values() for rule in profile.hosts]
         return tuple(sorted({rule.host for rule in rules if rule.scheme == "https"}))
 
-    def match(self, head: RequestHead) -> Match | None:
-        """What `head` is; None when no profile manages its destination."""
+    def match(self, head: RequestHead, provider: str | None = None) -> Match | None:
+        """What `head` is; None when no profile manages its destination.
+
+        `provider` goes first where several profiles have the same token host.
+        """
         # The longest path prefix wins, so that a profile of a part of a host goes before one of the whole.
-        entry = max(self._entries(head), key=lambda entry: entry.covers(head.path), default=None)
+        entries = self._entries(head)
+        entry = max(entries, key=lambda one: (one.covers(head.path), one.profile.name == provider), default=None)
         if entry is None or not entry.covers(head.path):
             return None
         tree = entry.trees.get(head.method)
@@ -109,6 +114,13 @@ class Catalog:
         operation, pieces = found
         params = {name: head.segments[i] for i, piece in enumerate(pieces) if (name := name_of(piece))}
         return Match(entry.profile, entry.rule, operation, params)
+
+    def shared(self, head: RequestHead) -> tuple[Match, ...]:
+        """What `head` is for each of the profiles that have its token host; empty for any other host."""
+        if (head.authority.host, head.authority.port) not in self._shared:
+            return ()
+        names = [e.profile.name for e in self._entries(head) if e.rule.token_host and e.covers(head.path)]
+        return tuple(match for name in names if (match := self.match(head, name)) and match.profile.name == name)
 
     def _entries(self, head: RequestHead) -> Iterator[Entry]:
         authority = head.authority
@@ -137,6 +149,10 @@ class Catalog:
         return "/" + "/".join("{credential}" if i in spots and p not in known else p for i, p in enumerate(pieces))
 
 
+def _is_shared(entries: tuple[Entry, ...]) -> bool:
+    return sum(entry.rule.token_host for entry in entries) > 1
+
+
 def _words(entry: Entry) -> Iterator[str]:
     for operation in entry.profile.operations:
         yield from parse_template(operation.path)
@@ -145,7 +161,7 @@ def _words(entry: Entry) -> Iterator[str]:
 def _trees(profile: Profile, rule: HostRule) -> dict[str, _Node]:
     trees: dict[str, _Node] = {}
     for operation in profile.operations:
-        if operation.hosts and rule.host not in operation.hosts:
+        if not operation.applies_to(rule):
             continue
         pieces = parse_template(operation.path)
         for method in operation.methods:

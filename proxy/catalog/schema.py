@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from proxy.credentials import CredentialSpec  # noqa: TC001  # pydantic needs it at run time
 from proxy.credentials.answers import AnswerSpec  # noqa: TC001
@@ -19,6 +19,7 @@ from proxy.model import Action  # noqa: TC001
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 OperationId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=64)]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Method = Annotated[str, Field(pattern=r"^[A-Z]{3,16}$")]
 
 
@@ -33,6 +34,11 @@ class HostRule(Strict):
     port: Annotated[int, Field(ge=1, le=65535)] = 443
     scheme: Literal["https", "http"] = "https"
     paths: tuple[str, ...] = ("/",)
+    token_host: bool = Field(
+        default=False,
+        description="Only operations that name this host apply to it, each answered here or captured. Several enabled "
+        "profiles may have it: the stand-in in the call says whose it is.",
+    )
     http_upgrade: bool = Field(
         default=False, description="A plain `http://` request of the agent for this host leaves over HTTPS."
     )
@@ -115,6 +121,10 @@ class Operation(Strict):
     websocket: bool = False
     allow_range: bool = Field(default=False, description="Let `Range` through; off because ranges defeat scrubbing.")
 
+    def applies_to(self, rule: HostRule) -> bool:
+        """Whether it covers calls to the host of `rule`."""
+        return rule.host in self.hosts or not (self.hosts or rule.token_host)
+
     @property
     def reads_body(self) -> bool:
         """Whether the body's fields may say which account is meant."""
@@ -156,6 +166,12 @@ class Example(Strict):
     account_secrets: tuple[Name, ...] = Field(default=(), description="Secrets the account has; empty: the first.")
 
 
+class SdkFile(Strict):
+    """A file that an SDK is led to by a variable: JSON, with places as a variable's text has them."""
+
+    file: JsonValue
+
+
 class Profile(Strict):
     """One provider."""
 
@@ -171,7 +187,16 @@ class Profile(Strict):
     secrets: dict[Name, SecretSlot] = {}
     variables: dict[Name, Variable] = {}
     credentials: dict[Name, CredentialSpec]
+    skip_credential_when: tuple[Literal["not_connected", "credential_revoked", "credential_unavailable"], ...] = Field(
+        default=("not_connected",),
+        description="Refusals after which the account's next credential is tried; empty: the first one alone counts.",
+    )
     operations: Annotated[tuple[Operation, ...], Field(min_length=1)]
+    environment: dict[VariableName, str | SdkFile] = Field(
+        default={},
+        description="Variables by which SDKs find what is answered here: a text, or a file whose path the variable is. "
+        "Places: {stand_in:SLOT}, {variable:NAME}, {base_url}. Not set where the account lacks one of them.",
+    )
     examples: tuple[Example, ...] = ()
     strip_headers: tuple[HeaderName, ...] = Field(
         default=(), description="Further headers in which this API takes credentials; removed from the agent's request."

@@ -25,9 +25,10 @@ def store_mistakes(settings: Settings) -> Iterator[Mistake]:
         place: Place = ("secret_stores", scheme)
         if own.ca_file is not None and not own.ca_file.is_file():
             yield (*place, "ca_file"), "there is no such file"
-        address = getattr(own, "address", None)
-        if address is not None and not _is_https(address):
-            yield (*place, "address"), "an address is https://HOST[:PORT]"
+        for name in type(own).model_fields:
+            address = getattr(own, name)
+            if name.endswith("address") and address is not None and not _is_https(address):
+                yield (*place, name), "an address is https://HOST[:PORT]"
     for place, ref in login_refs(settings.secret_stores):
         yield from _own_ref(place, ref)
     for place, ref in account_refs(settings):

@@ -90,7 +90,7 @@ def application(asked: str | None = None) -> typer.Typer:
 def main() -> None:
     """The entry point. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted; `run` returns its child's."""
     try:
-        application(sys.argv[1] if len(sys.argv) > 1 else None)()
+        application(sys.argv[1] if len(sys.argv) > 1 else None)(prog_name="briefcased")
     except ConfigError as error:
         sys.stderr.write(f"{error}\n{counted(len(error.findings), 'mistake')} found\n")
         sys.exit(BAD_INPUT)

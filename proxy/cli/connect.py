@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from proxy.cli.connections.opened import Chosen, Connections
     from proxy.credentials.kind import Credential
+    from proxy.credentials.oauth.login import Login
     from proxy.credentials.oauth.places import Places
 
 WITHIN_S: Final = 300
@@ -35,6 +36,7 @@ class Wishes(NamedTuple):
 
     opens: bool
     within_s: int
+    login: Login
 
 
 def connect(
@@ -44,11 +46,18 @@ def connect(
         bool, typer.Option("--no-browser", help="Print the page's address instead of opening it.")
     ] = False,
     timeout: Annotated[int, typer.Option(min=5, max=3600, help="Seconds to wait for you.")] = WITHIN_S,
+    acr_values: Annotated[
+        str, typer.Option(help="How strong the login has to be, where a provider asks for that (RFC 9470).")
+    ] = "",
+    max_age: Annotated[int | None, typer.Option(min=0, help="How many seconds old the login may be.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let agents use an account of yours: sign in at the provider; what it gives is stored here, sealed."""
+    from proxy.credentials.oauth.login import Login
+
+    wishes = Wishes(not no_browser, timeout, Login(acr_values, max_age))
     try:
-        told = asyncio.run(_connect(config, account, Wishes(not no_browser, timeout)))
+        told = asyncio.run(_connect(config, account, wishes))
     except KeyboardInterrupt:
         say("interrupted; nothing is stored")
         raise
@@ -104,7 +113,7 @@ async def _by_browser(connections: Connections, chosen: Chosen, at: Places, wish
     redirect_uri = await callback.start()
     try:
         given = connections.given(chosen, Granted())
-        started = await connections.run(chosen, start(chosen.kind, given, at, redirect_uri))
+        started = await connections.run(chosen, start(chosen.kind, given, at, redirect_uri, wishes.login))
         callback.expect(partial(read_answer, started=started))
         _show(started.url, wishes)
         code = await callback.answer(within_s=wishes.within_s)
@@ -123,7 +132,7 @@ async def _by_device(connections: Connections, chosen: Chosen, at: Places, wishe
     from proxy.credentials.runner import NoAnswerError
 
     given = connections.given(chosen, Granted())
-    device = await connections.run(chosen, start_device(chosen.kind, given, at))
+    device = await connections.run(chosen, start_device(chosen.kind, given, at, wishes.login))
     say(f"Open this page:  {device.verification_uri}\nand enter:       {device.user_code}")
     if device.verification_uri_complete is not None:
         say(f"or open:         {device.verification_uri_complete}\nand compare the code that it shows.")

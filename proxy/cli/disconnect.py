@@ -16,8 +16,9 @@ from proxy.errors import BriefcaseError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from proxy.catalog.binding import BoundAccount
     from proxy.cli.connections.opened import Chosen, Connections
-    from proxy.credentials.grants import Lease
+    from proxy.credentials.grants import GrantKey, Lease
     from proxy.credentials.oauth.places import Places
 
 ATTEMPTS: Final = 3
@@ -49,19 +50,29 @@ async def _disconnect(config: Path, name: str, *, only_here: bool) -> dict[str, 
     from proxy.credentials.grants import in_thread
 
     async with opened(config) as connections:
-        chosen = await connections.chosen(connections.account(name))
-        grants, key = connections.services.grants, chosen.order.key
+        account = connections.account(name)
         if only_here:
-            if not await in_thread(grants.forget, key):
-                raise BriefcaseError(f"{key.account} is not connected")
-            return _told(chosen, ())
-        if not (await in_thread(grants.read, key)).kept:
+            return await _only_forgotten(connections, account)
+        chosen = await connections.chosen(account)
+        key = chosen.order.key
+        if not (await in_thread(connections.services.grants.read, key)).kept:
             raise BriefcaseError(f"{key.account} is not connected")
-        return _told(chosen, await _revoked_and_forgotten(connections, chosen))
+        return _told(key, await _revoked_and_forgotten(connections, chosen))
 
 
-def _told(chosen: Chosen, revoked: tuple[str, ...]) -> dict[str, object]:
-    key = chosen.order.key
+async def _only_forgotten(connections: Connections, account: BoundAccount) -> dict[str, object]:
+    """Needs no secret and no consent: whatever is wrong with either, an operator can stop the use of an account."""
+    from proxy.cli.connections.opened import people_connect
+    from proxy.credentials.grants import GrantKey, in_thread
+
+    keys = [GrantKey(account.id, credential) for credential in people_connect(account)]
+    gone = [key for key in keys if await in_thread(connections.services.grants.forget, key)]
+    if not gone:
+        raise BriefcaseError(f"{account.id} is not connected")
+    return _told(gone[0], ())
+
+
+def _told(key: GrantKey, revoked: tuple[str, ...]) -> dict[str, object]:
     return {"account": str(key.account), "credential": key.credential, "revoked": list(revoked)}
 
 

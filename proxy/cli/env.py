@@ -11,6 +11,7 @@ import typer
 from proxy.catalog.configuration import load_configuration
 from proxy.catalog.listening import SPECIAL
 from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.sdk import sdk_variables
 from proxy.cli.shells import Shell, ShellOption, off, script, unsayable
 from proxy.cli.stand_ins import agent_named, only_agent
 from proxy.cli.state import read_state
@@ -21,7 +22,9 @@ from proxy.settings import environment, home
 
 if TYPE_CHECKING:
     from proxy.catalog.configuration import Configuration
+    from proxy.cli.state import SidecarState
 
+SDK_FOLDER = "sdk"
 TOKEN = "BRIEFCASED_AGENT_TOKEN"  # noqa: S105  # a variable's name
 
 
@@ -50,6 +53,14 @@ def env(
     warn_of(unsayable(secret))
 
 
+def _base_url(configuration: Configuration, state: SidecarState, agent: str) -> str | None:
+    """That of the first base-URL listener which a variable can point at, and which is no other agent's."""
+    for listener, at in zip(configuration.settings.listeners.more, state.more, strict=False):
+        if listener.kind == "base_url" and listener.agent in (None, agent) and not at.startswith(SPECIAL):
+            return f"http://{at}"
+    return None
+
+
 def warn_of(names: list[str]) -> None:
     """Say which variables keep a secret, because no shell can name them."""
     for name in names:
@@ -71,5 +82,9 @@ def _variables(configuration: Configuration, agent: str) -> tuple[dict[str, str]
     stand_ins = stand_in_variables(profiles, agent, generation.stand_ins)
     clean, taken = without_secrets(environment(), profiles, stand_ins, named=named_in(configuration.settings))
     cleaned = {name: clean[name] for name in taken if name in clean}
-    variables = {**cleaned, **stand_ins, **proxy_variables(f"http://agent:{token}@{state.proxy}", home() / BUNDLE)}
+    sdk = sdk_variables(
+        generation, agent, base_url=_base_url(configuration, state, agent), folder=home() / SDK_FOLDER / agent
+    )
+    proxies = proxy_variables(f"http://agent:{token}@{state.proxy}", home() / BUNDLE)
+    variables = {**cleaned, **stand_ins, **proxies, **sdk}
     return variables, [name for name in taken if name not in variables]

@@ -77,6 +77,8 @@ def _chosen(slots: list[_Slot], account: str, slot: str | None) -> _Slot:
         return found[0]
     if found:
         raise BriefcaseError(f"say which --slot of {account}: {', '.join(one.slot for one in found)}")
+    if own := [one.slot for one in slots if str(one.account.id) == account]:
+        raise BriefcaseError(f"{account} has no key {slot}; it has {', '.join(own)}")
     known = ", ".join(dict.fromkeys(str(one.account.id) for one in slots)) or "none"
     raise BriefcaseError(f"no account {account} has such a key; accounts with keys: {known}")
 
@@ -168,10 +170,16 @@ def directory(
     config: ConfigOption = CONFIG,
 ) -> None:
     """Print the key directory of Web Bot Auth: the document, or with --host a JSON object of headers and body."""
+    from proxy.canonical import parse_authority
+    from proxy.model import HTTPS_PORT
+
     try:
         from proxy.credentials import key_directory
+        from proxy.credentials.covered import UnsignableError
     except ImportError:
         raise BriefcaseError("the key directory needs the extra `signatures`") from None
+    if host is not None and parse_authority(host.encode(), HTTPS_PORT) is None:
+        raise BriefcaseError("--host: not a host, or HOST:PORT")
 
     async def made() -> str:
         async with _opened(config) as (slots, ring):
@@ -180,7 +188,11 @@ def directory(
             if host is None:
                 return body.decode()
             now_s = SystemClock().wall_ms() // 1000
-            fields = await key_directory.fields(host, body, signers, created_s=now_s, expires_s=now_s + days * 86_400)
+            ends_s = now_s + days * 86_400
+            try:
+                fields = await key_directory.fields(host, body, signers, created_s=now_s, expires_s=ends_s)
+            except UnsignableError as problem:
+                raise BriefcaseError(f"no directory can be made: {problem}") from None
             return orjson.dumps({"headers": fields, "body": body.decode()}).decode()
 
     sys.stdout.write(asyncio.run(made()) + "\n")

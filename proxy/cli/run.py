@@ -132,7 +132,9 @@ async def _run(
 
     if confined is not None:
         configuration = confined.configuration
-    async with ephemeral(configuration, home=home(), label=LABEL, environment=operators) as box:
+    async with ephemeral(
+        configuration, home=home(), label=LABEL, environment=operators, base_urls=confined is None
+    ) as box:
         clean, _ = without_secrets(operators, configuration.profiles, box.stand_ins, named=named, scrub=box.scrub)
         try:
             if confined is not None:

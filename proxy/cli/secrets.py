@@ -10,6 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from proxy.cli.captured import app as captured
 from proxy.cli.state import local_passphrase
 from proxy.errors import BriefcaseError
 from proxy.secretstore import MIN_SECRET_BYTES
@@ -17,6 +18,7 @@ from proxy.secretstore.local import NAME, LocalStore
 from proxy.settings import home
 
 app = typer.Typer(help="The encrypted store behind local: secret refs.", no_args_is_help=True)
+app.add_typer(captured, name="captured")
 KeySource = Annotated[
     str, typer.Option("--key", help="Where the store's key rests, when the store is made: file, passphrase or keyring.")
 ]
@@ -55,7 +57,7 @@ def import_(
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, mark, value = line.removeprefix("export ").partition("=")
-        name, value = name.strip().lower(), value.strip().strip("\"'")
+        name, value = name.strip().lower(), _unquoted(value.strip())
         if not mark or not NAME.fullmatch(name):
             raise BriefcaseError(f"{file}:{number}: a line is NAME=VALUE")
         if len(value.encode()) < MIN_SECRET_BYTES:
@@ -63,6 +65,12 @@ def import_(
         values[name] = value.encode()
     _store().put(values, key_source=key)
     sys.stdout.write(f"stored {len(values)}: {', '.join(sorted(values))}\n")
+
+
+def _unquoted(value: str) -> str:
+    """Without the pair of quotes around it; a quote alone belongs to the value."""
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if quoted else value
 
 
 def _lines(file: Path) -> list[str]:

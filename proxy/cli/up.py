@@ -45,6 +45,28 @@ def up(config: ConfigOption = CONFIG) -> None:
 
 
 async def _up(path: Path, configuration: Configuration) -> None:
+    from proxy.services import secret_stores
+
+    state, clock = home(), SystemClock()
+    started: list[Sidecar] = []
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stores = secret_stores(
+        configuration.settings,
+        home=state,
+        environment=environment(),
+        clock=clock,
+        passphrase=local_passphrase(),
+        own_listeners=lambda: started[0].listeners() if started else frozenset(),
+    )
+    try:
+        await _run(path, configuration, stores, started, clock)
+    finally:
+        await stores.close()
+
+
+async def _run(
+    path: Path, configuration: Configuration, stores: SecretStores, started: list[Sidecar], clock: Clock
+) -> None:
     from proxy.app import Parts, running
     from proxy.cli.hand_over import HandOvers
     from proxy.cli.workloads import workload_authenticator
@@ -52,17 +74,14 @@ async def _up(path: Path, configuration: Configuration) -> None:
     from proxy.identity.registry import AgentRegistry
     from proxy.services import persistent_key
 
-    state, clock, variables = home(), SystemClock(), environment()
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    authority = await certificate_authority(configuration, state, clock)
+    state, variables = home(), environment()
+    authority = await certificate_authority(configuration, state, clock, stores)
     database = open_database(state / DATABASE)
     hand_overs = HandOvers(database, home=state, clock=clock, environment=variables)
     planned = hand_overs.plan(configuration)  # registers agents, so it comes before they are read
     grants = {name: entry.accounts for name, entry in configuration.settings.agents.items()}
     registry = AgentRegistry(database, clock=clock, grants=grants)
-    workloads = workload_authenticator(
-        configuration.settings, registry, database, stores=_stores(configuration, state, clock), clock=clock
-    )
+    workloads = workload_authenticator(configuration.settings, registry, database, stores=stores, clock=clock)
     parts = Parts(
         home=state,
         label="up",
@@ -75,6 +94,7 @@ async def _up(path: Path, configuration: Configuration) -> None:
         clock=clock,
         passphrase=local_passphrase(),
         resume=True,
+        stores=stores,
     )
     notifier = Notifier(*service_manager())
     stop, changed = asyncio.Event(), asyncio.Event()
@@ -83,6 +103,7 @@ async def _up(path: Path, configuration: Configuration) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     async with running(parts) as sidecar, asyncio.TaskGroup() as group:
+        started.append(sidecar)
         _write_bundle(sidecar)
         hand_overs.carry_out(planned, configuration, sidecar)
         _announce(sidecar, None)
@@ -169,7 +190,9 @@ def _announce(sidecar: Sidecar, error: str | None) -> None:
     )
 
 
-async def certificate_authority(configuration: Configuration, state: Path, clock: Clock) -> CertificateAuthority:
+async def certificate_authority(
+    configuration: Configuration, state: Path, clock: Clock, stores: SecretStores
+) -> CertificateAuthority:
     """The operator's issuing CA where the configuration names one, else our own, at rest in the state directory.
 
     Raises:
@@ -177,11 +200,7 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
     """
     own = configuration.settings.certificates
     if own.issuer_certificate is not None and own.issuer_key is not None:
-        stores = _stores(configuration, state, clock)
-        try:
-            key = await stores.get(own.issuer_key)
-        finally:
-            await stores.close()
+        key = await stores.get(own.issuer_key)
         try:
             chain = own.issuer_certificate.read_bytes()
         except OSError as error:
@@ -190,15 +209,3 @@ async def certificate_authority(configuration: Configuration, state: Path, clock
     directory = ca_directory(state)
     passphrase = ca_passphrase(directory, environment=environment())
     return CertificateAuthority.load_or_create(directory, patterns=(), passphrase=passphrase, clock=clock)
-
-
-def _stores(configuration: Configuration, state: Path, clock: Clock) -> SecretStores:
-    from proxy.services import secret_stores
-
-    return secret_stores(
-        configuration.settings,
-        home=state,
-        environment=environment(),
-        clock=clock,
-        passphrase=local_passphrase(),
-    )

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from proxy.credentials.aws import AwsCredential
 from proxy.credentials.aws_role import AwsRoleCredential
+from proxy.credentials.aws_s3_express import AwsS3ExpressCredential
 from proxy.credentials.azure import AzureCredential
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.body_field import BodyFieldCredential
@@ -33,6 +34,7 @@ from proxy.credentials.workload_federation import WorkloadFederationCredential
 CredentialSpec = Annotated[
     AwsCredential
     | AwsRoleCredential
+    | AwsS3ExpressCredential
     | AzureCredential
     | BasicCredential
     | BodyFieldCredential

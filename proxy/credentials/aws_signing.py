@@ -6,25 +6,28 @@ import hashlib
 import re
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, ClassVar, Final
-from urllib.parse import parse_qsl, unquote_plus
 
 from pydantic import Field
 
-from proxy.aws import chunks, resign, signing
+from proxy.aws import actions, chunks, events, resign, signing
 from proxy.aws.names import Place, place_of
 from proxy.aws.scope import claim_of, settled
+from proxy.canonical import query_pairs
+from proxy.canonical.fields import values_of
 from proxy.credentials.kind import NOTHING_LEARNT, Kind, Lesson, Presented, SecretName, filled, named_in, unusable
 from proxy.errors import Denial, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.aws.scope import Claim
     from proxy.credentials.kind import Credential, Moment, Proving
     from proxy.model import RequestHead, ResponseHead
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
-_ASYMMETRIC: Final = frozenset({signing.UNSIGNED, chunks.UNSIGNED_TRAILER})
-_STREAMED: Final = _ASYMMETRIC | {chunks.CHUNKED, chunks.CHUNKED_TRAILER, chunks.EVENTS}
+_EITHER: Final = frozenset({signing.UNSIGNED, chunks.UNSIGNED_TRAILER})
+_SYMMETRIC: Final = _EITHER | {chunks.CHUNKED, chunks.CHUNKED_TRAILER, chunks.EVENTS}
+_ASYMMETRIC: Final = _EITHER | {chunks.ASYMMETRIC, chunks.ASYMMETRIC_TRAILER}
 """What may stand for a payload's hash."""
 MAX_SKEW_S: Final = 86_400
 SMALL_SKEW_S: Final = 60
@@ -44,7 +47,9 @@ class AwsSigning(Kind):
     session_token: SecretName = Field(default="session_token", description="Name of the optional secret.")
     service: str | None = Field(default=None, description="Signing name, where the host is none of AWS's own.")
     region: str | None = Field(default=None, description="Region, where the host is none of AWS's own.")
-    refused_actions: tuple[str, ...] = Field(default=(), description="API actions that are never signed.")
+    refused_actions: tuple[str, ...] = Field(
+        default=(), description="API actions that are never signed: `AssumeRole`, `/path/*`, `deadline:/path/*`."
+    )
 
     def lacks(self) -> str | None:
         """The extra."""
@@ -75,16 +80,10 @@ class AwsSigning(Kind):
         wanted = settled(claim, place, services=services, regions=_names(self.regions, credential.facts))
         if wanted.service in signing.S3_FAMILY and "%2F" in head.path:
             raise Refused(Denial("ambiguous_request", "A key of S3 has its slashes as they are.", by="credentials"))
-        self._check_action(head, body)
-        payload = None if claim.in_query else _declared(head, wanted.service)
-        if payload is None:
-            unsigned = claim.in_query and wanted.service in signing.S3_FAMILY
-            payload = signing.UNSIGNED if unsigned else hashlib.sha256(body or b"").hexdigest()
-        if payload not in (_ASYMMETRIC if wanted.asymmetric else _STREAMED) and not _HASH.fullmatch(payload):
-            detail = "A body signed in this form cannot be signed anew."
-            raise Refused(Denial("invalid_request", detail, by="credentials"))
+        self._check_action(head, body, wanted.service)
+        payload = _payload(head, claim, wanted, body)
         at_s, clean = moment.now_s + _skew_s(moment.learnt), resign.cleaned(head, claim)
-        keys = self.keys_of(credential)
+        keys = self.keys_for(credential, head)
         try:
             signed, pieces = resign.signed(clean, keys, wanted, claim, payload=payload, at_s=at_s)
         except signing.CannotSignError:
@@ -105,6 +104,11 @@ class AwsSigning(Kind):
             return NOTHING_LEARNT
         return Lesson({"skew_s": str(skew_s)})
 
+    def keys_for(self, credential: Credential, head: RequestHead) -> signing.Keys:
+        """The keys for one request. Raises `Refused`."""
+        del head
+        return self.keys_of(credential)
+
     def keys_of(self, credential: Credential) -> signing.Keys:
         """The keys in `credential`. Raises `Refused`."""
         token = credential.text(self.session_token) if self.session_token in credential.secrets else None
@@ -112,41 +116,58 @@ class AwsSigning(Kind):
 
     def _place(self, head: RequestHead) -> Place | None:
         """Service and region of the destination, by the profile or by its name."""
-        return place_of(head.authority.host) if self.service is None else Place((self.service,), self.region)
+        return self.place_at(head.authority.host)
 
-    def _check_action(self, head: RequestHead, body: bytes | None) -> None:
-        """Refuse `refused_actions`, in whichever of AWS's protocols they are asked for.
+    def place_at(self, host: str) -> Place | None:
+        """The same for any host."""
+        return place_of(host) if self.service is None else Place((self.service,), self.region)
+
+    def _check_action(self, head: RequestHead, body: bytes | None, service: str) -> None:
+        """Refuse what hands out credentials: `refused_actions`, and sessions of S3 Express.
 
         Raises:
-            Refused: `operation_not_allowed`.
+            Refused: `operation_not_allowed`; `invalid_request`, it cannot be told.
         """
-        if not self.refused_actions:
-            return
-        asked = {(head.header("x-amz-target") or "").rpartition(".")[2].strip(), *head.segments}
-        asked.update(_actions(head.query or ""), _actions((body or b"").decode("latin-1")))
-        if not asked.isdisjoint(self.refused_actions):
+        session = service == signing.S3_EXPRESS and any(name == "session" for name, _ in query_pairs(head.query))
+        if session or actions.refuses(self.refused_actions, service, head, body):
             detail = "This action hands out credentials; it is never signed."
             raise Refused(Denial("operation_not_allowed", detail, by="credentials"))
+
+
+def _payload(head: RequestHead, claim: Claim, wanted: signing.Scope, body: bytes | None) -> str:
+    """What stands for the body's hash.
+
+    Raises:
+        Refused: the body is in a form that cannot be signed anew.
+    """
+    family = wanted.service in signing.S3_FAMILY
+    form = (head.header("content-type") or "").lower().startswith("multipart/form-data")
+    if family and form and head.method == "POST" and head.query is None:
+        detail = "A browser's upload by POST policy is not signed anew; upload by PUT."
+        raise Refused(Denial("invalid_request", detail, by="credentials"))
+    told = _declared(head, wanted.service)
+    streams = told is not None and told.startswith("STREAMING-")
+    if claim.in_query and not streams:
+        told = signing.UNSIGNED if family else None
+    if told is None:
+        return hashlib.sha256(body or b"").hexdigest()
+    allowed = _ASYMMETRIC if wanted.asymmetric else _SYMMETRIC
+    if (claim.in_query and streams) or not (told in allowed or _HASH.fullmatch(told)):
+        detail = "A body signed in this form cannot be signed anew."
+        raise Refused(Denial("invalid_request", detail, by="credentials"))
+    return told
 
 
 def _declared(head: RequestHead, service: str) -> str | None:
     """What stands for the body's hash without our reading it, whether or not it can; None where we have to read."""
     given = head.header("x-amz-content-sha256")
-    if given == chunks.EVENTS:
+    if given == chunks.EVENTS and values_of(head.headers, "content-type") == [events.CONTENT_TYPE]:
         return given
     if service not in signing.S3_FAMILY:
         return None
     if given is None:
         return signing.UNSIGNED if head.has_body else signing.EMPTY
     return given
-
-
-def _actions(text: str) -> set[str]:
-    """The values of `Action` in a form or query, also where `;` separates its pairs."""
-    if "Action" not in unquote_plus(text):
-        return set()
-    pairs = (pair for part in re.split("[&;]", text) for pair in parse_qsl(part, keep_blank_values=True))
-    return {value.strip() for name, value in pairs if name.strip() == "Action"}
 
 
 def _names(template: str, variables: Mapping[str, str]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, Self, override
 from pydantic import model_validator
 
 from proxy.credentials.header import with_headers
-from proxy.credentials.kind import Kind, Presented, named_in
+from proxy.credentials.kind import Kind, Presented, named_in, unusable
+from proxy.errors import Refused
 
 if TYPE_CHECKING:
     from proxy.credentials.kind import Credential
@@ -34,6 +35,9 @@ class BasicCredential(Kind):
 
     @override
     def present(self, credential: Credential, head: RequestHead, body: bytes | None) -> Presented:
-        pair = f"{credential.filled(self.username)}:{credential.filled(self.password)}"
+        username = credential.filled(self.username)
+        if ":" in username:
+            raise Refused(unusable("The user name has a colon, which HTTP Basic cannot hold."))
+        pair = f"{username}:{credential.filled(self.password)}"
         encoded = base64.b64encode(pair.encode("latin-1")).decode("ascii")
         return Presented(with_headers(head, {"authorization": f"Basic {encoded}"}), body)

@@ -7,9 +7,8 @@ import hmac
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, or_, select
-from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+from sqlalchemy import delete, or_, select, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.credentials.grants import in_thread
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.dialects import postgresql
 
     from proxy.clock import Clock
     from proxy.credentials.order import Order
@@ -33,6 +33,9 @@ _log: Final = logging.getLogger("proxy.credentials")
 MAX_ADMITTED: Final = 4096
 MAX_FINGERPRINTS: Final = 32
 """Of one account: leased secrets change often, and those before them are of no use to anybody."""
+
+
+_ALONE: Final = text("LOCK TABLE bindings IN SHARE ROW EXCLUSIVE MODE")
 
 
 class Bindings:
@@ -103,6 +106,8 @@ class Bindings:
         if new or complete:
             return new
         with writing(self._database) as connection:
+            if connection.dialect.name == "postgresql":  # where others read what is not yet true while one writes
+                connection.execute(_ALONE)
             new = unconsented(_rows(connection, account, fingerprints), account, fingerprints, wanted)
             if not new:
                 self._record(connection, account, fingerprints, wanted)
@@ -112,12 +117,21 @@ class Bindings:
     def _record(
         self, connection: Connection, account: str, fingerprints: frozenset[str], origins: frozenset[str]
     ) -> None:
-        insert = insert_sqlite if connection.dialect.name == "sqlite" else insert_postgresql
+        insert = _insert(connection)
         since_ms = self._clock.wall_ms()
         for fingerprint in sorted(fingerprints):
             for origin in sorted(origins):
                 row = {"account": account, "fingerprint": fingerprint, "origin": origin, "since_ms": since_ms}
                 connection.execute(insert(bindings).values(**row).on_conflict_do_nothing())
+
+
+def _insert(connection: Connection) -> type[sqlite.Insert | postgresql.Insert]:
+    """The INSERT of the database's dialect: both know ON CONFLICT, and SQL's own does not."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.Insert
+    from sqlalchemy.dialects.postgresql import Insert  # noqa: PLC0415  # takes a while to load, and few share a database
+
+    return Insert
 
 
 def _rows(connection: Connection, account: str, fingerprints: frozenset[str]) -> tuple[Bound, ...]:

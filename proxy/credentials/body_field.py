@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, override
+import json
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, Self, override
 from urllib.parse import parse_qsl, urlencode
 
-import orjson
 from pydantic import Field, model_validator
 
-from proxy.credentials.kind import Kind, Presented, SecretName
+from proxy.credentials.kind import Kind, Presented, SecretName, as_utf8
 from proxy.errors import Denial, Refused
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from proxy.model import RequestHead
 
 MAX_FORM_FIELDS = 1000
+AS_BYTES = "surrogateescape"
+"""What is not UTF-8 comes out as it went in (PEP 383)."""
 
 
 class BodyFieldCredential(Kind):
@@ -44,12 +46,12 @@ class BodyFieldCredential(Kind):
             raise Refused(_invalid("The body must not be compressed."))
         value = credential.text(self.secret)
         given = body or b""
-        return Presented(head, self._json(given, value) if self.format == "json" else self._form(given, value))
+        return Presented(head, self._json(given, as_utf8(value)) if self.format == "json" else self._form(given, value))
 
     def _json(self, body: bytes, value: str) -> bytes:
-        try:
-            document = orjson.loads(body or b"{}")
-        except orjson.JSONDecodeError:
+        try:  # whole numbers of any size stay what they are
+            document = json.loads((body or b"{}").decode(), parse_constant=_refuse)
+        except (ValueError, RecursionError):
             raise Refused(_invalid("The body is not JSON.")) from None
         *way, last = [step.replace("~1", "/").replace("~0", "~") for step in self.pointer.split("/")[1:]]
         at = document
@@ -58,16 +60,24 @@ class BodyFieldCredential(Kind):
         if not isinstance(at, dict):
             raise Refused(_invalid("The body has no object at the place of the credential."))
         at[last] = value
-        encoded: bytes = orjson.dumps(document)
-        return encoded
+        try:
+            return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except ValueError:
+            raise Refused(_invalid("The body has a number or a text that JSON cannot hold.")) from None
 
     def _form(self, body: bytes, value: str) -> bytes:
         try:
-            pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
+            pairs = parse_qsl(
+                body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS, errors=AS_BYTES
+            )
         except (UnicodeDecodeError, ValueError):
             raise Refused(_invalid("The body is not a form.")) from None
         kept = [(name, text) for name, text in pairs if name != self.pointer]
-        return urlencode([*kept, (self.pointer, value)]).encode()
+        return urlencode([*kept, (self.pointer, value.encode("latin-1"))], errors=AS_BYTES).encode()
+
+
+def _refuse(_name: str) -> NoReturn:
+    raise ValueError("not a JSON number")
 
 
 def _invalid(detail: str) -> Denial:

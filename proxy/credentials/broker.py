@@ -21,8 +21,9 @@ from proxy.credentials.grants import Granted, in_thread
 from proxy.credentials.kind import Credential, MintFailedError, unusable
 from proxy.credentials.learnt import Learnt
 from proxy.credentials.order import ingredients
-from proxy.credentials.refresher import Job, Refresher
+from proxy.credentials.refresher import LOOK_AGAIN_S, Job, Refresher
 from proxy.credentials.runner import Runner
+from proxy.credentials.under_way import UnderWay
 from proxy.db.sealing import UnsealError
 from proxy.errors import Refused
 from proxy.keys.signer import KeyUnavailableError
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("proxy.credentials")
 BACK_OFF_S: Final = 2.0
 MAX_BACK_OFF_S: Final = 300.0
+MAX_COUNT: Final = 16
+"""From then on the wait is the longest in any case, and two to the power of more would once be too large a number."""
 FORCED_S: Final = 60.0
 """A credential that the provider did not accept is replaced at most so often; a 401 for ever costs no more mints."""
 WATCH_S: Final = 2.0
@@ -64,6 +67,11 @@ class _Entry:
     version: int
     uses: int = 0
 
+    @property
+    def spent(self) -> bool:
+        """Whether it was presented as often as it may be."""
+        return self.credential.max_uses is not None and self.uses >= self.credential.max_uses
+
 
 @dataclass(slots=True)
 class _Failure:
@@ -72,8 +80,8 @@ class _Failure:
     denial: Denial
     until_s: float
     made_from: object
-    count: int = 1
-    version: int = 0
+    count: int
+    version: int
 
 
 class Broker:
@@ -107,9 +115,8 @@ class Broker:
         self._entries: Final[OrderedDict[GrantKey, _Entry]] = OrderedDict()
         self._rejected: Final[dict[GrantKey, int]] = {}
         self._forced_at_s: Final[dict[GrantKey, float]] = {}
-        self._refreshing: Final[set[GrantKey]] = set()
+        self._minting: Final[UnderWay[GrantKey, _Entry]] = UnderWay(spawn)
         self._failures: Final[dict[GrantKey, _Failure]] = {}
-        self._locks: Final[dict[GrantKey, asyncio.Lock]] = {}
         self._learnt: Final = Learnt(clock)
         self._certificates: Final = Certificates()
 
@@ -130,15 +137,14 @@ class Broker:
             public = {slot: signer.public for slot, signer in signers.items()}
             return Credential(secrets, facts=order.variables, keys=public)
         made_from = order.made_from(secrets)
+        work = partial(self._minted_or_refused, order, secrets, made_from)
         entry = self._serving(order.key, made_from)
-        if entry is None:
-            lock = self._locks.setdefault(order.key, asyncio.Lock())
-            async with lock:
-                entry = self._serving(order.key, made_from) or await self._minted(order, secrets, made_from)
-        elif self._due(entry) and order.key not in self._refreshing:
-            self._refreshing.add(order.key)
-            self._spawn(self._refresh(order, secrets, made_from))
+        if entry is not None and self._due(entry):
+            self._minting.begin(order.key, made_from, work)  # where it fails, this one goes on serving until it expires
+        while entry is None or entry.spent:  # others may have used up what all waited for
+            entry = await self._minting.wait(order.key, made_from, work)
         entry.uses += 1
+        self._remember(order, entry.credential.secrets)  # others may have pushed it out of what is searched for
         return entry.credential
 
     async def watch(self) -> None:
@@ -205,20 +211,11 @@ class Broker:
             return None
         credential = entry.credential
         late = credential.expires_at_s is not None and credential.expires_at_s <= self._now_s()
-        spent = credential.max_uses is not None and entry.uses >= credential.max_uses
-        return None if late or spent else entry
+        return None if late or entry.spent else entry
 
     def _due(self, entry: _Entry) -> bool:
         at_s = entry.credential.refresh_at_s
         return at_s is not None and at_s <= self._now_s()
-
-    async def _refresh(self, order: Order, secrets: Mapping[str, Secret], made_from: object) -> None:
-        """Mint a newer credential; where that fails, the one at hand goes on serving until it expires."""
-        try:
-            with contextlib.suppress(Refused):
-                await self._minted_or_refused(order, secrets, made_from)
-        finally:
-            self._refreshing.discard(order.key)
 
     async def _minted_or_refused(self, order: Order, secrets: Mapping[str, Secret], made_from: object) -> _Entry:
         """As `_mint_anew`; a fault of a kind refuses its account and ends nothing else."""
@@ -228,24 +225,9 @@ class Broker:
             raise
         except Exception as fault:  # noqa: BLE001  # the task's outermost frame
             _log.error("account %s: minting failed: %s", order.account, type(fault).__name__)  # no values
-            raise Refused(unusable("The credential could not be made.")) from None
-
-    async def _minted(self, order: Order, secrets: Mapping[str, Secret], made_from: object) -> _Entry:
-        """As `_mint_anew`, to the end even where whoever waits for it goes away: a token may have been rotated."""
-        done: asyncio.Future[_Entry] = asyncio.get_running_loop().create_future()
-
-        async def work() -> None:
-            try:
-                entry = await self._minted_or_refused(order, secrets, made_from)
-            except Refused as refused:
-                if not done.done():
-                    done.set_exception(refused)
-            else:
-                if not done.done():
-                    done.set_result(entry)
-
-        self._spawn(work())
-        return await done
+            soon = LOOK_AGAIN_S if isinstance(fault, SQLAlchemyError) else None
+            failed = MintFailedError(unusable("The credential could not be made."), retry_after_s=soon)
+            raise Refused(self._told(await self._fail(order, failed, made_from))) from None
 
     async def _mint_anew(self, order: Order, secrets: Mapping[str, Secret], made_from: object) -> _Entry:
         key = order.key
@@ -256,9 +238,7 @@ class Broker:
         try:
             credential, version = await self._fresh(order, secrets)
         except MintFailedError as failed:
-            failure = self._fail(key, failed, made_from)
-            failure.version = await self._version(order)
-            raise Refused(self._told(failure)) from None
+            raise Refused(self._told(await self._fail(order, failed, made_from))) from None
         except (KeyUnavailableError, SecretUnavailableError, UnsealError) as error:
             _log.warning("account %s: %s", order.account, error)
             raise Refused(unusable("A key or a grant of this account cannot be used.")) from None
@@ -278,9 +258,10 @@ class Broker:
         given = ingredients(order, secrets, signers, Granted(), self._now_s())
         return await self._runner.mint(order.kind.mint(given), order.account.provider, signers), 0
 
-    def _remember(self, order: Order, secrets: Mapping[str, Secret]) -> None:
+    def _remember(self, order: Order, secrets: Mapping[str, Secret], *, owner: str | None = None) -> None:
+        owner = order.key.agent if owner is None else owner
         for name, secret in secrets.items():
-            self._memory.remember(order.account, order.places.get(name, name), secret)
+            self._memory.remember(order.account, order.places.get(name, name), secret, owner=owner)
 
     async def _version(self, order: Order) -> int:
         """Of the grant that is stored now; 0 where there is none."""
@@ -297,14 +278,15 @@ class Broker:
             return failure.denial
         return replace(failure.denial, retry_after_s=max(math.ceil(failure.until_s - self._clock.monotonic_s()), 1))
 
-    def _fail(self, key: GrantKey, failed: MintFailedError, made_from: object) -> _Failure:
+    async def _fail(self, order: Order, failed: MintFailedError, made_from: object) -> _Failure:
         """Nobody asks again at once: for what the provider says, else twice as long each time, with jitter."""
+        key, version = order.key, await self._version(order)
         last = self._failures.get(key)
-        count = last.count + 1 if last is not None and last.made_from == made_from else 1
+        count = min(last.count + 1, MAX_COUNT) if last is not None and last.made_from == made_from else 1
         wait_s = min(BACK_OFF_S * 2 ** (count - 1), MAX_BACK_OFF_S) * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
         if failed.retry_after_s is not None:
             wait_s = min(max(failed.retry_after_s, 1), 3600)
-        failure = _Failure(failed.denial, self._clock.monotonic_s() + wait_s, made_from, count)
+        failure = _Failure(failed.denial, self._clock.monotonic_s() + wait_s, made_from, count, version)
         self._failures[key] = failure
         _log.warning("account %s: %s: %s", key.account, failed.denial.slug, failed.denial.detail)
         return failure
@@ -344,6 +326,7 @@ class Broker:
             return "no"
         if lesson.again == "mint":
             self.discard(order, credential)
+            self._runner.forget(order.account.provider)
         return lesson.again
 
     def _may_force(self, order: Order, credential: Credential) -> bool:
@@ -366,7 +349,7 @@ class Broker:
         except SecretUnavailableError as missing:
             _log.warning("account %s: %s", order.account, missing)
             raise Refused(unusable("A secret of this account cannot be read.")) from None
-        self._remember(order, secrets)
+        self._remember(order, secrets, owner="")
         return secrets
 
     async def _signers(self, order: Order) -> dict[str, Signer]:

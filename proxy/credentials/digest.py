@@ -6,15 +6,16 @@ import hashlib
 import secrets
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, override
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, override
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from proxy.credentials.challenges import challenges, parameters, quoted
 from proxy.credentials.header import with_headers
 from proxy.credentials.kind import NOTHING_LEARNT, Kind, Lesson, Presented, fit_for_header, named_in
 from proxy.credentials.signing_text import target_of
+from proxy.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Algorithm = Literal["SHA-512-256", "SHA-256", "MD5"]
 HASHES: Final[Mapping[str, str]] = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
+MAX_VALUE: Final = 4000
 REMEMBERED: Final = ("realm", "nonce", "opaque", "algorithm", "qop", "userhash")
 
 
@@ -39,6 +41,12 @@ class DigestCredential(Kind):
     realm: str | None = Field(default=None, description="The only realm that is answered; none: any of the host.")
     integrity: bool = Field(default=False, description="Cover the body (`auth-int`) where the provider offers it.")
     retries: ClassVar[int] = 1
+
+    @model_validator(mode="after")
+    def _can_be_encoded(self) -> Self:
+        if not (self.username + self.password).isascii():
+            raise ValueError("user name and password are ASCII besides their placeholders: put the rest into a secret")
+        return self
 
     @property
     def needs_body(self) -> bool:  # type: ignore[override]
@@ -58,13 +66,18 @@ class DigestCredential(Kind):
         known = moment.learnt
         if not known.get("nonce"):
             return Presented(clean, body)
-        value = self._answer(credential, head, body, known, moment.count)
-        return Presented(clean if value is None else with_headers(clean, {"authorization": value}), body)
+        answer = self._answer(credential, head, body, known, moment.count)
+        if answer is None:
+            return Presented(clean, body)
+        value, response = answer
+        # Passwords can be guessed against it: a provider that echoes requests must not show it.
+        made = {"digest_response": Secret("Digest response", response)}
+        return Presented(with_headers(clean, {"authorization": value}), body, made)
 
     def _answer(
         self, credential: Credential, head: RequestHead, body: bytes | None, known: Mapping[str, str], count: int
-    ) -> str | None:
-        """The value of Authorization; None where the challenge wants the body and it streams."""
+    ) -> tuple[str, str] | None:
+        """The value of Authorization, and the proof in it; None where the challenge wants the body and it streams."""
         qop = self._qop(known["qop"], held=body is not None or not head.has_body)
         if qop is None:
             return None
@@ -92,7 +105,7 @@ class DigestCredential(Kind):
             fields.append(f"opaque={quoted(known['opaque'])}")
         if qop:
             fields += [f"qop={qop}", f"nc={counted}", f'cnonce="{known["cnonce"]}"']
-        return fit_for_header("Digest " + ", ".join(fields))
+        return fit_for_header("Digest " + ", ".join(fields)), response
 
     def _qop(self, offered: str, *, held: bool) -> str | None:
         """Which protection: "" is the one of RFC 2069, without any; None is none that can be given."""
@@ -134,7 +147,10 @@ class DigestCredential(Kind):
         fitting = [
             challenge
             for challenge in offered
-            if challenge.get("nonce") and "realm" in challenge and self.realm in (None, challenge["realm"])
+            if challenge.get("nonce")
+            and "realm" in challenge
+            and self.realm in (None, challenge["realm"])
+            and max(map(len, challenge.values())) <= MAX_VALUE  # a longer one is not remembered
         ]
         for name in self.algorithms:
             for challenge in fitting:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, override
 from pydantic import Field
 
 from proxy.credentials.json_place import place_of
-from proxy.credentials.kind import Kind, SecretName
+from proxy.credentials.kind import Kind, SecretName, as_utf8
 from proxy.documents import Strict
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class FramesCredential(Kind):
 
     def rewriter(self, credential: Credential, stand_ins: StandIns, own: str | None) -> FrameRewriter:
         """What rewrites the messages of one WebSocket; `own` is the agent's stand-in for this secret."""
-        return FrameRewriter(self.rules, credential.text(self.secret), stand_ins, own)
+        return FrameRewriter(self.rules, as_utf8(credential.text(self.secret)), stand_ins, own)
 
 
 class FrameRewriter:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from proxy.db.engine import writing
@@ -25,7 +25,7 @@ from proxy.model import AccountId
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import ColumnElement, Engine, RowMapping
+    from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
 
     from proxy.clock import Clock
     from proxy.db.sealing import Seal
@@ -113,10 +113,11 @@ class Grants:
 
     def lease(self, key: GrantKey) -> Lease | None:
         """The right to change the row, or None while somebody else has it."""
-        now_ms, holder = self._clock.wall_ms(), secrets.token_hex(16)
-        free = or_(grants.c.lease_until_ms.is_(None), grants.c.lease_until_ms <= now_ms)
-        taken = {"lease_holder": holder, "lease_until_ms": now_ms + self._lease_ms}
+        holder = secrets.token_hex(16)
         with writing(self._database) as connection:
+            now_ms = self._now_ms(connection)
+            free = or_(grants.c.lease_until_ms.is_(None), grants.c.lease_until_ms <= now_ms)
+            taken = {"lease_holder": holder, "lease_until_ms": now_ms + self._lease_ms}
             done = connection.execute(update(grants).where(and_(_at(key), free)).values(**taken)).rowcount
             if not done:
                 try:
@@ -129,11 +130,11 @@ class Grants:
     def note(self, lease: Lease, using: Mapping[str, str]) -> None:
         """Write down what is about to be used up, durably, before the provider is asked. Raises `LostLeaseError`."""
         sealed = self._seal.seal(f"journal:{lease.key}", orjson.dumps(dict(using)))
-        self._change(lease, {"journal": sealed, "lease_until_ms": self._clock.wall_ms() + self._lease_ms})
+        self._change(lease, {"journal": sealed}, renews=True)
 
     def renew(self, lease: Lease) -> None:
         """Hold the lease for as long again. Raises `LostLeaseError`."""
-        self._change(lease, {"lease_until_ms": self._clock.wall_ms() + self._lease_ms})
+        self._change(lease, {}, renews=True)
 
     def store(self, lease: Lease, kept: Mapping[str, str]) -> Granted:
         """The new state, durable when this returns; ends lease and journal. Raises `LostLeaseError`."""
@@ -161,11 +162,12 @@ class Grants:
 
     def put(self, key: GrantKey, kept: Mapping[str, str]) -> None:
         """A state that came from elsewhere (a person connected the account), whatever was there before."""
-        now_ms = self._clock.wall_ms()
         sealed = self._seal.seal(f"grant:{key}", orjson.dumps(dict(kept)))
         with writing(self._database) as connection:
+            now_ms = self._now_ms(connection)
             # Processes tell states apart by their versions, so those of a row that was removed do not come again.
-            found = connection.execute(select(grants.c.version).where(_at(key))).scalar() or secrets.randbelow(2**30)
+            last = connection.execute(select(grants.c.version).where(_at(key)).with_for_update()).scalar()
+            found = last or secrets.randbelow(2**30)
             connection.execute(delete(grants).where(_at(key)))
             connection.execute(
                 insert(grants).values(**_row(key), version=found + 1, sealed=sealed, changed_at_ms=now_ms)
@@ -176,14 +178,22 @@ class Grants:
         with writing(self._database) as connection:
             return bool(connection.execute(delete(grants).where(_at(key))).rowcount)
 
-    def _change(self, lease: Lease, values: Mapping[str, object]) -> None:
+    def _change(self, lease: Lease, values: Mapping[str, object], *, renews: bool = False) -> None:
         mine = and_(_at(lease.key), grants.c.lease_holder == lease.holder, grants.c.version == lease.granted.version)
         with writing(self._database) as connection:
+            now_ms = self._now_ms(connection)
+            held = {"lease_until_ms": now_ms + self._lease_ms} if renews else {}
             changed = connection.execute(
-                update(grants).where(mine).values(**values, changed_at_ms=self._clock.wall_ms())
+                update(grants).where(mine).values(**values, **held, changed_at_ms=now_ms)
             ).rowcount
         if not changed:
             raise LostLeaseError(f"{lease.key.account}: another process has changed its grant meanwhile")
+
+    def _now_ms(self, connection: Connection) -> int:
+        """By the one clock of all who share the database: a machine whose own is ahead must not end others' leases."""
+        if connection.dialect.name == "postgresql":
+            return int(connection.execute(_DATABASE_MS).scalar_one())
+        return self._clock.wall_ms()
 
     def _granted(self, key: GrantKey, row: RowMapping) -> Granted:
         def opened(column: str, place: str) -> Mapping[str, str] | None:
@@ -200,11 +210,12 @@ class Grants:
         )
 
 
+_DATABASE_MS: Final = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
 _ENDED: Final[Mapping[str, object]] = {"lease_holder": None, "lease_until_ms": None, "journal": None}
 
 
-def _account(text: str) -> AccountId:
-    provider, _, name = text.partition("/")
+def _account(written: str) -> AccountId:
+    provider, _, name = written.partition("/")
     return AccountId(provider, name)
 
 

@@ -18,6 +18,7 @@ from proxy.canonical import set_query, without_query
 from proxy.credentials.header import with_headers
 from proxy.credentials.kind import HeaderName, Kind, Presented, SecretName, fit_for_header
 from proxy.credentials.signing_text import (
+    AS_BYTES,
     BUILT_IN,
     Encoding,
     Hash,
@@ -121,14 +122,14 @@ class HmacCredential(Kind):
         """The body with the fields of `form`: in the place of fields of the same name, or at the end."""
         if material.head.header("content-encoding") is not None:
             raise Refused(Denial("invalid_request", "The body must not be compressed.", by="credentials"))
-        left = {name: material.filled(template).decode("latin-1") for name, template in self.form.items()}
-        pairs = []
+        left = {name: material.filled(template) for name, template in self.form.items()}
+        pairs: list[tuple[str, str | bytes]] = []
         for name, value in form_pairs(material.body):
             if name not in self.form:
                 pairs.append((name, value))
             elif name in left:
                 pairs.append((name, left.pop(name)))
-        return replace(material, body=urlencode([*pairs, *left.items()]).encode())
+        return replace(material, body=urlencode([*pairs, *left.items()], errors=AS_BYTES).encode())
 
     def _placed(self, material: Material, *, signed: bool) -> Material:
         """With the headers and query parameters that do, or do not, hold the signature (or a digest)."""
@@ -137,7 +138,8 @@ class HmacCredential(Kind):
             if bool(names_in(template) & late) is signed:
                 value = fit_for_header(material.filled(template).decode("latin-1"))
                 material = replace(
-                    material, head=replace(material.head, query=set_query(material.head.query, name, value))
+                    material,
+                    head=replace(material.head, query=set_query(material.head.query, name, value.encode("latin-1"))),
                 )
         for name, template in self.headers.items():
             if bool(names_in(template) & late) is signed:

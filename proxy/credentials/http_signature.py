@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from proxy.model import RequestHead
 
 WEB_BOT_AUTH: Final = "web-bot-auth"
+WELL_KNOWN: Final = "/.well-known/http-message-signatures-directory"
+"""Where the host of `signature_agent` serves the public keys."""
 SHARED: Final = "hmac-sha256"
 NONCE_BYTES: Final = 64
 """As Web Bot Auth recommends."""
@@ -144,8 +146,10 @@ class HttpSignatureCredential(Kind):
             head = with_headers(head, {"content-digest": content_digest(body, self.content_digest)})
             covered += () if "content-digest" in covered else ("content-digest",)
         if self.signature_agent is not None:
-            value = f'{self.label}="{filled(self.signature_agent, credential.facts)}"'
-            head = with_headers(head, {"signature-agent": value})
+            agent = filled(self.signature_agent, credential.facts)
+            if not _AGENT.fullmatch(agent):  # it stands between quotes
+                raise Refused(unusable("A variable of this account does not fit into a URL."))
+            head = with_headers(head, {"signature-agent": f'{self.label}="{agent}"'})
             covered += (f'"signature-agent";key="{self.label}"',)
         return head, covered
 

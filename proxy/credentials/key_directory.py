@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from proxy.credentials.covered import JOSE, Parameters, content_digest
+from proxy.credentials.covered import JOSE, Parameters, UnsignableError, content_digest
+from proxy.credentials.http_signature import WELL_KNOWN
 from proxy.credentials.rfc9421 import prepared_answer
 
 if TYPE_CHECKING:
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
     from proxy.keys.public import PublicKey
     from proxy.keys.signer import Signer
 
-WELL_KNOWN: Final = "/.well-known/http-message-signatures-directory"
 MEDIA_TYPE: Final = "application/http-message-signatures-directory+json"
 TAG: Final = "http-message-signatures-directory"
+HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
 COVERED: Final = ('"@authority";req', "content-digest")
 
 
@@ -34,14 +36,19 @@ async def fields(
 
     Raises:
         KeyUnavailableError: a key cannot sign.
-        UnsignableError: `host` is no host.
+        UnsignableError: `host` is no host, or a key signs in a way that message signatures do not know.
     """
     made = {"content-type": MEDIA_TYPE, "content-digest": content_digest(body, "sha-256")}
-    names = {jose: name for name, jose in JOSE.items()}
+    names = {jose: name for name, jose in JOSE.items()} | {"EdDSA": "ed25519"}
+    if not HOST.fullmatch(host):
+        raise UnsignableError("the place of the directory is not a host")
     for index, signer in enumerate(signers):
+        algorithm = names.get(signer.public.algorithm)
+        if algorithm is None:
+            raise UnsignableError(f"keys that sign with {signer.public.algorithm} have no place in a directory")
         parameters = Parameters(
             label=f"binding{index}",
-            algorithm=names[signer.public.algorithm],
+            algorithm=algorithm,
             keyid=signer.public.thumbprint,
             created_s=created_s,
             expires_s=expires_s,

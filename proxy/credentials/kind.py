@@ -12,7 +12,7 @@ A kind has three behaviours, none of which does any I/O:
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
@@ -45,6 +45,8 @@ class Call:
         max_reply_bytes: a longer answer is a failure.
         uses_up: what the provider may take as used once it has got this call (a refresh token that it rotates);
             written down before the call is made, only where the kind is `durable`.
+        keeps: whether a reply is worth keeping: the call may then be answered with one that is kept
+            (`documents.py`); None always asks. Only for a GET of what is public.
     """
 
     method: str
@@ -54,6 +56,7 @@ class Call:
     certificate: str | None = None
     max_reply_bytes: int = MAX_REPLY_BYTES
     uses_up: Mapping[str, str] = field(default_factory=dict, repr=False)
+    keeps: Callable[[Reply], bool] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,13 +223,26 @@ class MintFailedError(Exception):
         denial: what the agent gets.
         retry_after_s: how long the broker does not try again; None for its own choice.
         forget: what was kept is useless from now on (a refresh token that the provider has revoked).
+        nothing_done: the provider said clearly that it did nothing; else it may have used up what it was asked with.
+        keep: what must be stored, as `Credential.keep`, although there is no credential (a refresh token that came
+            with an access token that must not be used); None keeps what is stored as it is.
     """
 
-    def __init__(self, denial: Denial, *, retry_after_s: int | None = None, forget: bool = False) -> None:
+    def __init__(
+        self,
+        denial: Denial,
+        *,
+        retry_after_s: int | None = None,
+        forget: bool = False,
+        nothing_done: bool = False,
+        keep: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(denial.slug)
         self.denial = denial
         self.retry_after_s = retry_after_s
         self.forget = forget
+        self.nothing_done = nothing_done
+        self.keep = keep
 
 
 class Kind(Strict):
@@ -359,6 +375,14 @@ def fit_for_header(value: str) -> str:
     if not _HEADER_SAFE.fullmatch(value):
         raise Refused(unusable("The credential has characters that cannot be sent."))
     return value
+
+
+def as_utf8(text: str) -> str:
+    """What `Credential.text` gives byte by byte, read as UTF-8: for JSON. Raises `Refused`."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        raise Refused(unusable("The credential is not UTF-8, as JSON has to be.")) from None
 
 
 def unusable(detail: str) -> Denial:

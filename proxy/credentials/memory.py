@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from proxy.secretstore import SecretStores
 
 MAX_OLD_VALUES: Final = 16
+MAX_OLD_BYTES: Final = 16 * 1024
+"""Of an account's values that newer ones have replaced: what is searched for costs time and memory by its length, for
+every agent, and how long and how often new ones come is the provider's choice."""
 
 
 @dataclass(slots=True)
@@ -25,6 +28,11 @@ class _Slot:
     account: AccountId
     name: str
     values: list[Secret] = field(default_factory=list)
+
+    @property
+    def old_bytes(self) -> int:
+        """How long all but the newest are together."""
+        return sum(map(len, self.values[:-1]))
 
 
 class Memory[V]:
@@ -43,7 +51,7 @@ class Memory[V]:
         self._stores: Final = stores
         self.stand_ins = stand_ins
         self._compile: Final = compile_vocabulary
-        self._slots: Final[dict[tuple[AccountId, str], _Slot]] = {}
+        self._slots: Final[dict[tuple[AccountId, str, str], _Slot]] = {}
         self._vocabularies: Final[dict[str, V]] = {}
 
     async def preload(self, account: AccountId, refs: Mapping[str, str]) -> list[str]:
@@ -76,15 +84,26 @@ class Memory[V]:
     def _in_place_of(self, agent: str, slot: _Slot) -> str:
         return self.stand_ins.lookup(agent, slot.account, slot.name) or f"[{slot.account}:{slot.name}]"
 
-    def remember(self, account: AccountId, name: str, secret: Secret) -> None:
-        """Search answers for `secret` from now on."""
-        slot = self._slots.get((account, name))
+    def remember(self, account: AccountId, name: str, secret: Secret, *, owner: str = "") -> None:
+        """Search answers for `secret` from now on.
+
+        `owner` is the agent that alone uses it, if it is for one: what others get takes no room from it.
+        """
+        key = (account, name, owner)
+        slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[(account, name)] = _Slot(account, name)
+            slot = self._slots[key] = _Slot(account, name)
         if slot.values and slot.values[-1] is secret:
             return
         if secret in slot.values:
             return
         slot.values.append(secret)
         del slot.values[:-MAX_OLD_VALUES]
+        self._shorten(account)
         self._vocabularies.clear()
+
+    def _shorten(self, account: AccountId) -> None:
+        """Forget old values of `account` that are too long together, the oldest of the longest slot first."""
+        slots = [slot for slot in self._slots.values() if slot.account == account and len(slot.values) > 1]
+        while sum(slot.old_bytes for slot in slots) > MAX_OLD_BYTES:
+            del max(slots, key=lambda slot: slot.old_bytes).values[0]

@@ -26,5 +26,5 @@ class QueryCredential(Kind):
 
     @override
     def present(self, credential: Credential, head: RequestHead, body: bytes | None) -> Presented:
-        query = set_query(head.query, self.parameter, credential.text(self.secret))
+        query = set_query(head.query, self.parameter, credential.text(self.secret).encode("latin-1"))
         return Presented(replace(head, query=query), body)

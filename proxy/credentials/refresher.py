@@ -21,7 +21,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.credentials.grants import Granted, LostLeaseError, in_thread
 from proxy.credentials.kind import MintFailedError, unusable
 from proxy.credentials.order import ingredients
-from proxy.credentials.runner import NoAnswerError
 from proxy.errors import Denial
 
 if TYPE_CHECKING:
@@ -148,12 +147,19 @@ class Refresher:
     async def _given_up(self, job: Job, lease: Lease, failed: MintFailedError) -> None:
         """End the lease. What the provider has withdrawn is marked, unless it is not what is stored any more.
 
+        The journal ends only where it is clear that nothing was used up: not by this mint, nor by one before. What came
+        with a token that must not be used is stored nonetheless: the provider may have replaced what is here.
+
         Raises:
             LostLeaseError: somebody has stored another grant meanwhile.
         """
+        if failed.keep is not None:
+            self._remember(job.order, job.order.kind.kept_secrets(failed.keep))
+            await self._store(job.order, lease, failed.keep)
+            return
         if not failed.forget:
-            unknown = isinstance(failed, NoAnswerError) or lease.key in self._unstored
-            await in_thread(self._grants.release, lease, keep_journal=unknown)
+            clear = failed.nothing_done and lease.granted.journal is None
+            await in_thread(self._grants.release, lease, keep_journal=not clear)
             return
         if (await in_thread(self._grants.read, lease.key)).version != lease.granted.version:
             raise LostLeaseError(f"{lease.key.account}: the grant was replaced while it was refused") from None

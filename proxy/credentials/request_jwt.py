@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final, Literal, override
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from proxy.credentials.assertion import signed
 from proxy.credentials.header import with_headers
@@ -41,6 +41,13 @@ class RequestJwtCredential(Kind):
     header: HeaderName = "Authorization"
     prefix: str = "Bearer "
     add_headers: dict[HeaderName, str] = Field(default={}, description="Fixed headers that go with it.")
+
+    @field_validator("jose")
+    @classmethod
+    def _says_nothing_of_the_signature(cls, jose: dict[str, str]) -> dict[str, str]:
+        if jose.keys() & {"alg", "crit", "b64", "nonce"}:
+            raise ValueError("alg, crit, b64 and nonce are not the profile's to say")
+        return jose
 
     @override
     def variable_names(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from proxy.credentials.basic import BasicCredential
 from proxy.credentials.cookie import CookieCredential
 from proxy.credentials.header import HeaderCredential
-from proxy.credentials.kind import Kind, Presented
+from proxy.credentials.kind import Kind, Lesson, Presented
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.tls_client import TlsClientCredential
 from proxy.credentials.totp import TotpCredential
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from proxy.credentials.kind import Credential, Moment, Proving
-    from proxy.model import RequestHead
+    from proxy.model import RequestHead, ResponseHead
+    from proxy.secret import Secret
 
 Part = Annotated[
     HeaderCredential | BasicCredential | QueryCredential | CookieCredential | TotpCredential | TlsClientCredential,
@@ -59,10 +60,18 @@ class SeveralCredentials(Kind):
     def prove(
         self, credential: Credential, head: RequestHead, body: bytes | None, moment: Moment
     ) -> Proving[Presented]:
-        presented = Presented(head, body)
+        made: dict[str, Secret] = {}
         for part in self.parts:
-            presented = yield from part.prove(credential, presented.head, presented.body, moment)
-        return presented
+            presented = yield from part.prove(credential, head, body, moment)
+            head, body = presented.head, presented.body
+            made |= presented.secrets
+        return Presented(head, body, made)
+
+    @override
+    def learn(self, credential: Credential, head: RequestHead, response: ResponseHead, moment: Moment) -> Lesson:
+        """What the parts learn, of which none sends a request again."""
+        lessons = (part.learn(credential, head, response, moment) for part in self.parts)
+        return Lesson({name: value for lesson in lessons for name, value in lesson.facts.items()})
 
 
 def _spot(part: Part) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from proxy.credentials.kind import unusable
 from proxy.errors import Denial, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from proxy.credentials.kind import Credential
     from proxy.model import RequestHead
@@ -30,6 +30,8 @@ NAMED: Final = frozenset({"header", "query_value"})
 BUILT_IN: Final = ENCODED | PLAIN | NAMED
 ENCODINGS: Final = frozenset({"hex", "base64", "base64url", "raw"})
 MAX_FORM_FIELDS: Final = 1000
+AS_BYTES: Final = "surrogateescape"
+"""What is not UTF-8 comes out as it went in (PEP 383)."""
 
 Encoding = Literal["hex", "base64", "base64url"]
 Hash = Literal["sha1", "sha256", "sha384", "sha512"]
@@ -75,20 +77,22 @@ class Material:
         if name.startswith("body_"):
             return encoded(hashlib.new(name.removeprefix("body_"), self.body).digest(), argument or "hex")
         if name == "header":
-            return _wanted(self.head.header(str(argument).lower())).encode("latin-1")
+            wanted = str(argument).lower()
+            return _only(value for key, value in self.head.headers if key == wanted).encode("latin-1")
         if name == "query_value":
-            pairs = dict(query_pairs(self.head.query))
-            return _wanted(pairs.get(str(argument))).encode()
+            return _only(value for key, value in query_pairs(self.head.query) if key == argument).encode()
         if name in _READ:
             return _READ[name](self)
         return self.credential.text(name).encode("latin-1")
 
 
-def _wanted(value: str | None) -> str:
-    if value is None:
-        detail = "A header or query parameter that is to be signed is missing."
+def _only(values: Iterable[str]) -> str:
+    """The one value: of two, the provider might take the one that is not signed."""
+    found = tuple(values)
+    if len(found) != 1:
+        detail = "A header or query parameter that is to be signed is missing, or stands twice."
         raise Refused(Denial("invalid_request", detail, by="credentials"))
-    return value
+    return found[0]
 
 
 def host_of(head: RequestHead) -> str:
@@ -119,14 +123,15 @@ def encoded(raw: bytes, encoding: str) -> bytes:
 def form_pairs(body: bytes) -> list[tuple[str, str]]:
     """The decoded fields of a form, in order. Raises `Refused` where it is none."""
     try:
-        return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
+        return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS, errors=AS_BYTES)
     except (UnicodeDecodeError, ValueError):
         raise Refused(Denial("invalid_request", "The body is not a form.", by="credentials")) from None
 
 
 def _form_sorted(material: Material) -> bytes:
     """Names and values of the form one after the other, sorted by name (as Twilio signs)."""
-    return "".join(name + value for name, value in sorted(set(form_pairs(material.body)))).encode()
+    pairs = sorted(set(form_pairs(material.body)))
+    return "".join(name + value for name, value in pairs).encode(errors=AS_BYTES)
 
 
 _READ: Final[Mapping[str, Callable[[Material], bytes]]] = {

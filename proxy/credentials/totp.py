@@ -13,15 +13,17 @@ from pydantic import Field, model_validator
 from proxy.canonical import set_query
 from proxy.credentials.body_field import BodyFieldCredential
 from proxy.credentials.header import with_headers
-from proxy.credentials.kind import HeaderName, Kind, Presented, SecretName, unusable
+from proxy.credentials.kind import NOTHING_LEARNT, HeaderName, Kind, Lesson, Presented, SecretName, unusable
 from proxy.errors import Refused
 from proxy.secret import Secret
 
 if TYPE_CHECKING:
     from proxy.credentials.kind import Credential, Moment, Proving
-    from proxy.model import RequestHead
+    from proxy.model import RequestHead, ResponseHead
 
 CODE: Final = "code"
+USED: Final = "one_time_password_used_in"
+"""The fact that says in which period, counted from the epoch, a code was sent last."""
 
 
 class TotpCredential(Kind):
@@ -32,6 +34,9 @@ class TotpCredential(Kind):
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha1"
     digits: Annotated[int, Field(ge=6, le=8)] = 6
     period_s: Annotated[int, Field(ge=15, le=300)] = 30
+    once: bool = Field(
+        default=False, description="The provider takes a code once: a second request waits for the next."
+    )
     header: HeaderName | None = None
     query: str | None = None
     body: Literal["json", "form"] | None = None
@@ -61,7 +66,16 @@ class TotpCredential(Kind):
         self, credential: Credential, head: RequestHead, body: bytes | None, moment: Moment
     ) -> Proving[Presented]:
         yield from ()
+        period, spent_s = divmod(int(moment.now_s), self.period_s)
+        if self.once and moment.learnt.get(USED) == str(period):
+            detail = "The provider takes each one-time password once; the next one is not due yet."
+            raise Refused(replace(unusable(detail), retry_after_s=self.period_s - spent_s))
         return self.at(credential, head, body, int(moment.now_s))
+
+    @override
+    def learn(self, credential: Credential, head: RequestHead, response: ResponseHead, moment: Moment) -> Lesson:
+        """Whatever it answered, the provider has seen the code (RFC 6238, section 5.2: it takes none twice)."""
+        return Lesson({USED: str(int(moment.now_s) // self.period_s)}) if self.once else NOTHING_LEARNT
 
     def at(self, credential: Credential, head: RequestHead, body: bytes | None, now_s: int) -> Presented:
         """As `present`, at `now_s`."""

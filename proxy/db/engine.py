@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.db.tables import HEAD_FOLLOWS, metadata
 from proxy.errors import BriefcaseError
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 DATABASE: Final = "briefcased.db"
 """The file in the state directory."""
-NEWEST: Final = "0006"
-"""The revision that the tables of this version have. Migrations are loaded only for another one: they take a while."""
+NEWEST: Final = "0007"
+"""The revision of `proxy.db.tables`. Migrations are loaded only for a database at another: they take a while."""
 BUSY_TIMEOUT_MS: Final = 2_000
 START_TIMEOUT_S: Final = 10.0
 _RETRY_S: Final = 0.02
@@ -57,7 +58,10 @@ def open_database(path: Path) -> Engine:
             engine = _connectable(path)
             if not _is_newest(engine):  # or others that write all the time would hold us up
                 with writing(engine) as connection:
-                    migrate(connection)
+                    if connection.dialect.get_table_names(connection):
+                        migrate(connection)
+                    else:
+                        create(connection)
     except (OSError, SQLAlchemyError, sqlite3.Error, MigrationError) as error:
         raise BriefcaseError(f"the database {path} cannot be opened ({type(error).__name__})") from error
     return engine
@@ -78,6 +82,17 @@ def take_turns(connection: Connection, what: str) -> None:
     if connection.dialect.name == "postgresql":
         number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
+def create(connection: Connection) -> None:
+    """Make, in an empty database, what all migrations make, in the transaction that `connection` is in."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.exec_driver_sql(HEAD_FOLLOWS)
+    connection.exec_driver_sql(
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL,"
+        " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    )
+    connection.execute(text("INSERT INTO alembic_version VALUES (:newest)"), {"newest": NEWEST})
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:

@@ -1,4 +1,7 @@
-"""The tables, as queries name them. The migrations create them; a test holds the two against each other."""
+"""The tables, as queries name them and as a new database gets them.
+
+A database that is older is brought up to them by the migrations; a test holds the two against each other.
+"""
 
 from __future__ import annotations
 
@@ -51,10 +54,16 @@ receipts: Final = Table(
         "one_outcome_per_decision",
         "of",
         unique=True,
-        sqlite_where=text("kind = 'outcome'"),
-        postgresql_where=text("kind = 'outcome'"),
+        sqlite_where=text("kind = 'outcome'"),  # a shared PostgreSQL database holds no receipts
     ),
 )
+
+# The head moves in the same statement that inserts receipts, so that a batch is one implicit transaction.
+HEAD_FOLLOWS: Final = """
+CREATE TRIGGER head_follows AFTER INSERT ON receipts BEGIN
+    UPDATE chains SET head_seq = NEW.seq, head_hash = NEW.hash WHERE chain = NEW.chain;
+END
+"""
 
 agents: Final = Table(
     "agents",
@@ -123,6 +132,7 @@ captured: Final = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("receipt", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("removed_at_ms", BigInteger, nullable=True),
 )
 
 approvals: Final = Table(

@@ -46,8 +46,8 @@ class Answer:
     """A whole answer; names of headers are lower-case, the last of a name counts."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,8 @@ class HttpClient:
             identity: the client certificate to present.
 
         Raises:
-            HttpFailedError: refused address, no connection, no trust, bad HTTP, too long or too late.
+            HttpFailedError: refused address, no connection, no trust, bad HTTP, too long or too late, or a header
+                that cannot be sent.
         """
         dial = Dial(url.authority, True, "-", "-", trust, allow_private, via)
         fields = {**headers}
@@ -161,6 +162,8 @@ class HttpClient:
             raise HttpFailedError(f"{url.authority}: the connection failed, or is not trusted") from None
         except h11.RemoteProtocolError:
             raise HttpFailedError(f"{url.authority}: the answer is not valid HTTP") from None
+        except (h11.LocalProtocolError, UnicodeEncodeError):  # both hold the header, and so perhaps a secret
+            raise HttpFailedError(f"{url.authority}: a header has characters that cannot be sent") from None
 
     async def metadata(self, place: Authority, target: str, *, headers: Mapping[str, str], max_bytes: int) -> Answer:
         """What the machine's metadata service says, in plain HTTP: these services have no TLS.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import sys
@@ -148,7 +149,8 @@ def pinned(options: Options, limits: Limits) -> Pinned:
     )
 
 
-def fingerprints() -> dict[str, str]:
+@functools.cache  # what is loaded stays as it is, and a process may start several lanes
+def fingerprints() -> Mapping[str, str]:
     """SHA-256 (first 16 hex digits) of the source of every seam."""
     sources = {name: inspect.getsource(seam) for name, seam in SEAMS.items()}  # type: ignore[arg-type]
     return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in sources.items()}

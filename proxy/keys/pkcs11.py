@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
+from proxy.keys.pkcs11_signing import public_half, signature
 from proxy.keys.pkcs11_uri import KeyUri, parse
 from proxy.keys.signer import KeyUnavailableError
-from proxy.keys.verification import public_from, verified
+from proxy.keys.verification import verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +18,12 @@ if TYPE_CHECKING:
     import pkcs11
 
     from proxy.keys.public import PublicKey as PublicHalf
+    from proxy.secret import Secret
     from proxy.secretstore import SecretStores
     from proxy.settings import Pkcs11
 
 TIMEOUT_S: Final = 10.0
-SUPPORTED: Final = ("ES256", "RS256")
+type Place = tuple[str, str | None]
 
 
 class Pkcs11Backend:
@@ -36,7 +34,8 @@ class Pkcs11Backend:
         self._stores: Final = stores
         self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix="pkcs11")
         self._sessions: Final[dict[tuple[str | None, str | None], pkcs11.Session]] = {}
-        self._signers: Final[dict[str, Pkcs11Signer]] = {}
+        self._signers: Final[dict[Place, Pkcs11Signer]] = {}
+        self._wrong_pins: Final[dict[bytes, Secret]] = {}
 
     @staticmethod
     def bad_place(place: str) -> str | None:
@@ -49,26 +48,29 @@ class Pkcs11Backend:
 
     async def signer(self, place: str, algorithm: str | None) -> Pkcs11Signer:
         """See `KeyBackend`."""
-        del algorithm  # the key has one: ES256 or RS256
-        found = self._signers.get(place)
+        found = self._signers.get((place, algorithm))
         if found is None:
             uri = parse(place)
-            public = await self.run(uri, lambda session: _public(session, uri))
-            found = self._signers[place] = Pkcs11Signer(self, uri, public)
+            public = await self.run(uri, lambda session: public_half(session, uri, algorithm))
+            found = self._signers[(place, algorithm)] = Pkcs11Signer(self, uri, public, (place, algorithm))
         return found
+
+    def forget(self, place: Place) -> None:
+        """Its public half is no longer what we took it for."""
+        self._signers.pop(place, None)
 
     async def run[T](self, uri: KeyUri, work: Callable[[pkcs11.Session], T]) -> T:
         """What `work` returns, in the module's thread. Raises `KeyUnavailableError`."""
         pin = None
         if self._described.pin is not None:
-            pin = (await self._stores.get(self._described.pin, at_least=1)).reveal().decode()
+            pin = await self._stores.get(self._described.pin, at_least=1)
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, uri, pin, work)
         except TimeoutError:
             raise KeyUnavailableError("the PKCS #11 token did not answer in time") from None
 
-    def _work[T](self, uri: KeyUri, pin: str | None, work: Callable[[pkcs11.Session], T]) -> T:
+    def _work[T](self, uri: KeyUri, pin: Secret | None, work: Callable[[pkcs11.Session], T]) -> T:
         try:
             from pkcs11.exceptions import PKCS11Error  # noqa: PLC0415  # an extra
         except ImportError:
@@ -84,7 +86,7 @@ class Pkcs11Backend:
             self._close(uri)
             raise KeyUnavailableError(f"the PKCS #11 token: {type(error).__name__}") from None
 
-    def _session(self, uri: KeyUri, pin: str | None) -> pkcs11.Session:
+    def _session(self, uri: KeyUri, pin: Secret | None) -> pkcs11.Session:
         import pkcs11  # noqa: PLC0415  # an extra, and a native library
 
         place = (uri.token, uri.serial)
@@ -94,11 +96,25 @@ class Pkcs11Backend:
             named = {"token_label": uri.token} if uri.token is not None else {}
             serial = {"token_serial": uri.serial.encode()} if uri.serial is not None else {}
             token = pkcs11.lib(str(self._described.module)).get_token(**named, **serial)
-            try:
-                self._sessions[place] = token.open(user_pin=pin)
-            except pkcs11.exceptions.UserAlreadyLoggedIn:  # by another session: a login counts for all of them
-                self._sessions[place] = token.open()
+            self._sessions[place] = self._opened(token, pin)
         return self._sessions[place]
+
+    def _opened(self, token: pkcs11.Token, pin: Secret | None) -> pkcs11.Session:
+        """A PIN that was refused is not tried again: tokens lock themselves after a few (PKCS #11, CKR_PIN_LOCKED)."""
+        from pkcs11 import exceptions  # noqa: PLC0415
+
+        if pin is not None and self._wrong_pins.get(token.serial) == pin:
+            raise KeyUnavailableError("the token has refused this PIN; it is not tried again until it is another")
+        try:
+            return token.open(user_pin=None if pin is None else pin.reveal().decode())
+        except UnicodeDecodeError:  # it holds the PIN itself
+            raise KeyUnavailableError("the PIN of the token is not UTF-8") from None
+        except exceptions.UserAlreadyLoggedIn:  # by another session: a login counts for all of them
+            return token.open()
+        except (exceptions.PinIncorrect, exceptions.PinInvalid, exceptions.PinLenRange, exceptions.PinLocked):
+            if pin is not None:
+                self._wrong_pins[token.serial] = pin
+            raise
 
     def _close(self, uri: KeyUri) -> None:
         from pkcs11.exceptions import PKCS11Error  # noqa: PLC0415
@@ -112,10 +128,11 @@ class Pkcs11Backend:
 class Pkcs11Signer:
     """One private key in a token."""
 
-    def __init__(self, backend: Pkcs11Backend, uri: KeyUri, public: PublicHalf) -> None:
+    def __init__(self, backend: Pkcs11Backend, uri: KeyUri, public: PublicHalf, place: Place) -> None:
         self._backend: Final = backend
         self._uri: Final = uri
         self._public: Final = public
+        self._place: Final = place
 
     @property
     def public(self) -> PublicHalf:
@@ -123,39 +140,11 @@ class Pkcs11Signer:
         return self._public
 
     async def sign(self, message: bytes) -> bytes:
-        """See `Signer`."""
-        made = await self._backend.run(self._uri, lambda session: _sign(session, self._uri, self._public, message))
-        return verified(self._public, message, made)
-
-
-def _public(session: pkcs11.Session, uri: KeyUri) -> PublicHalf:
-    from pkcs11 import KeyType, ObjectClass, PublicKey  # noqa: PLC0415
-    from pkcs11.util.ec import encode_ec_public_key  # noqa: PLC0415
-    from pkcs11.util.rsa import encode_rsa_public_key  # noqa: PLC0415
-
-    found = session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=uri.label, id=uri.id)
-    if not isinstance(found, PublicKey):
-        raise KeyUnavailableError("the token has no public half of the key")
-    encode = encode_rsa_public_key if found.key_type is KeyType.RSA else encode_ec_public_key
-    try:
-        key = load_der_public_key(encode(found))
-    except ValueError:
-        raise KeyUnavailableError("the key in the token is not one that can be used") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-        raise KeyUnavailableError("the key in the token is neither P-256 nor RSA")
-    public = public_from(key, None)
-    if public.algorithm not in SUPPORTED:
-        raise KeyUnavailableError("the key in the token is neither P-256 nor RSA")
-    return public
-
-
-def _sign(session: pkcs11.Session, uri: KeyUri, public: PublicHalf, message: bytes) -> bytes:
-    from pkcs11 import Mechanism, ObjectClass, SignMixin  # noqa: PLC0415
-
-    private = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=uri.label, id=uri.id)
-    if not isinstance(private, SignMixin):
-        raise KeyUnavailableError("the key in the token is not one that signs")
-    if public.algorithm == "RS256":
-        return bytes(private.sign(message, mechanism=Mechanism.SHA256_RSA_PKCS))
-    # Not every token hashes for ECDSA; all sign a digest. R and S come side by side, as JOSE has them.
-    return bytes(private.sign(hashlib.sha256(message).digest(), mechanism=Mechanism.ECDSA))
+        """See `Signer`. The signature is verified: a key that was replaced is looked at anew the next time."""
+        uri, algorithm = self._uri, self._public.algorithm
+        made = await self._backend.run(uri, lambda session: signature(session, uri, algorithm, message))
+        try:
+            return verified(self._public, message, made)
+        except KeyUnavailableError:
+            self._backend.forget(self._place)
+            raise

@@ -131,7 +131,7 @@ class RemoteSigner:
         """See `Signer`. The signature is verified: a signer that changed its key is asked for it anew the next time."""
         sent = {
             "key": self._name,
-            "algorithm": self._public.algorithm,
+            "algorithm": self._public.algorithm.replace("EdDSA", "Ed25519"),
             "message": base64.b64encode(message).decode("ascii"),
         }
         document = await self._backend.call("POST", self._base, "/sign", sent)

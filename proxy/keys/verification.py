@@ -58,6 +58,8 @@ def public_from_jwk(document: Mapping[str, object], wanted: str | None) -> Publi
         algorithm = wanted if wanted in RSA_WAYS else str(says) if says in RSA_WAYS else "RS256"
     elif (algorithm := _CURVES.get(jwk["crv"], "")) == "":
         raise KeyUnavailableError("the curve of this key is not one of P-256, P-384, P-521 and Ed25519")
+    elif algorithm == "Ed25519" and wanted == "EdDSA":  # the older name of the same signatures (RFC 9864)
+        algorithm = "EdDSA"
     return PublicKey(algorithm, jwk)
 
 

@@ -14,6 +14,7 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
     """The fields of a decision, but for the decision itself. `path` is the one that may be written down."""
     head, tunnel = exchange.head, exchange.tunnel
     authority = head.authority if head is not None else tunnel.authority
+    skipped = {"skipped": ",".join(exchange.skipped)} if exchange.skipped else {}
     return {
         "id": exchange.id,
         "capture": tunnel.capture.value,
@@ -32,6 +33,7 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "credential": exchange.credential,
         "credential_kind": exchange.credential_kind,
         "credential_token": exchange.credential_token,
+        **skipped,
         "answered": exchange.answered,
         "policies": " ".join(exchange.policies) or None,
         "observed": exchange.observed,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +34,7 @@ async def output_of(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env=dict(environment),
+            process_group=0,
         )
     except OSError as error:
         raise SecretUnavailableError(scheme, f"{name}: {error.strerror}") from None
@@ -45,7 +49,8 @@ async def output_of(
         raise SecretUnavailableError(scheme, f"{name} took longer than {timeout_s:g} s", passing=True) from None
     finally:
         if process.returncode is None:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
     if code != 0 or not 0 < len(output) <= max_bytes:
         raise SecretUnavailableError(scheme, f"{name} ended with {code} and {len(output)} bytes", passing=code != 0)
     return output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
 
 
+@dataclass(slots=True)
+class _Known:
+    """What is known of one command; `runs` counts how often it ended, `until_s` is of the monotonic clock."""
+
+    runs: int = 0
+    secret: Secret | None = None
+    until_s: float = float("-inf")
+    failure: SecretUnavailableError | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class ExecStore:
     """Runs the command once for all who ask at the same time; its standard error is not read."""
 
@@ -25,8 +37,7 @@ class ExecStore:
         self._ttl_s: Final = ttl_s
         self._timeout_s: Final = timeout_s
         self._environment: Final = dict(environment)
-        self._known: Final[dict[str, tuple[float, Secret]]] = {}
-        self._locks: Final[dict[str, asyncio.Lock]] = {}
+        self._known: Final[dict[str, _Known]] = {}
 
     @staticmethod
     def bad_place(place: str) -> str | None:
@@ -34,19 +45,30 @@ class ExecStore:
         return None if _command(place) else 'exec: takes a JSON list, as in exec:["pass", "show", "github"]'
 
     async def get(self, place: str) -> Secret:
-        """The command's output without its last line end."""
-        if (known := self._fresh(place)) is not None:
-            return known
-        async with self._locks.setdefault(place, asyncio.Lock()):
-            if (known := self._fresh(place)) is not None:
-                return known
-            secret = Secret("exec", stripped(await self._run(place)))
-            self._known[place] = (self._clock.monotonic_s() + self._ttl_s, secret)
+        """The command's output without its last line end. Those who waited for a run get what came of it."""
+        known = self._known.setdefault(place, _Known())
+        if (secret := self._fresh(known)) is not None:
             return secret
+        runs = known.runs
+        async with known.lock:
+            if (secret := self._fresh(known)) is not None:
+                return secret
+            if known.runs != runs and known.failure is not None:
+                raise known.failure.again()
+            return await self._ran(place, known)
 
-    def _fresh(self, place: str) -> Secret | None:
-        known = self._known.get(place)
-        return known[1] if known is not None and known[0] > self._clock.monotonic_s() else None
+    def _fresh(self, known: _Known) -> Secret | None:
+        return known.secret if known.until_s > self._clock.monotonic_s() else None
+
+    async def _ran(self, place: str, known: _Known) -> Secret:
+        try:
+            secret = Secret("exec", stripped(await self._run(place)))
+        except SecretUnavailableError as failure:
+            known.runs, known.failure = known.runs + 1, failure
+            raise failure.again() from None
+        known.runs, known.failure, known.secret = known.runs + 1, None, secret
+        known.until_s = self._clock.monotonic_s() + self._ttl_s
+        return secret
 
     async def _run(self, place: str) -> bytes:
         command = _command(place)

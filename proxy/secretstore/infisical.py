@@ -12,9 +12,9 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from proxy.secret import Secret
-from proxy.secretstore.asking import Asker, bearer, seconds_below, text_below, text_of
+from proxy.secretstore.asking import Asker, bearer, below, seconds_below, text_below, text_of
 from proxy.secretstore.login import Login, Token
-from proxy.secretstore.store import Fetched
+from proxy.secretstore.store import Fetched, SecretUnavailableError
 
 if TYPE_CHECKING:
     from proxy.secretstore.store import Means
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _SEGMENT: Final = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}"
 _PLACE: Final = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})+")
 SERVICE_ACCOUNT: Final = "file:/var/run/secrets/kubernetes.io/serviceaccount/token"
+HIDDEN: Final = "<hidden-by-infisical>"
+"""Stands in place of a value, in an answer with status 200, where the identity may not read it."""
 LOGINS: Final = {"universal": "universal-auth", "kubernetes": "kubernetes-auth", "oidc": "oidc-auth"}
 
 
@@ -71,7 +73,10 @@ class InfisicalStore:
                 f"/api/v3/secrets/raw/{quote(name)}?{query}",
                 headers={"authorization": bearer(token, "infisical")},
             )
-            return Secret("infisical", text_below("infisical", answer, "secret", "secretValue"))
+            value = text_below("infisical", answer, "secret", "secretValue")
+            if below(answer, "secret", "secretValueHidden") is True or value == HIDDEN:
+                raise SecretUnavailableError("infisical", "the identity may know of the secret, and not read its value")
+            return Secret("infisical", value)
 
         return Fetched(await self._login.using(ask))
 

@@ -68,8 +68,8 @@ class Kept:
             return secret
         asked = known.asked
         async with known.lock:
-            if known.asked != asked and known.failure is None and known.secret is not None:
-                return known.secret  # it came while we waited: as good as our own, even where nothing is kept
+            if known.asked != asked:  # it came while we waited: as good as our own, even where nothing is kept
+                return self._came(known)
             if (secret := self._at_hand(known)) is not None:
                 return secret
             return await self._ask(place, known)
@@ -83,6 +83,13 @@ class Kept:
         while len(self._known) >= MAX_PLACES:
             del self._known[next(iter(self._known))]
         return self._known.setdefault(place, _Known())
+
+    def _came(self, known: _Known) -> Secret:
+        """What the last question brought. Raises its failure."""
+        if known.failure is not None:
+            return self._stale(known, known.failure, self._clock.monotonic_s())
+        assert known.secret is not None
+        return known.secret
 
     def _at_hand(self, known: _Known) -> Secret | None:
         """What serves without asking. Raises the failure that is too young to ask again."""

@@ -87,10 +87,9 @@ def _ask(service: str, user: str, loop: asyncio.AbstractEventLoop, answer: async
 
 
 def _asked(service: str, user: str) -> str | None:
-    import keyring  # noqa: PLC0415  # loads desktop backends: only where it is asked for
-    from keyring.errors import KeyringError  # noqa: PLC0415
-
     try:
+        import keyring  # noqa: PLC0415  # loads desktop backends: only where it is asked for
+
         return keyring.get_password(service, user)
-    except (KeyringError, OSError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001  # the thread's outermost frame: backends raise what they like
         raise SecretUnavailableError("keyring", f"it cannot be read ({type(error).__name__})", passing=True) from None

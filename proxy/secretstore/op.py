@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _PART: Final = r"[A-Za-z0-9 _.@:+-]{1,128}"
 _PLACE: Final = re.compile(rf"{_PART}(?:/{_PART}){{2,3}}")
+BEFORE_OURS: Final = ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN")
+"""Variables that the command prefers. Source: 1Password, "Use service accounts with 1Password CLI"."""
 _ID: Final = re.compile(r"[a-z0-9]{26}")
 
 
@@ -65,6 +67,8 @@ class OnePasswordStore:
     async def _read(self, place: str) -> Secret:
         environment = dict(self._means.environment)
         if self._settings.token is not None:
+            for name in BEFORE_OURS:
+                environment.pop(name, None)
             environment["OP_SERVICE_ACCOUNT_TOKEN"] = text_of(await self._means.read(self._settings.token), "op")
         command = [self._settings.command, "read", "--no-newline", f"op://{place}"]
         return Secret(

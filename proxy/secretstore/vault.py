@@ -21,7 +21,7 @@ from proxy.secretstore.store import Fetched, SecretUnavailableError
 from proxy.secretstore.vault_login import VaultLogin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from proxy.clock import Clock
     from proxy.secretstore.asking import Json
@@ -61,7 +61,7 @@ class VaultStore:
         self._login: Final = login
         self._clock: Final = clock
         self._leases: Final[dict[str, _Lease]] = {}
-        self._lent: Final[dict[str, float]] = {}
+        self._lent: Final[dict[str, _Lease]] = {}
         self._locks: Final[dict[str, asyncio.Lock]] = {}
 
     @classmethod
@@ -97,25 +97,31 @@ class VaultStore:
                 async with self._locks.setdefault(path, asyncio.Lock()):
                     lease = await self._leased(f"/v1/{quote(mount)}/{rest}")
                 wait_s = max(lease.due_s() - self._clock.monotonic_s(), 0.0)
-                return Fetched(_field(lease.data, name), wait_s)
+                return Fetched(_field(lease.data, name), min(wait_s, self._login.serves_s))
 
     async def close(self) -> None:
-        """Revoke every lease that may still be alive, then the token that we logged in for."""
+        """Revoke the token that we logged in for, and with it its leases; else every lease that may still be alive."""
         token, now_s = self._login.current, self._clock.monotonic_s()
-        if token is not None:
-            for lease, until_s in self._lent.items():
-                if until_s > now_s:
-                    await self._give_back("/v1/sys/leases/revoke", {"lease_id": lease}, token)
-            if self._login.ours:
-                await self._give_back("/v1/auth/token/revoke-self", {}, token)
+        lent = [lease for lease in self._lent.values() if lease.until_s > now_s]
         self._leases.clear()
         self._lent.clear()
+        if token is None:
+            return
+        await self._revoke((lease for lease in lent if lease.token is not token), token)
+        if not (self._login.ours and await self._given_back("/v1/auth/token/revoke-self", {}, token)):
+            await self._revoke((lease for lease in lent if lease.token is token), token)
 
-    async def _give_back(self, target: str, body: Mapping[str, str], token: Secret) -> None:
+    async def _revoke(self, leases: Iterable[_Lease], token: Secret) -> None:
+        for lease in leases:
+            await self._given_back("/v1/sys/leases/revoke", {"lease_id": lease.id}, token)
+
+    async def _given_back(self, target: str, body: Mapping[str, str], token: Secret) -> bool:
         try:
             await self._ask("PUT", target, token, body)
         except SecretUnavailableError as error:
             _log.warning("vault: a lease or token stays until it expires: %s", error.reason)
+            return False
+        return True
 
     def _mount_of(self, path: str) -> str:
         """The longest mount of the settings that `path` lies below, else its first segment."""
@@ -135,7 +141,11 @@ class VaultStore:
         )
 
     async def _leased(self, target: str) -> _Lease:
-        """The lease at hand, renewed where it is due; else a new one."""
+        """The lease at hand, renewed where it is due; else a new one.
+
+        The token goes first: what was leased with it ends with it, however long it was leased for.
+        """
+        await self._login.token()
         lease, now_s = self._leases.get(target), self._clock.monotonic_s()
         lives = lease is not None and lease.token is self._login.current and lease.until_s > now_s
         if lives and lease is not None and (lease.due_s() > now_s or (lease.renewable and await self._renewed(lease))):
@@ -149,11 +159,11 @@ class VaultStore:
             answer = await self._ask("PUT", "/v1/sys/leases/renew", lease.token, {"lease_id": lease.id})
         except SecretUnavailableError as error:
             _log.warning("vault: a lease could not be renewed: %s", error.reason)
+            lease.from_s = now_s  # so that it is not asked for at every use
             return error.passing and lease.until_s - now_s > 1
         lasts_s = _duration_s(answer)
         asked_s = lease.until_s - lease.from_s
         lease.from_s, lease.until_s = now_s, now_s + lasts_s
-        self._lent[lease.id] = lease.until_s
         return lasts_s > asked_s / 10  # the end of what its role allows is near
 
     async def _lease(self, target: str) -> _Lease:
@@ -179,7 +189,9 @@ class VaultStore:
             until_s,
         )
         self._leases[target] = lease
-        self._lent[lease.id] = until_s
+        for ended in [lent for lent in self._lent.values() if lent.until_s <= asked_at_s]:
+            del self._lent[ended.id]
+        self._lent[lease.id] = lease
         while len(self._lent) > MAX_LEASES:
             del self._lent[next(iter(self._lent))]
         return lease

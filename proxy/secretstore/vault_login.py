@@ -70,12 +70,22 @@ class VaultLogin:
             assert self.current is not None
             return self.current
         async with self._lock:
-            now_s = self._clock.monotonic_s()
-            lives = self.current is not None and self._until_s > now_s
-            if lives and (self._due_s > now_s or (self._renewable and await self._renewed())):
-                assert self.current is not None
-                return self.current
-            return await self._logged_in()
+            now_s, current = self._clock.monotonic_s(), self.current
+            lives = current is not None and self._until_s > now_s
+            if current is not None and lives and (self._due_s > now_s or (self._renewable and await self._renewed())):
+                return current
+            try:
+                return await self._logged_in()
+            except SecretUnavailableError as error:
+                if current is None or not lives or not error.passing:
+                    raise
+                self._due_s = now_s + (self._until_s - now_s) / 2
+                return current  # until its end it serves, and is not replaced at every use
+
+    @property
+    def serves_s(self) -> float:
+        """Seconds until the token at hand is to be renewed, and with it what was leased with it."""
+        return max(self._due_s - self._clock.monotonic_s(), 0.0) if self.ours else float("inf")
 
     async def _logged_in(self) -> Secret:
         mount = self._auth.mount or self._auth.method

@@ -184,6 +184,13 @@ async def test_p5_what_cannot_be_captured_is_withheld(rig, case, http2):
     assert (ended["outcome"], ended["error"]) == ("response_withheld", "response_withheld")
 
 
+async def test_p1_a_token_that_the_profile_does_not_name_is_withheld(rig):
+    """An agent that asks for one more scope gets one more token."""
+    answer = await create(rig, reply(created(f"{FRESH}-more", id_token="a-token-that-nobody-named")))
+    assert answer.problem == "response_withheld"
+    assert b"nobody-named" not in answer.body
+
+
 async def test_p5_what_cannot_be_stored_is_withheld_and_still_scrubbed(rig):
     broken = sqlite3.connect(rig.home / DATABASE)
     value = f"{FRESH}-unstored"

@@ -154,6 +154,34 @@ async def test_sts_hands_out_stand_ins_and_lets_other_actions_through(rig):
     assert (await last(rig)).decision["answered"] is None
 
 
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "kind"),
+    [
+        ("Action=GetCallerIdentity", "Action=AssumeRole", FORM),
+        ("Action=GetCallerIdentity", "Action=AssumeRole", "text/plain"),
+        ("Action=GetCallerIdentity", "Action=AssumeRole", ""),
+        ("Action=GetCallerIdentity;Action=AssumeRole", "", FORM),
+        ("", "Action=GetCallerIdentity&Action=AssumeRole", FORM),
+        ("", "Action=GetCallerIdentity&action=AssumeRole", FORM),
+        ("", "Action=GetCallerIdentity&%41ction=AssumeRole", FORM),
+        ("", "Action=GetFederationToken&Name=me", FORM),
+        ("", "Action=AssumeRoot", FORM),
+        ("", "Action=assumeRole", FORM),
+        ("", "Version=2011-06-15", FORM),
+        ("", "", FORM),
+    ],
+)
+async def test_p1_no_call_that_may_bring_real_credentials_passes_by_the_answer(rig, query, body, kind):
+    before = len(rig.provider.requests)
+    url = f"https://{TOKEN}:{rig.provider.port}/?{query}"
+    answer = await rig.call("POST", url, content=body.encode(), headers={"Content-Type": kind} if kind else {})
+    assert answer.problem in ("invalid_request", "operation_not_allowed")
+    assert len(rig.provider.requests) == before
+
+
 async def test_p2_a_metadata_service_is_answered_over_plain_http_and_never_dialled(rig):
     url = "http://169.254.169.254/latest"
     answer = await rig.call("PUT", f"{url}/api/token", headers={"X-aws-ec2-metadata-token-ttl-seconds": "21600"})

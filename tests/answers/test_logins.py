@@ -70,6 +70,7 @@ class Issuer:
     """A token endpoint that rotates refresh tokens and takes each once. `life_s` is of the next access tokens."""
 
     life_s: int = 3600
+    names: tuple[str, ...] = ("access_token", "refresh_token", "id_token")
     valid: set[str] = field(default_factory=set)
     issued: list[str] = field(default_factory=list)
     calls: list[dict] = field(default_factory=list)
@@ -86,9 +87,7 @@ class Issuer:
             return
         self.valid.discard(asked.get("refresh_token", ""))
         number = next(self.numbers)
-        made = {
-            name: f"{name}-REAL-{number}-abcdefghijklmnop" for name in ("access_token", "refresh_token", "id_token")
-        }
+        made = {name: f"{name}-REAL-{number}-abcdefghijklmnop" for name in self.names}
         self.valid.add(made["refresh_token"])
         self.issued += made.values()
         extra = {"token_type": "bearer", "expires_in": self.life_s, "scope": "code", "account": {"email": "a@b.test"}}
@@ -241,3 +240,23 @@ async def test_p1_p6_after_a_restart_the_login_serves_and_answers_are_searched_f
                     assert not any(secret.encode() in path.read_bytes() for secret in issuer.issued), path
     finally:
         await first.provider.stop()
+
+
+async def test_p1_logins_of_one_agent_do_not_make_us_forget_the_token_of_another(rig, issuer):
+    await log_in(rig, "rival")
+    real = issuer.issued[0]
+    await used(rig, held(rig, "access_token", "rival"), "rival")
+    async with rig.client() as client:
+        for _ in range(17):  # more than the old values that are kept of one secret
+            await client.post(
+                url(rig, LOGIN, "/oauth/token"), json={"grant_type": "authorization_code", "code": "code-2"}
+            )
+
+    async def quotes_its_token(seen, _reader, writer):
+        writer.write(reply({"you sent": seen.one("authorization")}))
+
+    rig.provider.handlers["/v1/x"] = quotes_its_token
+    answer = await used(rig, held(rig, "access_token", "rival"), "rival")
+    assert answer.status == 200
+    assert real not in answer.body.decode()
+    assert held(rig, "access_token", "rival") in answer.body.decode()

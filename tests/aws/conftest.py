@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import asynccontextmanager
 
 import pytest
+import pytest_asyncio
 
 from tests.fakes.aws_verifier import Verifier
 from tests.rig.provider import Provider
@@ -97,13 +99,13 @@ SETTINGS = {
 ENVIRONMENT = {"ID": KEY_ID, "KEY": KEY, "OTHER_ID": OTHER_ID, "OTHER": OTHER}
 
 
-@pytest.fixture
-async def rig(tmp_path):
-    provider = Aws(tmp_path, HOSTS)
+@asynccontextmanager
+async def running(folder):
+    provider = Aws(folder, HOSTS)
     await provider.start()
     try:
         async with running_rig(
-            tmp_path,
+            folder,
             profiles={"aws": profile()},
             settings=SETTINGS,
             environment=ENVIRONMENT,
@@ -113,3 +115,16 @@ async def rig(tmp_path):
             yield found
     finally:
         await provider.stop()
+
+
+@pytest.fixture
+async def rig(tmp_path):
+    async with running(tmp_path) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def lasting(tmp_path_factory):
+    """One for all tests of a module, which leave no verdicts behind."""
+    async with running(tmp_path_factory.mktemp("aws")) as found:
+        yield found

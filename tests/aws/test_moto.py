@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import boto3
 import pytest
@@ -15,9 +17,12 @@ from botocore.exceptions import ClientError
 from tests.aws.conftest import PROFILE, escaped
 from tests.aws.moto_server import TRUST, Moto, policy
 from tests.aws.test_roles import KINDS
+from tests.rig.program import clean_environment, ended, started
+from tests.rig.shipped import shipped_text
 from tests.rig.sidecar import running_rig
 
 pytestmark = pytest.mark.slow
+STOCK = Path(__file__).parents[1] / "answers" / "stock_program.py"
 HOSTS = (
     "s3.us-east-1.amazonaws.com",
     "sts.us-east-1.amazonaws.com",
@@ -39,6 +44,27 @@ def prepared(moto):
         iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=policy(*actions))
     moto.check_from_now_on()
     return made, roles
+
+
+@pytest.fixture
+async def stock(tmp_path):
+    """The shipped profile in front of moto, and the roles by name."""
+    moto = Moto(tmp_path, HOSTS)
+    await moto.start()
+    made, roles = await asyncio.to_thread(prepared, moto)
+    keys = {"access_key_id": "env:ID", "secret_access_key": "env:KEY"}
+    accounts = {"main": {"secrets": keys, "default": True}}
+    accounts |= {name: {"secrets": keys, "variables": {"role_arn": arn}} for name, arn in roles.items()}
+    text = shipped_text("aws").replace(
+        "    sts_region:", "    sts_url: https://sts.{{sts_region}}.amazonaws.com:{port}/\n    sts_region:"
+    )
+    async with running_rig(
+        tmp_path, profiles={"aws": text}, settings={"providers": {"aws": {"accounts": accounts}}},
+        environment={"ID": made["AccessKeyId"], "KEY": made["SecretAccessKey"]}, hosts=HOSTS, provider=moto,
+    ) as found:  # fmt: skip
+        found.real = made["AccessKeyId"], made["SecretAccessKey"]
+        yield found, roles
+    await moto.stop()
 
 
 @pytest.fixture
@@ -107,6 +133,31 @@ async def test_a_role_is_told_by_the_stand_in_and_may_do_what_the_role_may(rig):
         assert who.endswith("assumed-role/tables/briefcased-tester")
 
     await asyncio.to_thread(work)
+
+
+async def test_a_stock_boto3_without_credentials_is_signed_for_and_assumes_roles(stock, tmp_path):
+    """The shipped profile: instance metadata, then STS for a role; what the role may not do is refused by moto."""
+    rig, roles = stock
+    url, sts = (f"https://{name}.us-east-1.amazonaws.com:{rig.provider.port}" for name in ("dynamodb", "sts"))
+
+    async def program(*arguments):
+        patient = {"AWS_METADATA_SERVICE_TIMEOUT": "20"}
+        env = {**clean_environment(tmp_path), **rig.env(), "BOTO_CONFIG": "/dev/null", **patient}
+        done = await ended(await started(sys.executable, str(STOCK), "aws", *arguments, env=env, cwd=tmp_path))
+        for secret in rig.real:
+            assert secret not in done.out + done.err
+        return done
+
+    first, tables, buckets, nobody = [
+        await program(url, *(f"{sts} {arn}" for arn in more))
+        for more in ([], [roles["tables"]], [roles["buckets"]], ["arn:aws:iam::123456789012:role/none"])
+    ]
+    assert "AccessDenied" in first.err  # the account's own keys may use S3 and assume roles
+    assert tables.code == 0, tables.err
+    assert json.loads(tables.out)[1] == rig.stand_in("aws", "access_key_id", "tables")
+    assert json.loads(tables.out)[4] == []
+    assert "AccessDenied" in buckets.err
+    assert "(AccessDenied) when calling the AssumeRole" in nobody.err
 
 
 async def test_moto_does_check(rig):

@@ -27,6 +27,17 @@ PLACES = {
     "abc.execute-api.us-east-1.amazonaws.com": Place(("execute-api",), "us-east-1"),
     "abc.lambda-url.us-east-1.on.aws": Place(("lambda",), "us-east-1"),
     "lambda.us-east-1.api.aws": Place(("lambda",), "us-east-1"),
+    "us-west-2.queue.amazonaws.com": Place(("sqs",), "us-west-2"),
+    "b--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com": Place(("s3express",), "us-east-1"),
+    "s3express-control.us-east-1.amazonaws.com": Place(("s3express",), "us-east-1"),
+    "b.vpce-0a1b-2c3d.s3.us-east-1.vpce.amazonaws.com": Place(("s3",), "us-east-1"),
+    "vpce-0a1b-2c3d.dynamodb.us-east-1.vpce.amazonaws.com": Place(("dynamodb",), "us-east-1"),
+    "dynamodb.eusc-de-east-1.amazonaws.eu": Place(("dynamodb",), "eusc-de-east-1"),
+    # A bucket that is called like a region does not say where it is.
+    "us-west-2.s3.amazonaws.com": Place(("s3",), None),
+    "pets.us-west-2.s3.amazonaws.com": Place(("s3",), None),
+    "us-west-2.s3-accelerate.amazonaws.com": Place(("s3",), None),
+    "us-west-2.s3.eu-west-1.amazonaws.com": Place(("s3",), "eu-west-1"),
 }
 
 

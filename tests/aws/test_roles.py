@@ -110,7 +110,14 @@ async def test_the_stand_in_key_id_chooses_the_role_and_its_session_is_kept(role
     await get(rig, "admin", agent="second")  # a session is one agent's
     assert sts.asked[-1]["RoleSessionName"] == "briefcased-second"
     assert rig.provider.last.one("x-amz-security-token") in rig.provider.verifier.tokens.values()
-    calls = [c for c in await rig.settled(7)]
+    theirs = rig.stand_in("aws", "access_key_id", "admin", "second")
+    answer = await rig.call(
+        "GET",
+        f"https://{S3}:{rig.provider.port}/pets",
+        headers={"authorization": f"AWS4-HMAC-SHA256 Credential={theirs}/x"},
+    )
+    assert answer.problem == "credential_scope"  # P6: another agent's stand-in chooses nothing
+    calls = [c for c in await rig.settled(8) if c.decision["decision"] == "allow"]
     assert {c.decision["credential_kind"] for c in calls} == {"aws_role"}
     assert len({c.decision["credential_token"] for c in calls}) == 4
 

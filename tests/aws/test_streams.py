@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import struct
 import zlib
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.aws.chunks import MAX_CHUNK_BYTES, ChunkSigner
 from proxy.aws.events import EventSigner
@@ -19,13 +22,14 @@ S3 = "s3.us-east-1.amazonaws.com"
 FAKE = b"0" * 64
 AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=AKIANOBODYSKEYATALLS/20130524/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=00"
 SIGNED, TRAILED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+SIGNED_BY_A = "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"
 EXAMPLE = Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
 
-def chunked(*pieces, trailer=b""):
-    body = b"".join(b"%x;chunk-signature=%s\r\n%s\r\n" % (len(piece), FAKE, piece) for piece in pieces)
-    end = b"0;chunk-signature=%s\r\n" % FAKE
-    return body + end + (trailer + b"x-amz-trailer-signature:%s\r\n" % FAKE if trailer else b"") + b"\r\n"
+def chunked(*pieces, trailer=b"", fake=FAKE):
+    body = b"".join(b"%x;chunk-signature=%s\r\n%s\r\n" % (len(piece), fake, piece) for piece in pieces)
+    end = b"0;chunk-signature=%s\r\n" % fake
+    return body + end + (trailer + b"x-amz-trailer-signature:%s\r\n" % fake if trailer else b"") + b"\r\n"
 
 
 async def pieces_of(body, size):
@@ -56,6 +60,31 @@ async def test_signed_chunks_are_signed_anew_as_they_stream(rig, http2):
         assert len(rig.provider.last.body) == len(body)
         assert FAKE not in rig.provider.last.body
         assert data[3] in rig.provider.last.body
+
+
+async def test_chunks_signed_by_sigv4a_are_signed_anew_as_they_stream(rig):
+    host = "pets.mrap.accesspoint.s3-global.amazonaws.com"
+    data, fake = [bytes([n]) * 65536 for n in range(5)], FAKE + b"0" * 76 + b"****"
+    for kind, trailer in ((SIGNED_BY_A, b""), (f"{SIGNED_BY_A}-TRAILER", b"x-amz-checksum-crc32c:sOO8/Q==\r\n")):
+        body = chunked(*data, trailer=trailer, fake=fake)
+        given = {
+            "authorization": "AWS4-ECDSA-P256-SHA256 Credential=AKIANOBODYSKEYATALLS/20130524/s3/aws4_request, SignedHeaders=host, Signature=30",
+            "x-amz-region-set": "*", "x-amz-content-sha256": kind, "content-encoding": "aws-chunked", "content-length": str(len(body)),
+            "x-amz-decoded-content-length": str(5 * 65536), **({"x-amz-trailer": "x-amz-checksum-crc32c"} if trailer else {}),
+        }  # fmt: skip
+        answer = await rig.call(
+            "PUT", f"https://{host}:{rig.provider.port}/k", headers=given, content=pieces_of(body, 50_000)
+        )
+        assert (rig.provider.verdicts.pop(), answer.status) == (None, 200), kind
+        assert len(rig.provider.last.body) == len(body)
+        assert fake not in rig.provider.last.body
+        for bad in (chunked(b"miau", trailer=trailer), body.replace(fake, fake[4:], 1)):
+            refused = {**given, "content-length": str(len(bad))}
+            answer = await rig.call("PUT", f"https://{host}:{rig.provider.port}/k", headers=refused, content=bad)
+            assert answer.problem == "malformed_request"
+        given["authorization"] = AUTHORIZATION.format("s3")
+        answer = await rig.call("PUT", f"https://{S3}:{rig.provider.port}/k", headers=given, content=body)
+        assert answer.problem == "invalid_request"  # pieces are signed as the head is
 
 
 async def test_unsigned_chunks_with_a_trailer_pass_as_they_are(rig):
@@ -131,6 +160,57 @@ def test_the_example_of_the_reference_in_any_pieces():
         for signature in wanted:
             at = out.index(signature.encode(), at + 1)
         assert len(out) == len(body)
+
+
+def test_the_example_with_a_trailer():
+    """Amazon S3 API reference, "Signature calculations: including trailing headers": the same object."""
+    body = chunked(b"a" * 65536, b"a" * 1024, trailer=b"x-amz-checksum-crc32c:sOO8/Q==\r\n")
+    seed = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e"
+    wanted = (
+        "b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2",
+        "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7",
+        "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
+        "d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435",
+    )
+    signer = ChunkSigner(EXAMPLE, Scope("s3", "us-east-1"), stamp="20130524T000000Z", seed=seed, trailer=True)
+    out = signer.feed(body) + signer.feed(b"")
+    assert re.findall(rb"(?<=signature[=:])[0-9a-f]{64}", out) == [one.encode() for one in wanted]
+
+
+def test_chunks_of_sigv4a_are_what_the_common_runtime_signs():
+    """aws-c-auth, its test of SigV4A chunks: the public key, and what surrounds the previous signature in each text."""
+    public = ec.EllipticCurvePublicNumbers(
+        0x18B7D04643359F6EC270DCBAB8DCE6D169D66DDC9778C75CFB08DFDB701637AB,
+        0xFA36B35E4FE67E3112261D2E17A956EF85B06E44712D2850BCD3C2161E9993F2,
+        ec.SECP256R1(),
+    ).public_key()
+    seed, trailer = "3045", b"third:3rd\r\nFirst:1st\r\nsecond:2nd\r\n"
+    body = chunked(b"a" * 65536, b"a" * 1024, trailer=trailer, fake=FAKE + b"0" * 80)
+    scope = Scope("s3", "us-east-1", asymmetric=True)
+    signer = ChunkSigner(EXAMPLE, scope, stamp="20130524T000000Z", seed=seed, trailer=True)
+    out = signer.feed(body) + signer.feed(b"")
+    assert len(out) == len(body)
+    padded = re.findall(rb"signature[=:]([0-9a-f]+\**)\r\n", out)
+    assert [len(one) for one in padded] == [144] * 4
+    made = [one.rstrip(b"*").decode() for one in padded]
+    place, empty = "20130524T000000Z\n20130524/s3/aws4_request", hashlib.sha256(b"").hexdigest()
+    for kind, previous, signature, digests in (
+        ("PAYLOAD", seed, made[0], f"{empty}\nbf718b6f653bebc184e1479f1935b8da974d701b893afcf49e701f3e2f9f9c5a"),
+        ("PAYLOAD", made[0], made[1], f"{empty}\n2edc986847e209b4016e141a6dc8716d3207350f416969382d431539bf292e4a"),
+        ("PAYLOAD", made[1], made[2], f"{empty}\n{empty}"),
+        ("TRAILER", made[2], made[3], "83d8f190334fb741bc8daf73c891689d320bd8017756bc730c540021ed48001f"),
+    ):
+        text = f"AWS4-ECDSA-P256-SHA256-{kind}\n{place}\n{previous}\n{digests}"
+        public.verify(bytes.fromhex(signature), text.encode(), ec.ECDSA(hashes.SHA256()))
+
+
+def test_a_body_never_changes_its_length():
+    """Otherwise what is left over would begin the next request on the connection."""
+    good = chunked(b"miau", trailer=b"a:b\r\n")
+    for told in (b"", b"00", FAKE + b"00"):
+        signer = ChunkSigner(EXAMPLE, Scope("s3", "us-east-1"), stamp="20130524T000000Z", seed="", trailer=True)
+        with pytest.raises(Refused):
+            signer.feed(good.replace(b"trailer-signature:" + FAKE, b"trailer-signature:" + told))
 
 
 def test_what_may_be_held_has_a_ceiling():

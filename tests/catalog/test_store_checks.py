@@ -99,3 +99,19 @@ def test_in_ga_no_login_is_in_the_environment():
 
     one = settings("ga", vault=VAULT | {"auth": {"token": "env:VAULT_TOKEN"}})
     assert ("secret_stores", "vault", "auth", "token") in [place for place, _ in mode_mistakes(one, {})]
+
+
+def test_every_address_of_a_store_is_checked():
+    bad = "https://x.test:99999"
+    stores = {
+        "vault": {"address": bad, "auth": {"token": "env:TOKEN"}},
+        "gcpsm": {"token_address": bad, "iam_address": "https://iam.test"},
+        "azurekv": {"login_address": bad},
+        "awssm": {"sts_address": bad},
+    }
+    assert sorted(found(settings(**stores))) == [
+        "secret_stores.awssm.sts_address",
+        "secret_stores.azurekv.login_address",
+        "secret_stores.gcpsm.token_address",
+        "secret_stores.vault.address",
+    ]

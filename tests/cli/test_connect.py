@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import signal
 import ssl
+import time
 from dataclasses import dataclass
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -14,6 +16,12 @@ import httpx
 import pytest
 import yaml
 
+from proxy.clock import SystemClock
+from proxy.credentials.grants import GrantKey, Grants
+from proxy.db.engine import DATABASE, open_database
+from proxy.db.sealing import Seal
+from proxy.model import AccountId
+from proxy.services import SEAL_KEY, persistent_key
 from tests.rig.authorization_server import SECRET, authorization_server
 from tests.rig.browser import Browser
 from tests.rig.program import assert_unseen, ended
@@ -35,6 +43,7 @@ credentials:
   certified: {{kind: oauth, grant: authorization_code, issuer: "{issuer}", scope: read, resource: ["{resource}"], sender: tls, client: {{auth: tls}}}}
   paying: {{kind: oauth, grant: authorization_code, issuer: "{issuer}", scope: read, resource: ["{resource}"], authorization_details: [{{type: payment, actions: [read]}}]}}
   filing: {{kind: oauth, grant: authorization_code, issuer: "{issuer}", scope: read, resource: ["{resource}"], authorization_details: [{{type: files, actions: [read, write]}}]}}
+  fresh: {{kind: oauth, grant: authorization_code, issuer: "{issuer}", scope: openid read, resource: ["{resource}"]}}
   misnamed: {{kind: oauth, grant: authorization_code, issuer: "{issuer}/", scope: read}}
 operations:
   - {{id: read, methods: [GET], path: "/**", action: read}}
@@ -42,7 +51,7 @@ operations:
 ACCOUNTS = {
     "main": ("person", "app"), "par": ("person", "app-par"), "device": ("device", "app"), "bound": ("bound", "app-dpop"),
     "signed": ("signed", "app-jwt"), "certified": ("certified", "app-mtls"), "paying": ("paying", "app"),
-    "filing": ("filing", "app"), "misnamed": ("misnamed", "app"),
+    "filing": ("filing", "app"), "fresh": ("fresh", "app"), "misnamed": ("misnamed", "app"),
 }  # fmt: skip
 
 
@@ -114,10 +123,11 @@ async def connecting(config, *arguments, until="Open this page: "):
     return Connecting(process, said, found[1] if found else "")
 
 
-async def connected(config, server, *arguments):
-    """`connect` from its start to its end, with a person who says yes."""
+async def connected(config, server, *arguments, browser=None):
+    """`connect` from its start to its end, with a person who says yes, in a fresh browser or in `browser`."""
     started = await connecting(config, *arguments)
-    async with server.client() as client:
+    async with contextlib.AsyncExitStack() as stack:
+        client = browser or await stack.enter_async_context(server.client())
         back = await Browser(server, client).authorize(started.url)
         page = await client.get(back)
     assert page.status_code == 200, page.text
@@ -246,8 +256,9 @@ async def test_a_device_code_is_entered_elsewhere_while_the_server_is_slow(confi
     assert len(polls) == 3
 
 
-@pytest.mark.slow
-async def test_a_running_sidecar_notices_both(config, server):
+@contextlib.asynccontextmanager
+async def agent_of(config, server):
+    """What an agent gets through a running sidecar: `until(path, status)` is its answer once that is its status."""
     added = await config.run("agents", "add", "tester")
     sidecar = await config.start("up", ACME_SECRET=SECRET)
     try:
@@ -259,24 +270,57 @@ async def test_a_running_sidecar_notices_both(config, server):
         trust = ssl.create_default_context(cafile=str(config.state / "ca-bundle.pem"))
         async with httpx.AsyncClient(proxy=proxy, verify=trust, trust_env=False, timeout=20) as agent:
 
-            async def until(status):
+            async def until(path, status):
                 async with asyncio.timeout(15):
-                    while (answer := await agent.get(server.resource + "/echo/x")).status_code != status:
+                    while (answer := await agent.get(server.resource + path)).status_code != status:
                         await asyncio.sleep(0.2)
                 return answer
 
-            assert "not_connected" in (await until(403)).text
-            code, _, err, _ = await connected(config, server, "acme")
-            assert code == 0, err
-            answer = await until(200)
-            assert answer.json()["sub"] == "alice"
-            assert "eyJ" not in answer.text
-            gone = await config.run("disconnect", "acme", ACME_SECRET=SECRET)
-            assert gone.code == 0, gone.err
-            assert "not_connected" in (await until(403)).text
+            yield until
     finally:
         sidecar.terminate()
         await ended(sidecar)
+
+
+@pytest.mark.slow
+async def test_a_running_sidecar_notices_both(config, server):
+    async with agent_of(config, server) as until:
+        assert "not_connected" in (await until("/echo/x", 403)).text
+        code, _, err, _ = await connected(config, server, "acme")
+        assert code == 0, err
+        answer = await until("/echo/x", 200)
+        assert answer.json()["sub"] == "alice"
+        assert "eyJ" not in answer.text
+        gone = await config.run("disconnect", "acme", ACME_SECRET=SECRET)
+        assert gone.code == 0, gone.err
+        assert "not_connected" in (await until("/echo/x", 403)).text
+
+
+@pytest.mark.slow
+async def test_an_api_that_wants_a_newer_login_gets_one_when_a_person_connects_again(config, server):
+    """RFC 9470: no blind retry; the browser is still signed in, and only `max_age` makes the server ask again."""
+    written = config.folder / "briefcased.yaml"
+    settings = yaml.safe_load(written.read_text())
+    for name, account in settings["providers"]["acme"]["accounts"].items():
+        account["default"] = name == "fresh"
+    written.write_text(yaml.safe_dump(settings))
+    async with server.client() as browser:
+        code, _, err, _ = await connected(config, server, "acme/fresh", browser=browser)
+        assert code == 0, err
+        async with agent_of(config, server) as until:
+            first_s = (await until("/fresh/600/x", 200)).json()["auth_time"]
+            await asyncio.sleep(5.1)
+            await server.requests()
+            asked = await until("/fresh/5/x", 401)
+            assert 'error="insufficient_user_authentication", max_age="5"' in asked.headers["www-authenticate"]
+            assert await server.requests("/token") == []
+            code, _, err, _ = await connected(config, server, "acme/fresh", browser=browser)
+            assert code == 0, err
+            assert (await until("/fresh/5/x", 401)).status_code == 401, "the login is the old one"
+            code, _, err, _ = await connected(config, server, "acme/fresh", "--max-age", "5", browser=browser)
+            assert code == 0, err
+            too_young_for_the_first_s = int(time.time()) - first_s - 1
+            assert (await until(f"/fresh/{too_young_for_the_first_s}/x", 200)).json()["auth_time"] > first_s
 
 
 @pytest.mark.slow
@@ -291,6 +335,22 @@ async def test_a_provider_that_is_busy_is_asked_again_and_one_that_is_away_keeps
     busy = await config.run("disconnect", "acme", ACME_SECRET=SECRET)
     assert busy.code == 0, busy.err
     assert "asking again in 1 s" in busy.err
+
+
+@pytest.mark.slow
+async def test_p5_what_cannot_be_read_or_asked_does_not_keep_an_operator_from_ending_the_use_of_an_account(config):
+    database = open_database(config.state / DATABASE)
+    grants = Grants(database, Seal(persistent_key(config.state / SEAL_KEY)), SystemClock())
+    key = GrantKey(AccountId("acme", "main"), "person")
+    grants.put(key, {"refresh_token": "rt-number-1"})
+    refused = await config.run("disconnect", "acme")  # the client's secret is not there
+    assert (refused.code, grants.read(key).kept) == (1, {"refresh_token": "rt-number-1"})
+    gone = await config.run("disconnect", "acme", "--only-here")
+    assert (gone.code, gone.out) == (0, "disconnected acme/main; nothing was revoked\n"), gone.err
+    assert grants.read(key).version == 0
+    again = await config.run("disconnect", "acme", "--only-here")
+    assert (again.code, "is not connected" in again.err) == (1, True)
+    database.dispose()
 
 
 @pytest.mark.slow

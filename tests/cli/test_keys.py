@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from proxy.cli import application
 from proxy.credentials import key_directory
-from proxy.credentials.covered import Parameters
+from proxy.credentials.covered import Parameters, UnsignableError
+from proxy.credentials.http_signature import WELL_KNOWN
 from proxy.credentials.rfc9421 import prepared_answer
 from proxy.keys import software
 from proxy.secret import Secret
@@ -65,6 +66,12 @@ def test_list_new_and_show(keys):
     assert "already" in keys("new", "bots/made", good=False)
     assert "another place" in keys("new", "bots/stored", good=False)
     assert "accounts with keys: bots/made, bots/stored" in keys("show", "bots/nobody", good=False)
+    assert "bots/made has no key other; it has signing" in keys("show", "bots/made", "--slot", "other", good=False)
+
+
+@pytest.mark.parametrize("host", ["a b", "bots.example/path", "https://bots.example", "me@bots.example", ""])
+def test_a_directory_is_signed_for_a_host_and_nothing_else(keys, host):
+    assert "--host: not a host" in keys("directory", "bots/stored", "--host", host, good=False)
 
 
 def test_a_directory_of_two_keys_and_its_signatures(keys):
@@ -85,6 +92,14 @@ def test_a_directory_of_two_keys_and_its_signatures(keys):
         verify(public, base64.b64decode(signatures[f"binding{index}"]), base.encode())
 
 
+def test_p5_a_directory_at_no_host_and_a_key_that_message_signatures_do_not_know(keys):
+    for host in ("bots.example/x", "a b", "x@bots.example", "", "[::1"):
+        assert "no directory can be made" in keys("directory", "bots/made", "--host", host, good=False)
+    signer = software.generate("PS256")
+    with pytest.raises(UnsignableError):
+        asyncio.run(key_directory.fields("bots.example", b"{}", [signer], created_s=1, expires_s=2))
+
+
 def test_the_vector_of_a_signed_directory():
     """Web Bot Auth, directory response, version 1: with the key of RFC 9421, appendix B.1.4."""
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": "JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs", "d": "n4Ni-HpISpVObnQMW0wOhCKROaIKqKtW_2ZYb2p9KcU"}  # fmt: skip
@@ -96,9 +111,7 @@ def test_the_vector_of_a_signed_directory():
     parameters = Parameters(
         "binding0", "ed25519", signer.public.thumbprint, 1735689600, expires_s=4889289600, tag=key_directory.TAG
     )
-    made = prepared_answer(
-        f"https://signature-agent.test{key_directory.WELL_KNOWN}", fields, key_directory.COVERED, parameters
-    )
+    made = prepared_answer(f"https://signature-agent.test{WELL_KNOWN}", fields, key_directory.COVERED, parameters)
     signed = made.fields(asyncio.run(signer.sign(made.base)))
     assert signed["signature"] == (
         "binding0=:yiHq0TXrbpzbmlttAQMpYoAufitFJUWuNsakB7QQMoN0EHbo5o51bZRVR8az/ptTWCwllix9clrKXfGKwdPzBg==:"

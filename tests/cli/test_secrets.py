@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from proxy.secretstore.local import LocalStore
 from tests.rig.program import assert_unseen
 
 FIRST, SECOND, THIRD = "REAL-first-0123456789", "REAL-second-0123456789", "REAL-third-0123456789"
@@ -22,6 +23,8 @@ async def test_p1_values_go_in_and_only_names_come_out(cli):
     said.append(await cli.run("secrets", "rm", "github/token"))
     said.append(await cli.run("secrets", "list"))
     assert said[-1].lines == ["openai_api_key", "stripe_api_key"]
+    said.append(await cli.run("secrets", "import", "-", stdin=f"ODD={THIRD}'\n"))  # the quote belongs to it
+    assert (await LocalStore(cli.state).get("odd")).reveal() == f"{THIRD}'".encode()
     assert all(ran.code == 0 for ran in said)
     assert_unseen("".join(ran.out + ran.err for ran in said), FIRST, SECOND, THIRD)
     for file in cli.state.rglob("*"):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 import shutil
 import socket
 import subprocess
 
 import orjson
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from proxy.credentials import CredentialSpec
 from proxy.credentials.challenges import challenges, parameters
@@ -122,7 +123,25 @@ def test_the_best_allowed_algorithm_is_chosen_whatever_the_order():
     assert learn({"algorithms": ["MD5"]}, *BOTH).facts["nonce"] == "md5"
     assert learn({"algorithms": ["SHA-256"]}, BOTH[0]).again == "no"
     assert learn({"realm": "other"}, *BOTH).again == "no"
+    assert learn({}, f'Digest realm="{"r" * 4001}", nonce="n"').again == "no"
     assert learn({}, 'Digest realm="r", nonce="n", algorithm=MD4').again == "no"
+
+
+def test_p1_the_proof_is_a_secret_too():
+    learnt = {"realm": "r", "nonce": "n", "algorithm": "MD5", "qop": "auth", "cnonce": "c"}
+    digest = {"kind": "digest", "username": "Mufasa", "password": "{key}"}
+    kind = ADAPTER.validate_json(orjson.dumps(digest))
+    with pytest.raises(StopIteration) as ended:
+        next(kind.prove(Credential({"key": Secret("key", "Circle of Life")}), HEAD, None, Moment(0, learnt, count=1)))
+    presented = ended.value.value
+    (proof,) = presented.secrets.values()
+    assert f'response="{proof.reveal().decode()}"' in presented.head.header("authorization")
+
+
+@pytest.mark.parametrize("fields", [{"username": "J\u00e4s\u00f8n"}, {"password": "\u20ac{key}"}])
+def test_a_name_or_password_that_is_not_ascii_is_a_secret(fields):
+    with pytest.raises(ValidationError):
+        ADAPTER.validate_json(orjson.dumps({**KIND, **fields}))
 
 
 def test_a_wrong_password_is_not_tried_twice():
@@ -156,7 +175,10 @@ async def test_p1_digest_end_to_end(tmp_path):
         before = len(rig.provider.requests)
         wrong = await rig.call("GET", "/x")
         assert (wrong.status, len(rig.provider.requests)) == (401, before + 1)  # no second guess
-        await assert_never_shown(rig, [first, *answers, *many, stale, wrong], *SECRETS.values())
+        proofs = [re.search(r'response="(\w+)"', r.one("authorization") or "") for r in rig.provider.requests]
+        shown = [proof[1] for proof in proofs if proof is not None]
+        assert b"Digest" in first.body  # the server has told what it got, without the proof
+        await assert_never_shown(rig, [first, *answers, *many, stale, wrong], *SECRETS.values(), *shown)
         calls = await rig.settled(11)
         assert {(c.decision["credential_kind"], c.decision["account"]) for c in calls} == {("digest", "signed/main")}
         assert await rig.problems() == ()

@@ -111,6 +111,14 @@ def test_rfc_4231_case_2():
 # -- templates -------------------------------------------------------------------------------------------------------
 
 
+def test_a_form_keeps_the_bytes_that_are_not_utf8():
+    fields = {"kind": "hmac", "secret": "k", "string_to_sign": "{form_sorted}", "headers": {"S": "{signature}"}}
+    presented = proved({**fields, "form": {"user": "{name}"}}, {"k": "key", "name": "gr\u00fc\u00df"}, body=b"a=%FF%41")
+    assert presented.body == b"a=%FFA&user=gr%C3%BC%C3%9F"
+    made = hmac.digest(b"key", b"a\xffAuser" + "gr\u00fc\u00df".encode(), "sha256").hex()
+    assert headers_of(presented)["s"] == made
+
+
 def test_query_parameters_without_the_signature_are_part_of_what_is_signed():
     """As Binance signs: the query with its timestamp, then the signature behind it."""
     fields = {
@@ -177,6 +185,9 @@ def test_templates_that_cannot_be_filled_are_refused_when_the_profile_is_read(fi
     [
         ({"string_to_sign": "{header:date}"}, {}),
         ({"string_to_sign": "{query_value:a}"}, {"query": "b=1"}),
+        ({"string_to_sign": "{query_value:a}"}, {"query": "a=1&a=2"}),
+        ({"string_to_sign": "{query_value:a}"}, {"query": "a=1;%61=2"}),
+        ({"string_to_sign": "{header:date}"}, {"headers": [("date", "1"), ("date", "2")]}),
         ({"string_to_sign": "{form_sorted}"}, {"body": b"\xff"}),
         ({"string_to_sign": "x", "key_encoding": "hex"}, {}),
         ({"string_to_sign": "x", "key_encoding": "base64"}, {}),

@@ -230,6 +230,15 @@ def test_p5_what_cannot_be_signed_is_refused(fields, head):
     assert refused.value.denial.slug == "invalid_request"
 
 
+def test_p5_a_variable_that_would_end_the_quotes_of_signature_agent_is_refused():
+    fields = {"signature_agent": "https://{host}/x"}
+    assert one(driven(fields, variables={"host": "a.example"}).head, "signature-agent") == 'sig1="https://a.example/x"'
+    for host in ('a";x="b', "a\r\nb", "\u20ac"):
+        with pytest.raises(Refused) as refused:
+            driven(fields, variables={"host": host})
+        assert refused.value.denial.slug == "credential_unavailable"
+
+
 def test_p5_a_key_of_another_type_is_refused():
     with pytest.raises(Refused) as refused:
         driven({"algorithm": "ecdsa-p256-sha256"})

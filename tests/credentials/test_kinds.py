@@ -6,12 +6,13 @@ import base64
 
 import orjson
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from proxy.credentials import CredentialSpec
 from proxy.credentials.kind import Credential, Moment
+from proxy.credentials.standin import StandIn, StandIns
 from proxy.errors import Refused
-from proxy.model import Authority, RequestHead
+from proxy.model import AccountId, Authority, RequestHead
 from proxy.secret import Secret
 
 VALUE = "s3cret-value/+="
@@ -60,6 +61,56 @@ def test_basic():
 
 def test_query():
     assert present(kind="query", parameter="key", secret="key").head.query == "a=1&key=s3cret-value%2F%2B%3D"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"kind": "header", "secret": "key", "prefix": "Bearer x\r\nX-Evil: 1 "}, {"kind": "header", "template": "{key}\n"},
+     {"kind": "header", "secret": "key", "add_headers": {"X-Version": "2\r\nX-Evil: 1"}}, {"kind": "header", "secret": "key", "prefix": "\0"},
+     {"kind": "header", "secret": "key", "prefix": "\u20ac "}],
+)  # fmt: skip
+def test_p8_a_profile_that_would_end_a_header_is_refused(fields):
+    with pytest.raises(Refused):
+        present(**fields)
+
+
+def test_a_secret_that_is_not_ascii_arrives_as_the_bytes_that_it_is():
+    secrets = {"key": "gr\u00fc\u00df-1234"}
+    assert present(kind="query", parameter="k", secret="key", secrets=secrets).head.query.endswith(
+        "&k=gr%C3%BC%C3%9F-1234"
+    )
+    form = {"kind": "body_field", "format": "form", "pointer": "k", "secret": "key"}
+    assert present(b"a=%FF&b=%C3%A9", secrets=secrets, **form).body == b"a=%FF&b=%C3%A9&k=gr%C3%BC%C3%9F-1234"
+    kept = b'{"id":12345678901234567890123,"t":"\xc3\xa9","k":"gr\xc3\xbc\xc3\x9f-1234"}'
+    field = {"kind": "body_field", "format": "json", "pointer": "/k", "secret": "key"}
+    assert present(kept.replace(b"gr\xc3\xbc\xc3\x9f-1234", b"x"), secrets=secrets, **field).body == kept
+    with pytest.raises(Refused):
+        present(b"{}", secrets={"key": b"\xff-12345678"}, **field)
+
+
+@pytest.mark.parametrize("name", ["alg", "crit", "b64", "nonce"])
+def test_a_profile_says_nothing_of_a_request_jwts_signature(name):
+    with pytest.raises(ValidationError):
+        ADAPTER.validate_json(orjson.dumps({"kind": "request_jwt", "claims": {}, "jose": {name: "none"}}))
+
+
+def test_a_secret_in_a_message_is_text():
+    rules = [{"pointer": "/t"}]
+    kind = ADAPTER.validate_json(orjson.dumps({"kind": "frames", "secret": "key", "rules": rules}))
+    stand_in = StandIn("stand-in-0123456789", "agent", AccountId("a", "b"), "key")
+    for value, good in (("gr\u00fc\u00df-1234", True), (b"\xff-1234567", False)):
+        credential, known = Credential({"key": Secret("key", value)}), StandIns([stand_in])
+        if good:
+            rewriter = kind.rewriter(credential, known, stand_in.value)
+            assert orjson.loads(rewriter.rewritten(b'{"t":"stand-in-0123456789"}')) == {"t": value}
+        else:
+            with pytest.raises(Refused):
+                kind.rewriter(credential, known, stand_in.value)
+
+
+def test_p5_a_user_name_with_a_colon_would_be_another_name():
+    with pytest.raises(Refused):
+        present(kind="basic", username="{key}", password="{other}", secrets={"key": "ada:x", "other": "password"})
 
 
 def test_path():

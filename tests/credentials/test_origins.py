@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.catalog.binding import _origin_of
 from proxy.clock import SystemClock
 from proxy.credentials.bindings import MAX_FINGERPRINTS, Bindings
 from proxy.credentials.order import Order
@@ -218,3 +219,16 @@ def test_origins_are_hosts_and_endpoints(tmp_path):
     settings = Settings.model_validate({"version": 1, "providers": {"example": accounts(api_key="env:X")}})
     (account,) = bind(settings, {"example": load_profile(path)})["example"]
     assert account.origins == {"https://api.example.test:443"}
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://AS.test/token", "https://as.test:443"),
+        ("https://as.test:8443?x", "https://as.test:8443"),
+        ("https://good.test\r\x1b[2Kevil.test/", r"https://good.test\r\x1b[2Kevil.test/"),
+        ("https://evil.test\u202e/", r"https://evil.test\u202e/"),
+    ],
+)
+def test_p5_an_operator_who_is_asked_sees_every_character_of_a_place(url, origin):
+    assert _origin_of(url) == origin

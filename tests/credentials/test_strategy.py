@@ -44,8 +44,8 @@ OAUTH = {"client_secret": "env:S"}
 def taken(operation, *, secrets=None, variables=None, order=()):
     account = Account(secrets=secrets or {}, variables=variables or {}, credentials=order)
     bound = BoundAccount(AccountId("widgets", "main"), PROFILED, account, is_default=True)
-    found = bound.credential_for(next(o for o in PROFILED.operations if o.id == operation))
-    return found[0] if found is not None else None
+    found = bound.credentials_for(next(o for o in PROFILED.operations if o.id == operation))
+    return found[0][0] if found else None
 
 
 def test_the_profile_is_one():

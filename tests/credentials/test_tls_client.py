@@ -33,7 +33,7 @@ async def mutual(tmp_path):
     (tmp_path / "ca.pem").write_bytes(ca.pem)
     ref = ca.issue(path, "first")
     async with running_kind(tmp_path, BOTH, {"key": "key-REAL-0123456789"}, account={"keys": {"tls": ref}}) as rig:
-        for context in (rig.provider.first, *rig.provider.contexts.values()):
+        for context in (rig.provider.first, *(rig.provider.contexts[host] for host in rig.provider.hosts)):
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(tmp_path / "ca.pem")
         rig.provider.on("/x", who)

@@ -11,10 +11,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from proxy.credentials import CredentialSpec
-from proxy.credentials.kind import Credential
+from proxy.credentials.kind import Credential, Moment
 from proxy.credentials.totp import one_time_password
 from proxy.errors import Refused
-from proxy.model import Authority, RequestHead
+from proxy.model import Authority, RequestHead, ResponseHead
 from proxy.secret import Secret
 from tests.fakes.signed_api import reply
 from tests.rig.kinds import assert_never_shown, running_kind
@@ -72,6 +72,42 @@ def test_p5_a_secret_that_is_not_base32_is_refused(secret):
 def test_it_has_one_place(fields):
     with pytest.raises(ValidationError):
         placed(fields)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+async def test_a_code_that_counts_once_is_sent_once_end_to_end(tmp_path, beside):
+    fields = {"kind": "totp", "secret": "seed", "header": "X-OTP", "period_s": 300, "once": True}
+    if beside:
+        token = {"kind": "header", "header": "Authorization", "secret": "seed"}
+        fields = {"kind": "several", "parts": [token, fields]}
+    codes = []
+
+    async def strict(seen, _reader, writer):
+        codes.append(seen.one("x-otp"))
+        reply(writer, "200 OK" if codes.count(codes[-1]) == 1 else "401 No", "welcome")
+
+    async with running_kind(tmp_path, fields, {"seed": "GEZDGNBVGY3TQOJQ"}) as rig:
+        rig.provider.on("/x", strict)
+        before = int(time.time()) // 300
+        first, second = [await rig.call("GET", "/x") for _ in range(2)]
+        assert first.status == 200
+        if int(time.time()) // 300 == before:
+            assert (second.problem, len(codes)) == ("credential_unavailable", 1)
+            assert 0 < int(second.headers["retry-after"]) <= 300
+        else:
+            assert (second.status, len(set(codes))) == (200, 2)
+
+
+def test_a_code_that_counts_once_serves_again_in_the_next_period():
+    kind = ADAPTER.validate_json(orjson.dumps({"kind": "totp", "secret": "k", "header": "X", "once": True}))
+    credential = Credential({"k": Secret("k", "GEZDGNBVGY3TQOJQ")})
+    facts = kind.learn(credential, HEAD, ResponseHead(500, ()), Moment(59)).facts
+    with pytest.raises(Refused) as refused:
+        next(kind.prove(credential, HEAD, None, Moment(31, facts)))
+    assert refused.value.denial.retry_after_s == 29
+    for moment in (Moment(60, facts), Moment(29, facts), Moment(59)):
+        with pytest.raises(StopIteration):
+            next(kind.prove(credential, HEAD, None, moment))
 
 
 async def test_p1_beside_a_token_end_to_end(tmp_path):

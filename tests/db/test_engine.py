@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import stat
 import subprocess
@@ -64,9 +65,27 @@ def test_p3_a_commit_is_durable_when_it_returns(database, pragma, value):
         assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() == value
 
 
+def schema(connection):
+    """What stands in the database, by kind and name, as SQLite keeps it; the order of constraints says nothing."""
+    rows = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master").all()
+    return {row[:2]: sorted(" ".join(part.split()) for part in re.split(r",|\)\s*$", row.sql or "")) for row in rows}
+
+
 def test_the_migrations_make_exactly_the_tables(database):
-    with database.connect() as connection:
+    with database.begin() as connection:
+        new = schema(connection)
+        assert {("table", "receipts"), ("trigger", "head_follows"), ("table", "alembic_version")} <= new.keys()
+        migrate(connection, "base")
+        assert schema(connection).keys() < new.keys()
+        migrate(connection)
+        assert schema(connection) == new
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == [NEWEST]
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_new_database_is_at_the_newest_revision(database):
+    with database.connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == [NEWEST]
 
 
 def test_the_migrations_go_down_and_up_again(database):

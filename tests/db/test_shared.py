@@ -12,6 +12,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.clock import SystemClock
+from proxy.credentials.bindings import Bindings
 from proxy.credentials.grants import GrantKey, Grants, LostLeaseError
 from proxy.db.engine import migrate
 from proxy.db.sealing import Seal
@@ -98,6 +99,48 @@ def test_what_one_stores_the_other_reads_and_nobody_stores_without_the_lease(eng
     assert (one.read(KEY).version, one.read(KEY).kept, one.read(KEY).journal) == (1, {"refresh_token": "rt-2"}, None)
 
 
+class Shifted(SystemClock):
+    """An hour before or after it is."""
+
+    def __init__(self, hours):
+        self.hours = hours
+
+    def wall_ms(self):
+        return super().wall_ms() + self.hours * 3_600_000
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (-1, 0), (-1, 1), (1, -1)])
+def test_p10_a_sidecar_whose_clock_is_wrong_takes_no_lease_and_keeps_none_for_long(engines, first, second):
+    one, two = (Grants(e, Seal(b"s" * 32), Shifted(h)) for e, h in zip(engines, (first, second), strict=True))
+    lease = one.lease(KEY)
+    assert two.lease(KEY) is None
+    one.note(lease, {"refresh_token": "rt-1"})
+    assert two.lease(KEY) is None
+    with engines[0].begin() as connection:
+        left = text("SELECT lease_until_ms / 1000 - extract(epoch FROM clock_timestamp()) FROM grants")
+        assert 0 < connection.execute(left).scalar_one() <= 16
+    one.release(lease)
+    assert two.lease(KEY) is not None
+
+
+def test_a_state_that_is_put_while_another_is_stored_has_a_version_of_its_own(engines):
+    one = grants(engines[0])
+    one.put(KEY, {"refresh_token": "rt-1"})
+    before = one.read(KEY).version
+    with engines[1].connect() as storing, engines[1].connect() as watching:
+        storing.execute(text("UPDATE grants SET version = version + 1"))
+        putting = threading.Thread(target=one.put, args=(KEY, {"refresh_token": "rt-2"}))
+        putting.start()
+        blocked = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        end_s = time.monotonic() + 5
+        while not watching.execute(blocked).scalar_one():
+            watching.rollback()
+            assert time.monotonic() < end_s
+        storing.commit()
+        putting.join(10)
+    assert (one.read(KEY).version, one.read(KEY).kept) == (before + 2, {"refresh_token": "rt-2"})
+
+
 def test_p1_what_rests_there_is_sealed_and_bound_to_its_account(engines):
     one = grants(engines[0])
     one.put(KEY, {"refresh_token": "rt-canary"})
@@ -109,6 +152,28 @@ def test_p1_what_rests_there_is_sealed_and_bound_to_its_account(engines):
         one.read(GrantKey(AccountId("alpha", "home"), "oauth"))
     with pytest.raises(BriefcaseError):
         grants(engines[1], key=b"o" * 32).read(GrantKey(AccountId("alpha", "home"), "oauth"))
+
+
+def test_p2_of_sidecars_that_use_a_secret_first_at_once_only_one_says_where_it_may_go(engines):
+    tables = [Bindings(engine, key=b"k" * 32, clock=SystemClock()) for engine in engines]
+    prints, together, allowed = frozenset({"fingerprint"}), threading.Barrier(6), []
+
+    def use(number):
+        place = frozenset({f"https://{number}.example.test:443"})
+        together.wait(10)
+        if not tables[number % 2]._first_or_known("alpha/work", prints, place):
+            allowed.append(number)
+
+    for _ in range(5):
+        threads = [threading.Thread(target=use, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert len(allowed) == 1
+        allowed.clear()
+        with engines[0].begin() as connection:
+            connection.execute(text("DELETE FROM bindings"))
 
 
 async def test_two_sidecars_prove_with_one_key(engines):

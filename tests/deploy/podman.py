@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -50,6 +51,7 @@ events_logger = "file"
 MAPPED: Final = frozenset({
     "image", "build", "user", "networks", "volumes", "secrets", "depends_on", "healthcheck", "stop_grace_period", "read_only",
     "cap_drop", "security_opt", "restart", "pids_limit", "entrypoint", "command", "environment", "group_add",
+    "tmpfs", "shm_size", "network_mode",
 })  # fmt: skip
 
 
@@ -112,19 +114,26 @@ def inspected(name: str) -> dict[str, Any]:
 
 @dataclass
 class Project:
-    """compose.yaml under way. Every name begins with `prefix`; subnets are moved, so that two runs do not meet."""
+    """compose.yaml under way. Every name begins with `prefix`; subnets are moved, so that two runs do not meet.
+
+    `on_top` are files that are put on top of it; `images` those of services that have another one.
+    """
 
     folder: Path
     image: str
+    on_top: tuple[str, ...] = ()
+    images: dict[str, str] = field(default_factory=dict)
     prefix: str = field(default_factory=lambda: f"bt{secrets.token_hex(3)}")
 
     def __post_init__(self) -> None:
         net = f"10.{100 + secrets.randbelow(100)}."
         shutil.copytree(ROOT / "deploy", self.folder / "deploy")
-        for path in (self.folder / "deploy" / "compose").iterdir():
+        for path in (self.folder / "deploy" / "compose").rglob("*"):
             if path.is_file():
                 path.write_text(path.read_text().replace("10.213.", net))
-        self.data = yaml.safe_load((ROOT / "compose.yaml").read_text().replace("10.213.", net))
+        self.data = {}
+        for name in ("compose.yaml", *self.on_top):
+            self.data = merged(self.data, yaml.safe_load((ROOT / name).read_text().replace("10.213.", net)))
 
     def name(self, of: str) -> str:
         return f"{self.prefix}-{of}"
@@ -168,12 +177,14 @@ class Project:
             *(f"--security-opt={option.removesuffix(':true')}" for option in described.get("security_opt", ())),
             *(f"--group-add={group}" for group in described.get("group_add", ())),
             *(f"--env={name}={value}" for name, value in described.get("environment", {}).items()),
-            *self._networks(service, described["networks"]),
+            *self._networks(service, described.get("networks", {})),
+            *([f"--network={described['network_mode']}"] if "network_mode" in described else []),
+            *(f"--tmpfs={path}" for path in described.get("tmpfs", ())),
+            *([f"--shm-size={described['shm_size']}"] if "shm_size" in described else []),
             *(f"--volume={self._volume(text)}" for text in described.get("volumes", ())),
-            *(f"--volume={self.folder / self.data['secrets'][name]['file']}:/run/secrets/{name}:ro"
-              for name in described.get("secrets", ())),
+            *(f"--volume={self._secret(name)}:/run/secrets/{name}:ro" for name in described.get("secrets", ())),
             *([f"--entrypoint={entry}"] if entry else []),
-            self.image, *rest, *described.get("command", ()),
+            self.images.get(service, self.image), *rest, *described.get("command", ()),
         ]  # fmt: skip
 
     def _networks(self, service: str, networks: list[str] | dict[str, Any]) -> Iterator[str]:
@@ -181,6 +192,10 @@ class Project:
             options = [f"alias={service}", *([f"ip={how['ipv4_address']}"] if "ipv4_address" in how else [])]
             options += [f"alias={alias}" for alias in how.get("aliases", ())]
             yield f"--network={self.name(name)}:{','.join(options)}"
+
+    def _secret(self, name: str) -> Path:
+        """The file of a secret: `${VARIABLE:-USUAL}` in its name is the usual value."""
+        return self.folder / re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", self.data["secrets"][name]["file"])
 
     def _volume(self, text: str) -> str:
         source, rest = text.split(":", 1)
@@ -194,10 +209,21 @@ class Project:
                 podman(kind, "rm", "--force", self.name(name), check=False)
 
 
+def merged(one: Any, other: Any) -> Any:
+    """`other` on top of `one` as compose merges: mappings by key, lists one after the other, mounts by their target."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        both = {key: merged(one[key], other[key]) if key in one else other[key] for key in other}
+        return {**one, **both}
+    if isinstance(one, list) and isinstance(other, list):
+        mounted = {text.split(":")[1] for text in other if text.count(":")}
+        return [text for text in one if text.partition(":")[2].split(":")[0] not in mounted] + other
+    return other
+
+
 @contextlib.contextmanager
-def project(folder: Path) -> Iterator[Project]:
+def project(folder: Path, *on_top: str, **images: str) -> Iterator[Project]:
     """Removed at the end, whatever happened."""
-    started = Project(folder, image())
+    started = Project(folder, image(), on_top, images)
     try:
         yield started
     finally:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from aiohttp import web
 from jsonschema import Draft7Validator
 
 from proxy.api.control import Control
 from proxy.catalog.configuration import load_configuration
 from proxy.errors import ConfigError
 from proxy.tally import Tally
+from tests.deploy.podman import merged
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose"
@@ -112,6 +114,24 @@ def test_every_service_is_hardened_and_every_name_exists(compose):
             assert needed == {"condition": "service_healthy"}
 
 
+def test_what_is_put_on_top_fits_too_and_shares_what_it_says(compose):
+    on_top = yaml.safe_load((COMPOSE / "shared.yaml").read_text())
+    assert [error.message for error in Draft7Validator(SCHEMA).iter_errors(on_top)] == []
+    whole = merged(compose, on_top)
+    test_every_service_is_hardened_and_every_name_exists(whole)
+    assert all("file" in secret for secret in whole["secrets"].values()), "compose takes no others with read_only"
+    first, second = (yaml.safe_load((COMPOSE / "shared" / f"{name}.yaml").read_text()) for name in ("first", "second"))
+    assert first["state"] == second["state"]
+    assert first["providers"] == second["providers"]
+    for service, settings in (("sidecar", first), ("sidecar-2", second)):
+        described = whole["services"][service]
+        assert settings["listeners"]["control"] == f"{described['networks']['metrics']['ipv4_address']}:8081"
+        mounted = [text.split(":")[1] for text in described["volumes"]]
+        assert settings["state"]["shared"]["host"] in mounted
+        assert len(mounted) == len(set(mounted))
+    assert whole["services"]["postgres"]["network_mode"] == "none"
+
+
 def test_the_only_way_out_of_the_agents_network_is_the_sidecar(compose):
     services, networks = compose["services"], compose["networks"]
     assert list(services["agent"]["networks"]) == ["agents"]
@@ -141,7 +161,8 @@ async def exposed():
     tally.decisions["allow"] += 1
     tally.outcomes["completed"] += 1
     gauges = {"connections": 1, "generation": 1}
-    control = Control(tally=tally, checks=lambda: {"listening": True}, gauges=lambda: gauges, details=dict)
+    checks = {"listening": True}
+    control = Control(tally=tally, checks=lambda: checks, gauges=lambda: gauges, details=dict, directory=_nothing)
     port = await control.start("127.0.0.1", 0)
     try:
         text = await asyncio.to_thread(
@@ -153,6 +174,10 @@ async def exposed():
     for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", text, flags=re.MULTILINE):
         found.setdefault(name, set()).update(re.findall(r"(\w+)=", labels))
     return found
+
+
+async def _nothing(_request):
+    raise web.HTTPNotFound
 
 
 def queries():

@@ -126,7 +126,7 @@ def test_the_profile_on_a_page_uses_its_kind_and_puts_the_secret_where_the_page_
             assert headers == {}  # what it signs is in tests/credentials/cloud
         case "vc" | "capability":
             assert headers == {}  # both come from `prove`: tests/credentials/vc, tests/credentials/capability
-        case "aws" | "aws_role":
+        case "aws" | "aws_role" | "aws_s3_express":
             assert headers == {}  # a signature comes from `prove`: tests/aws
         case "several":
             assert dict(proved(spec, credential, head).head.headers) == {"x-api-key": VALUE, "x-application-key": VALUE}

@@ -13,6 +13,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -30,11 +31,15 @@ WINDOW_S = 300
 
 @dataclass
 class Verifier:
-    """`keys` maps access key ids to secrets, `tokens` those that are temporary to their session tokens."""
+    """`keys` maps access key ids to secrets, `tokens` those that are temporary to their session tokens.
+
+    `express` are those of sessions of S3 Express, whose tokens have another name.
+    """
 
     keys: dict[str, str]
     tokens: dict[str, str] = field(default_factory=dict)
     offset_s: int = 0
+    express: set[str] = field(default_factory=set)
 
     def judge(self, seen: Seen) -> str | None:
         try:
@@ -49,7 +54,7 @@ class Verifier:
         presigned = "X-Amz-Signature" in given
         headers: dict[str, str] = {}
         for name, value in seen.headers:
-            value = re.sub(" +", " ", value.strip())
+            value = re.sub("[ \t]+", " ", value.strip())
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         if presigned:
             if "authorization" in headers:
@@ -72,6 +77,8 @@ class Verifier:
         key_id, *scope = credential.split("/")
         if key_id not in self.keys:
             return "InvalidAccessKeyId"
+        if key_id in self.express and token is None:
+            token = given.get("X-Amz-S3session-Token") if presigned else headers.get("x-amz-s3session-token")
         if token != self.tokens.get(key_id):
             return "InvalidToken"
         names = signed.split(";")
@@ -104,12 +111,21 @@ class Verifier:
         if algorithm == "AWS4-ECDSA-P256-SHA256":
             if not regions or len(scope) != 3:
                 return "region set"
-            return self._asymmetric(key_id, text, signature)
+            problem = self._asymmetric(key_id, text, signature)
+            if problem is None and payload.startswith("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"):
+                check = partial(self._asymmetric_piece, key_id)
+                return self._chunks(
+                    seen.body, algorithm, check, date, "/".join(scope), signature, trailer=payload.endswith("TRAILER")
+                )
+            return problem
         key = self._key(key_id, scope)
         if not hmac.compare_digest(hmac.digest(key, text.encode(), "sha256").hex(), signature):
             return "SignatureDoesNotMatch"
         if payload.startswith("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"):
-            return self._chunks(seen.body, key, date, "/".join(scope), signature, trailer=payload.endswith("TRAILER"))
+            check = partial(_symmetric_piece, key)
+            return self._chunks(
+                seen.body, algorithm, check, date, "/".join(scope), signature, trailer=payload.endswith("TRAILER")
+            )
         if payload == "STREAMING-AWS4-HMAC-SHA256-EVENTS":
             return self._events(seen.body, key_id, scope, signature)
         return None
@@ -131,6 +147,9 @@ class Verifier:
             key = hmac.new(key, part.encode(), hashlib.sha256).digest()
         return key
 
+    def _asymmetric_piece(self, key_id: str, text: str, told: str) -> bool:
+        return len(told) == 144 and self._asymmetric(key_id, text, told.rstrip("*")) is None
+
     def _asymmetric(self, key_id: str, text: str, signature: str) -> str | None:
         base, counter = ("AWS4A" + self.keys[key_id]).encode(), 1
         while True:
@@ -148,7 +167,7 @@ class Verifier:
         return None
 
     @staticmethod
-    def _chunks(body: bytes, key: bytes, date: str, scope: str, previous: str, *, trailer: bool) -> str | None:
+    def _chunks(body, algorithm, check, date, scope, previous, *, trailer) -> str | None:
         empty = hashlib.sha256(b"").hexdigest()
         at = 0
         while True:
@@ -156,10 +175,10 @@ class Verifier:
             size_text, _, signature = body[at:end].partition(b";chunk-signature=")
             size = int(size_text, 16)
             data = body[end + 2 : end + 2 + size]
-            text = f"AWS4-HMAC-SHA256-PAYLOAD\n{date}\n{scope}\n{previous}\n{empty}\n{hashlib.sha256(data).hexdigest()}"
-            previous = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-            if previous.encode() != signature:
+            text = f"{algorithm}-PAYLOAD\n{date}\n{scope}\n{previous}\n{empty}\n{hashlib.sha256(data).hexdigest()}"
+            if not check(text, signature.decode()):
                 return "chunk signature"
+            previous = signature.decode().rstrip("*")
             at = end + 2 + size
             if size == 0:
                 break
@@ -170,10 +189,10 @@ class Verifier:
         if not trailer:
             return None if rest == b"\r\n" else "chunk end"
         *lines, last, _, _ = rest.split(b"\r\n")
-        text = f"AWS4-HMAC-SHA256-TRAILER\n{date}\n{scope}\n{previous}\n"
+        text = f"{algorithm}-TRAILER\n{date}\n{scope}\n{previous}\n"
         text += hashlib.sha256(b"".join(line + b"\n" for line in sorted(lines))).hexdigest()
-        wanted = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        return None if last == b"x-amz-trailer-signature:" + wanted.encode() else "trailer signature"
+        name, _, told = last.decode().partition(":")
+        return None if name == "x-amz-trailer-signature" and check(text, told) else "trailer signature"
 
     def _events(self, body: bytes, key_id: str, scope: list[str], previous: str) -> str | None:
         ended = False
@@ -196,3 +215,7 @@ class Verifier:
                 return "event signature"
             previous, ended = signature.hex(), not payload
         return None if ended else "no end of events"
+
+
+def _symmetric_piece(key: bytes, text: str, told: str) -> bool:
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest() == told

@@ -33,6 +33,10 @@ def b64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
+def b64_decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "==")
+
+
 def key(kid: str | None = None) -> JWK:
     return JWK.generate(kty="EC", crv="P-256", **({"kid": kid} if kid else {}))
 

@@ -40,7 +40,7 @@ class DigestServer:
             if self.nextnonce:
                 self.nonce = secrets.token_hex(8)
                 info = f'Authentication-Info: nextnonce="{self.nonce}"\r\n'
-            reply(writer, "200 OK", f"in: {self.password if self.tell else ''}", info)
+            reply(writer, "200 OK", f"in: {f'{self.password} {seen.one("authorization")}' if self.tell else ''}", info)
             return
         self.problems.append(problem)
         stale = ", stale=true" if problem == "stale" else ""

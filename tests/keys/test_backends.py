@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from jwcrypto.jwk import JWK
+from jwcrypto.jws import JWS
 
 from proxy.keys.pkcs11 import Pkcs11Backend
+from proxy.keys.pkcs11_signing import ED25519
 from proxy.keys.pkcs11_uri import KeyUri, parse
 from proxy.keys.refs import bad_key_ref
 from proxy.keys.signer import KeyUnavailableError
@@ -19,7 +23,7 @@ from proxy.keys.verification import public_from, public_from_jwk, verified
 from proxy.secretstore import SecretStores
 from proxy.secretstore.env import EnvStore
 from proxy.settings import Pkcs11
-from tests.fakes.remote_signer import RemoteSignerServer
+from tests.fakes.remote_signer import RemoteSignerServer, b64
 from tests.fakes.signature_server import SignatureServer
 from tests.rig.kinds import assert_never_shown, running_kind
 from tests.rig.provider import Provider
@@ -72,7 +76,8 @@ def test_a_public_key_of_another_is_checked():
 
 @pytest.fixture(scope="module")
 def token(tmp_path_factory):
-    """A SoftHSM2 token with the keys `payments` (P-256), `rsa` and `p384`; its module is loaded once per process."""
+    """A SoftHSM2 token with the keys `payments` (P-256), `rsa`, `p384`, `p521`, `k256` and two of Ed25519, whose curve is
+    named in either way; its module is loaded once per process."""
     if shutil.which("softhsm2-util") is None or not MODULE.exists():
         pytest.skip("needs SoftHSM2 (Debian: softhsm2)")
     folder = tmp_path_factory.mktemp("softhsm")
@@ -85,12 +90,24 @@ def token(tmp_path_factory):
     from pkcs11.util.ec import encode_named_curve_parameters
 
     with pkcs11.lib(str(MODULE)).get_token(token_label="briefcase").open(rw=True, user_pin=PIN) as session:
-        for label, curve in (("payments", "secp256r1"), ("p384", "secp384r1")):
+        curves = {"payments": "secp256r1", "p384": "secp384r1", "p521": "secp521r1", "k256": "secp256k1"}
+        for label, curve in curves.items():
             wanted = {pkcs11.Attribute.EC_PARAMS: encode_named_curve_parameters(curve)}
             domain = session.create_domain_parameters(pkcs11.KeyType.EC, wanted, local=True)
             domain.generate_keypair(store=True, label=label, id=label.encode())
+        for label, params in zip(("ed", "ed-oid"), ED25519, strict=True):
+            make_edwards(session, label, params)
         session.generate_keypair(pkcs11.KeyType.RSA, 2048, store=True, label="rsa", id=b"rsa")
     return "token=briefcase"
+
+
+def make_edwards(session, label, params=ED25519[0]):
+    import pkcs11
+
+    wanted = {pkcs11.Attribute.EC_PARAMS: params}
+    domain = session.create_domain_parameters(pkcs11.KeyType.EC_EDWARDS, wanted, local=True)
+    made = pkcs11.Mechanism.EC_EDWARDS_KEY_PAIR_GEN
+    domain.generate_keypair(mechanism=made, store=True, label=label, id=label.encode())
 
 
 @pytest.fixture
@@ -109,14 +126,58 @@ def backend(token):
             session.close()
 
 
-@pytest.mark.parametrize(("label", "algorithm"), [("payments", "ES256"), ("rsa", "RS256")])
-async def test_a_token_signs(token, backend, label, algorithm):
-    signer = await backend().signer(f"{token};object={label}", None)
+@pytest.mark.parametrize(
+    ("label", "wanted", "algorithm"),
+    [("payments", None, "ES256"), ("payments", "PS256", "ES256"), ("p384", "ES384", "ES384"), ("p521", "ES512", "ES512"),
+     ("ed", "Ed25519", "Ed25519"), ("ed", "EdDSA", "EdDSA"), ("ed-oid", None, "Ed25519"), ("rsa", None, "RS256"),
+     *(("rsa", way, way) for way in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")), ("rsa", "ES256", "RS256")],
+)  # fmt: skip
+async def test_a_token_signs(token, backend, label, wanted, algorithm):
+    signer = await backend().signer(f"{token};object={label}", wanted)
     assert signer.public.algorithm == algorithm
     made = await signer.sign(b"message")
     assert verified(signer.public, b"message", made) == made
     with pytest.raises(KeyUnavailableError):
         verified(signer.public, b"another", made)
+    judge = JWS()  # of jwcrypto: other code than ours
+    head, body = b64(json.dumps({"alg": algorithm.replace("Ed25519", "EdDSA")}).encode()), b64(b"message")
+    signature = await signer.sign(f"{head}.{body}".encode())
+    judge.deserialize(f"{head}.{body}.{b64(signature)}", JWK(**signer.public.jwk))
+
+
+async def test_a_key_that_was_replaced_in_the_token_is_looked_at_anew(token, backend):
+    import pkcs11
+
+    tokens, place = backend(), f"{token};object=changing"
+    with pkcs11.lib(str(MODULE)).get_token(token_label="briefcase").open(rw=True, user_pin=PIN) as session:
+        make_edwards(session, "changing")
+        before = await tokens.signer(place, None)
+        assert await before.sign(b"message")
+        for found in session.get_objects({pkcs11.Attribute.LABEL: "changing"}):
+            found.destroy()
+        make_edwards(session, "changing")
+    with pytest.raises(KeyUnavailableError):
+        await (await tokens.signer(place, None)).sign(b"message")
+    after = await tokens.signer(place, None)
+    assert await after.sign(b"message")
+    assert after.public != before.public
+
+
+async def test_p5_a_pin_that_was_refused_is_not_tried_again(token, backend):
+    import pkcs11
+
+    found = pkcs11.lib(str(MODULE)).get_token(token_label="briefcase")
+    known = {"env": EnvStore({"PIN": "not-the-pin"})}
+    tokens = Pkcs11Backend(Pkcs11(module=MODULE, pin="env:PIN"), stores=SecretStores(known))
+    with pytest.raises(KeyUnavailableError, match="PinIncorrect"):
+        await tokens.signer(f"{token};object=payments", None)
+    for place in (f"{token};object=payments", f"{token};serial={found.serial.decode()};object=rsa"):
+        with pytest.raises(KeyUnavailableError, match="not tried again"):
+            await tokens.signer(place, None)
+    known["env"] = EnvStore({"PIN": PIN})
+    assert await (await tokens.signer(f"{token};object=payments", None)).sign(b"message")
+    for session in tokens._sessions.values():
+        session.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of the library, for a closed session
@@ -131,7 +192,8 @@ async def test_p5_a_token_that_cannot_be_used(token, backend):
     wrong = (
         (backend(pin="wrong-pin"), f"{token};object=payments"),  # first: a login counts for the whole process
         (backend(), f"{token};object=missing"),
-        (backend(), f"{token};object=p384"),
+        (backend(), f"{token};object=k256"),
+        (backend(pin="\udcff-PIN"), f"{token};object=payments"),
         (backend(), "token=another;object=payments"),
         (backend(module=Path("/nowhere.so")), f"{token};object=payments"),
         (backend(module=None), f"{token};object=payments"),
@@ -208,8 +270,12 @@ RUDE = {
 }
 
 
-async def test_p5_a_signer_that_is_rude_or_gone_sends_nothing(remote):
+async def test_p5_a_signer_that_is_rude_or_gone_sends_nothing(remote, tmp_path):
     rig, signer, server = remote
+    for bad in ("signer-\x01token-REAL-0123456789", "signer-\u00fctoken-REAL-0123456789"):
+        (tmp_path / "token").write_text(bad)
+        assert (await rig.call("GET", "/x")).problem == "credential_unavailable"
+    (tmp_path / "token").write_text(signer.token)
     for rude in RUDE.values():
         signer.rude = rude
         assert (await rig.call("GET", "/x")).problem == "credential_unavailable"

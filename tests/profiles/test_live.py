@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from proxy.db.engine import DATABASE, open_database
+from proxy.keys.software import generate
 from proxy.receipts import queries
 from tests.profiles.conftest import PROFILES, host_of
 from tests.rig import running_rig
@@ -33,7 +35,7 @@ BASE64 = re.compile(r"\{base64:([^{}]*)\}")
 def slots(profile: Profile, example: Example) -> tuple[str, ...]:
     """The secrets that the account of this example has."""
     given = (name for name, slot in profile.secrets.items() if not slot.minted)
-    return example.account_secrets or (next(given),)
+    return example.account_secrets or tuple(itertools.islice(given, 1))
 
 
 def holder(profile: Profile, example: Example) -> str:
@@ -69,6 +71,8 @@ def filled(text: str, profile: Profile, example: Example, rig: Rig) -> str:
 
 def at_port(url: str, port: int) -> str:
     parts = urlsplit(url)
+    if parts.scheme == "http":  # a metadata service: it is answered where it is
+        return url
     return urlunsplit(parts._replace(netloc=f"{parts.hostname}:{port}"))
 
 
@@ -81,13 +85,17 @@ async def rig_of(folder: Path, names: frozenset[str]) -> AsyncIterator[Rig]:
     """A sidecar with these profiles; an account and an agent for every set of secrets."""
     providers: dict[str, dict[str, dict[str, object]]] = {name: {"accounts": {}} for name in names}
     agents: dict[str, tuple[str, ...]] = {}
-    environment: dict[str, str] = {}
+    environment = {"LIVE_KEY": generate("ES256").pem().decode()}
     for profile, example in EXAMPLES:
         if profile.name not in names:
             continue
         refs = {slot: f"env:{variable(profile, slot)}" for slot in slots(profile, example)}
         variables = {name: given.example for name, given in profile.variables.items() if given.example}
-        providers[profile.name]["accounts"][holder(profile, example)] = {"secrets": refs, "variables": variables}
+        keys = {
+            slot: "env:LIVE_KEY" for kind in profile.credentials.values() for slot in kind.foreign_keys() if not refs
+        }
+        account = {"secrets": refs, "variables": variables, "keys": keys}
+        providers[profile.name]["accounts"][holder(profile, example)] = account
         agents[agent_of(profile, example)] = (f"{profile.name}/{holder(profile, example)}",)
         environment |= {variable(profile, slot): real(profile, slot) for slot in refs}
     every = (host_of(rule, PROFILES[name]) for name in names for rule in PROFILES[name].hosts)

@@ -21,11 +21,12 @@ from proxy.credentials.path import PathCredential
 from proxy.credentials.query import QueryCredential
 from proxy.credentials.several import SeveralCredentials
 from proxy.documents import Strict
+from proxy.egress.addresses import is_metadata
 from tests.profiles.conftest import FILES, FOLDER, PROFILES
 
 SHIPPED = {
-    "anthropic", "azureopenai", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe", "telegram", "vertex",
-    "claudecode", "codex",
+    "anthropic", "azureopenai", "coinbase", "datadog", "discord", "gemini", "github", "gitlab", "google", "huggingface", "kraken", "linear", "mongodb_atlas", "notion", "openai", "openrouter", "openweathermap", "sentry", "slack", "snowflake", "stripe", "telegram", "vertex",
+    "claudecode", "codex", "geminicli",
     "aws",
 }  # fmt: skip
 RANDOM_PART = re.compile(r"\{(?:base32|base62|hex|digits|base64url):(\d+)\}")
@@ -94,10 +95,11 @@ def test_every_secret_is_used(profile):
 def test_no_wildcard_reaches_a_public_suffix(profile, private_section):
     suffixes = PublicSuffixList(only_icann=not private_section)
     for rule in profile.hosts:
-        assert rule.scheme == "https"
+        assert rule.scheme == "https" or (rule.token_host and is_metadata(rule.host))
         assert rule.host == rule.host.lower()
         assert rule.host.isascii()
-        assert suffixes.privatesuffix(rule.host.removeprefix("*.")) is not None or bound(profile), rule.host
+        name = rule.host.removeprefix("*.")
+        assert suffixes.privatesuffix(name) is not None or bound(profile) or is_metadata(name), rule.host
         assert "*" not in rule.host.removeprefix("*.")
 
 

@@ -54,6 +54,17 @@ async def echo(seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.Stream
     writer.write(head.encode() + (b"" if seen.method == "HEAD" else body))
 
 
+class Contexts(dict[str, ssl.SSLContext]):
+    """By host; one is made when it is first asked for, as most tests use one host of many."""
+
+    def __init__(self, make: Callable[[str], ssl.SSLContext]) -> None:
+        self._make = make
+
+    def __missing__(self, host: str) -> ssl.SSLContext:
+        self[host] = context = self._make(host)
+        return context
+
+
 @dataclass
 class Provider:
     """`requests` are those that arrived; `connections` counts TLS connections; `on` sets a handler for a path."""
@@ -68,22 +79,21 @@ class Provider:
     port: int = 0
     root: Path = Path()
     _server: asyncio.Server | None = None
-    contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)
+    contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)  # `Contexts` from the start on
     first: ssl.SSLContext | None = None
 
     async def start(self) -> None:
         authority = CertificateAuthority.ephemeral(patterns=self.hosts, clock=SystemClock())
         self.root = self.folder / "provider-root.pem"
         self.root.write_bytes(authority.bundle_pem())
-        for host in self.hosts:
-            self.contexts[host] = server_context(authority, host, self.folder)
+        self.contexts = Contexts(lambda host: server_context(authority, host, self.folder))
         # A context of its own: the one that `sni_callback` starts from must not be one that it chooses.
         first = self.first = server_context(authority, self.hosts[0], self.folder)
 
         def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
             if name is None:  # an address has no server name
                 return None
-            if name in self.contexts:
+            if name in self.hosts or name in self.contexts:
                 connection.context = self.contexts[name]
                 return None
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME

@@ -6,13 +6,13 @@ import re
 
 from proxy.catalog.loader import shipped
 
-HOST = re.compile(r"^( *- \{host: [^,}]+)", re.MULTILINE)
+HOST = re.compile(r"^( *- \{host: [^,}]+)(?!.*port:)", re.MULTILINE)
 UPGRADE = ", http_upgrade: true"
 PORT = "@port@"
 
 
 def shipped_text(name: str) -> str:
-    """The text of a shipped profile as `running_rig` takes it: every host has `port: {port}`.
+    """The text of a shipped profile as `running_rig` takes it: every host has `port: {port}`, but those with one of their own.
 
     `http_upgrade` goes, because it is for port 443 only.
     """

@@ -121,7 +121,8 @@ class Rig:
         raise LookupError(provider)
 
     def trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.bundle))
+        """Our root and no other: the public ones that `bundle` holds as well take a while to load."""
+        return ssl.create_default_context(cadata=self.authority.bundle_pem().decode())
 
     @contextlib.asynccontextmanager
     async def client(

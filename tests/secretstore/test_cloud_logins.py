@@ -167,6 +167,14 @@ async def test_infisical_by_a_platform_token(bench, method):
     assert await reads(stores_of(bench, auth), bench)
 
 
+@of("infisical")
+async def test_p5_infisical_gives_no_value_to_whoever_may_not_read_it_and_still_says_200(bench):
+    auth = {"method": "oidc", "identity": infisical.IDENTITY, "jwt": "env:POD"}
+    bench.server.hidden = set(bench.server.values)
+    with pytest.raises(SecretUnavailableError, match="not read its value"):
+        await reads(stores_of(bench, auth), bench)
+
+
 async def test_p7_a_metadata_service_that_says_nothing_is_given_up(tmp_path):
     async def serve(_reader, _writer):
         await asyncio.sleep(30)

@@ -62,7 +62,8 @@ class Command:
 
 def stores_of(folder, clock=None, **sections):
     settings = Settings.model_validate_json(orjson.dumps({"version": 1, "secret_stores": sections}))
-    environment = {"PATH": "/usr/bin:/bin", "LOGIN": "login-of-the-sidecar"}
+    connect = {"OP_CONNECT_HOST": "https://connect.test", "OP_CONNECT_TOKEN": "of-another-account"}
+    environment = {"PATH": "/usr/bin:/bin", "LOGIN": "login-of-the-sidecar", **connect}
     return secret_stores(settings, home=folder, environment=environment, clock=clock or SetClock(), passphrase=None)
 
 
@@ -88,6 +89,14 @@ async def test_op_reads_a_secret_reference(tmp_path, caplog):
     op.takes()
     clock.now_s += 61
     await failure(stores, "op:Agents/GitHub/login/token")
+
+
+async def test_op_is_asked_with_the_login_of_the_settings_and_no_other(tmp_path):
+    op = Command(tmp_path, "op")
+    op.takes((["read", "--no-newline", "op://Agents/GitHub/token"], "OP_CONNECT_TOKEN", None, VALUE))
+    stores = stores_of(tmp_path, op={"command": str(op.path), "token": "env:LOGIN"})
+    assert (await stores.get("op:Agents/GitHub/token")).reveal() == VALUE.encode()
+    await failure(stores_of(tmp_path, op={"command": str(op.path)}), "op:Agents/GitHub/token")  # as it is set up
 
 
 async def test_bws_gives_a_secret_of_the_secrets_manager(tmp_path):

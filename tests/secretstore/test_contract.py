@@ -169,3 +169,15 @@ async def test_p5_a_store_without_settings_is_refused(scheme, tmp_path):
         return
     failed = await failure(stores, f"{scheme}:x/y#z")
     assert f"secret_stores.{scheme}" in str(failed)
+
+
+async def test_p7_many_who_ask_a_store_that_is_down_cause_one_question(bench, clock):
+    """Also where failures are not kept: else each of them would wait for all before it."""
+    stores, ref = stores_for(bench, clock, failed_s=0), bench.ref("one")
+    await stores.get(ref)  # which logs in
+    bench.server.rude = "down"
+    clock.now_s += 301
+    before = len(bench.server.provider.requests)
+    told = await asyncio.gather(*(stores.get(ref) for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(each, SecretUnavailableError) for each in told)
+    assert len(bench.server.provider.requests) - before <= 3

@@ -92,12 +92,15 @@ class InMemory(KeyringBackend):
 
     def __init__(self):
         super().__init__()
-        self.values, self.asked, self.locked, self.unlocked = {}, 0, False, threading.Event()
+        self.values, self.asked, self.unlocked = {}, 0, threading.Event()
+        self.locked = self.broken = False
         self.unlocked.set()
 
     def get_password(self, service, username):
         self.asked += 1
         self.unlocked.wait(5)
+        if self.broken:
+            raise LookupError("the-value-of-the-secret")  # as the bus of a desktop does
         if self.locked:
             raise KeyringLocked("the-value-of-the-secret")
         return self.values.get((service, username))
@@ -127,6 +130,17 @@ async def test_a_keyring_is_asked_and_what_it_says_is_kept(backend, tmp_path):
     backend.locked = True
     clock.now_s += 61
     assert "the-value" not in await failure(stores, "keyring:github.com/me")
+
+
+async def test_a_keyring_whose_backend_fails_in_its_own_way_is_asked_again(backend, tmp_path):
+    keyring.set_password("github.com", "me", "the-value-of-the-secret")
+    backend.broken = True
+    clock = SetClock()
+    stores = stores_of(tmp_path, clock, timeout_s=2)
+    assert "cannot be read (LookupError)" in await failure(stores, "keyring:github.com/me")
+    backend.broken = False
+    clock.now_s += 6
+    assert (await stores.get("keyring:github.com/me")).reveal() == b"the-value-of-the-secret"
 
 
 async def test_p7_a_keyring_that_waits_for_its_owner_is_given_up_and_not_asked_again_meanwhile(backend, tmp_path):

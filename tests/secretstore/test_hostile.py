@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -74,22 +76,41 @@ async def test_p7_a_command_that_never_stops_writing_is_ended_at_once():
     assert time.monotonic() - started < 5
 
 
+def has_ended(pid):
+    """Whether the process is gone, or dead and not yet waited for, within 2 s."""
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
 async def test_p7_a_command_that_hangs_is_ended(tmp_path):
     pid = tmp_path / "pid"
     told = await failure(exec_store(timeout_s=0.3), json.dumps(["sh", "-c", f"echo $$ > {pid}; exec sleep 60"]))
     assert told == "sh took longer than 0.3 s"
-    number = int(pid.read_text())
-    for _ in range(200):
-        try:
-            os.kill(number, 0)
-        except ProcessLookupError:
-            return
-        os.sched_yield()
-        time.sleep(0.01)
-        state = (tmp_path / "/proc" / str(number) / "stat").read_text().rpartition(")")[2].split()[0]
-        if state == "Z":
-            return
-    pytest.fail("the command still runs")
+    assert has_ended(int(pid.read_text()))
+
+
+async def test_p7_what_a_command_has_started_ends_with_it(tmp_path):
+    pid = tmp_path / "pid"
+    script = f"sleep 60 & echo $! > {pid}; wait"
+    assert "longer than" in await failure(exec_store(timeout_s=0.3), json.dumps(["sh", "-c", script]))
+    assert has_ended(int(pid.read_text()))
+
+
+async def test_p7_a_failing_command_is_run_once_for_all_who_wait(tmp_path):
+    log, store = tmp_path / "log", exec_store()
+    place = json.dumps(["sh", "-c", f"echo ran >> {log}; sleep 0.1; exit 1"])
+    told = await asyncio.gather(*(store.get(place) for _ in range(20)), return_exceptions=True)
+    assert {str(each) for each in told} == {"exec: secret unavailable: sh ended with 1 and 0 bytes"}
+    assert log.read_text() == "ran\n"
+    await failure(store, place)
+    assert log.read_text() == "ran\nran\n"
 
 
 async def test_a_failure_is_not_kept(tmp_path):
@@ -124,6 +145,21 @@ async def test_p5_only_regular_files_of_a_sane_size_hold_secrets(tmp_path):
     (tmp_path / "real").write_bytes(VALUE)
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert (await store.get(str(tmp_path / "link"))).reveal() == VALUE
+
+
+async def test_p7_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch):
+    path = tmp_path / "secret"
+    path.write_bytes(VALUE)
+    opened = os.open
+
+    def swapped(place, *more):
+        if os.fspath(place) == str(path):
+            path.unlink()
+            os.mkfifo(path)
+        return opened(place, *more)
+
+    monkeypatch.setattr(os, "open", swapped)
+    assert "not a regular file" in await failure(FileStore(), str(path))
 
 
 async def test_a_symlink_that_is_turned_is_a_rotation(tmp_path):

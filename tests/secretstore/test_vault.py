@@ -142,8 +142,76 @@ async def test_fields_of_a_lease_belong_together_and_it_is_renewed_while_it_is_u
     assert vault.questions == 1
     assert vault.renewals == [lease] * 5
     await stores.close()
-    assert vault.revoked[0] == lease
+    assert lease not in vault.revoked  # the token is, and its leases with it
+    assert len(vault.revoked) == 1
     assert vault.leases == {}
+
+
+async def test_a_lease_outlives_the_token_that_made_it_neither_here_nor_there(vault, clock):
+    """Nothing else is asked for meanwhile: the lease alone has to keep its token alive, and to notice its end."""
+    vault.lease_ttl_s, vault.token_ttl_s = 86_400, 1000
+    stores = leasing(vault, clock, ttl_s=86_400)
+    first = await stores.get("vault:database/creds/app#password")
+    for _ in range(40):
+        clock.now_s += 90
+        assert (await stores.get("vault:database/creds/app#password")).reveal().decode() in vault.living()
+    assert await stores.get("vault:database/creds/app#password") == first
+    clock.now_s += 1001  # longer than the token has
+    second = (await stores.get("vault:database/creds/app#password")).reveal()
+    assert second != first.reveal()
+    assert second.decode() in vault.living()
+
+
+async def test_while_vault_is_down_a_lease_serves_on_and_is_not_asked_for_at_every_use(vault, clock):
+    stores = leasing(vault, clock, ttl_s=60)
+    first = await stores.get("vault:database/creds/app#password")
+    clock.now_s += 410  # it is due, and so is nothing else
+    vault.rude = "down"
+    for _ in range(15):
+        clock.now_s += 10
+        assert await stores.get("vault:database/creds/app#password") == first
+    assert len([seen for seen in vault.provider.requests if seen.path.endswith("/renew")]) == 2
+    clock.now_s += 110
+    with pytest.raises(SecretUnavailableError):
+        await stores.get("vault:database/creds/app#password")
+
+
+async def test_a_token_that_cannot_be_replaced_yet_serves_until_its_end(vault, clock):
+    vault.values["app#token"] = "value-of-the-app"
+    vault.known["approle"] = {"role_id": ROLE, "secret_id": SECRET}
+    stores = leasing(vault, clock, ttl_s=0)
+    first = await stores.get("vault:database/creds/app#password")
+    vault.lease_ttl_s = 100_000
+    clock.now_s += 599
+    await stores.get("vault:database/creds/app#password")  # renewed for long
+    clock.now_s += 2700
+    vault.rude = "down"  # the token is due
+    for _ in range(5):
+        assert await stores.get("vault:database/creds/app#password") == first
+    assert len([seen for seen in vault.provider.requests if seen.path.endswith(("/login", "/renew-self"))]) == 3
+    clock.now_s += 301
+    with pytest.raises(SecretUnavailableError):
+        await stores.get("vault:database/creds/app#password")
+
+
+async def test_leases_of_a_token_that_cannot_be_revoked_are_revoked_one_by_one(vault, clock):
+    stores = leasing(vault, clock)
+    await stores.get("vault:database/creds/app#password")
+    await stores.get("vault:database/creds/other#password")
+    vault.batch = set(vault.tokens)
+    leases = list(vault.leases)
+    await stores.close()
+    assert sorted(vault.revoked) == sorted(leases)
+    assert vault.leases == {}
+
+
+async def test_leases_of_the_operators_token_are_revoked_and_the_token_is_not(vault, clock):
+    stores = stores_of(vault, clock, mounts={"database": "dynamic"})
+    await stores.get("vault:database/creds/app#password")
+    (lease,) = vault.leases
+    await stores.close()
+    assert vault.revoked == [lease]
+    assert ROOT in vault.tokens
 
 
 async def test_a_lease_that_cannot_be_renewed_further_is_replaced_before_it_ends(vault, clock):

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.state import local_passphrase
 from proxy.clock import SystemClock
+from proxy.credentials.grants import in_thread
 from proxy.credentials.kind import MintFailedError
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.order import Order, ingredients
 from proxy.credentials.runner import Runner
 from proxy.errors import BriefcaseError, Refused
+from proxy.generation import build_generation, login_slots
 from proxy.keys.signer import KeyUnavailableError
 from proxy.settings import environment, home
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from proxy.catalog.binding import BoundAccount
     from proxy.clock import Clock
-    from proxy.credentials.grants import Granted, Lease
+    from proxy.credentials.grants import Granted, GrantKey, Lease
     from proxy.credentials.kind import Ingredients, Minting
     from proxy.decision import Generation
     from proxy.keys.signer import Signer
@@ -75,6 +77,11 @@ class Connections:
         if group and not slash:
             raise BriefcaseError(f"say which account of {provider}: {known}")
         raise BriefcaseError(f"the configuration has no account {name}; it has {known or 'none'}")
+
+    async def logins(self) -> list[GrantKey]:
+        """The grants of agents that have logged in for themselves."""
+        versions, profiles = await in_thread(self.services.grants.versions), self.generation.catalog.profiles
+        return sorted((key for key in versions if key.agent and login_slots(profiles, key)), key=str)
 
     async def chosen(self, account: BoundAccount) -> Chosen:
         """The credential of `account` that a person connects. Raises `BriefcaseError` where there is none."""
@@ -159,7 +166,6 @@ async def opened(config: Path) -> AsyncIterator[Connections]:
     from proxy.egress.dial import Dialler
     from proxy.egress.http import HttpClient
     from proxy.egress.resolver import Resolver
-    from proxy.generation import build_generation
     from proxy.services import credential_services, secret_stores, shared_database
 
     configuration, clock, state = load_configuration(config), SystemClock(), home()

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 ROLE_ACTIONS: Final = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"})
 ACTIONS: Final = ROLE_ACTIONS | {"GetSessionToken"}
+HARMLESS: Final = frozenset({"GetCallerIdentity", "GetAccessKeyInfo", "DecodeAuthorizationMessage"})
+"""The actions whose replies hold no credentials. Source: AWS Security Token Service API Reference, Actions."""
 
 
 class AwsStsAnswer(AnswerKind):
-    """Answers AssumeRole and its like with the account's stand-ins; every other action is not answered here."""
+    """Answers AssumeRole and its like with the account's stand-ins; of all others, only harmless ones may leave."""
 
     kind: Literal["aws_sts"]
     access_key_id: SecretName = "access_key_id"
@@ -40,6 +42,14 @@ class AwsStsAnswer(AnswerKind):
     @override
     def variable_names(self) -> frozenset[str]:
         return frozenset({self.role_variable} if self.role_variable else ())
+
+    @override
+    def deciding(self) -> frozenset[str]:
+        return frozenset({"action", "rolearn"})
+
+    @override
+    def may_leave(self, asked: Asked) -> bool:
+        return asked.fields.get("Action") in HARMLESS
 
     @override
     def answer(self, asked: Asked) -> Answer | None:

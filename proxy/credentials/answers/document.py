@@ -59,9 +59,7 @@ class DocumentAnswer(AnswerKind):
     @override
     def answer(self, asked: Asked) -> Answer | None:
         try:
-            headers = tuple(
-                (n.lower().encode(), self._filled(v, asked).encode("latin-1")) for n, v in self.headers.items()
-            )
+            headers = tuple((n.lower().encode(), _field(self._filled(v, asked))) for n, v in self.headers.items())
             body = self._with_values(self.body, asked)
         except _MissingError:
             return Answer(404, ((b"content-type", b"text/plain"), NO_STORE), b"")
@@ -97,6 +95,13 @@ class DocumentAnswer(AnswerKind):
             return known[name]
 
         return PLACE.sub(fill, text)
+
+
+def _field(value: str) -> bytes:
+    """`value` as that of a header. Raises `_MissingError`: it has, from the request, what cannot stand there."""
+    if not value.isascii() or not value.isprintable():
+        raise _MissingError
+    return value.encode("ascii")
 
 
 def _texts(value: JsonValue) -> Iterator[str]:

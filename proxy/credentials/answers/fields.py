@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     type Pairs = tuple[tuple[str, str], ...]
 
+FORM: Final = "application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 200
 MAX_FIELDS_BYTES: Final = 64 * 1024
 """A token call is smaller; a longer body is refused."""
@@ -32,11 +34,21 @@ def body_fields(head: RequestHead, body: bytes) -> Pairs | None:
     if head.header("content-encoding") is not None:
         return None
     kind = media_type(head.header("content-type"))
-    if kind == "application/x-www-form-urlencoded":
+    if kind == FORM:
         return form_fields(body)
-    if kind == "application/json" or kind.endswith("+json") or kind.startswith("application/x-amz-json"):
+    if _is_json(kind):
         return _json_fields(body)
     return ()
+
+
+def has_fields(head: RequestHead) -> bool:
+    """Whether its body is of a type whose fields are read."""
+    kind = media_type(head.header("content-type"))
+    return kind == FORM or _is_json(kind)
+
+
+def _is_json(kind: str) -> bool:
+    return kind == "application/json" or kind.endswith("+json") or kind.startswith("application/x-amz-json")
 
 
 def form_fields(body: bytes) -> Pairs | None:
@@ -50,9 +62,8 @@ def form_fields(body: bytes) -> Pairs | None:
 
 def _json_fields(body: bytes) -> Pairs | None:
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        whole = isinstance(orjson.loads(body), dict)
+        pairs = json.loads(body, object_pairs_hook=list) if whole else None  # orjson keeps the last of a name only
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(document, dict):
-        return None
-    return tuple((name, value) for name, value in document.items() if isinstance(value, str))
+    return None if pairs is None else tuple((name, value) for name, value in pairs if isinstance(value, str))

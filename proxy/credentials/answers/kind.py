@@ -77,6 +77,20 @@ class AnswerKind(Strict, ABC):
         """The account's variables that it reads."""
         return frozenset()
 
+    def deciding(self) -> frozenset[str]:
+        """The fields, in lower case, that say whether it answers: a call that has one of them twice is refused."""
+        return frozenset()
+
+    def may_leave(self, asked: Asked) -> bool:
+        """Whether a call that is not answered here may go to the provider, where the profile says `forward`."""
+        del asked
+        return True
+
+    def takes(self, fields: Mapping[str, str]) -> bool:
+        """Whether a call with these fields in its body is one of those that are answered here."""
+        del fields
+        return True
+
     @abstractmethod
     def answer(self, asked: Asked) -> Answer | None:
         """The answer; None where the call is not one of those that are answered here."""

@@ -13,6 +13,8 @@ from proxy.credentials.answers.kind import AnswerKind, json_answer
 from proxy.credentials.kind import SecretName  # noqa: TC001  # pydantic needs it at run time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from proxy.credentials.answers.kind import Asked, Holder
     from proxy.errors import Answer
 
@@ -52,10 +54,18 @@ class OAuthTokenAnswer(AnswerKind):
         return frozenset({self.issuer_variable} if self.issuer_variable else ())
 
     @override
+    def deciding(self) -> frozenset[str]:
+        return frozenset({"grant_type", "refresh_token", "assertion"})
+
+    @override
+    def takes(self, fields: Mapping[str, str]) -> bool:
+        return fields.get("grant_type") in self.grants
+
+    @override
     def answer(self, asked: Asked) -> Answer | None:
-        grant = asked.fields.get("grant_type")
-        if grant not in self.grants:
+        if not self.takes(asked.fields):
             return None
+        grant = asked.fields["grant_type"]
         holder: Holder | None = asked.holder
         if self.issuer_variable is not None and "assertion" in asked.fields:
             holder = asked.holder_with(self.issuer_variable, issuer(asked.fields["assertion"]))

@@ -23,6 +23,12 @@ MIN_BYTES: Final = 8
 """A shorter value could not be looked for in answers."""
 MAX_LIFETIME_DIGITS: Final = 10
 TOKEN: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9._~+/=-]{20,}")
+JWT: Final = re.compile(r"eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){2}(?:(?:\.[A-Za-z0-9_-]*){2})?")
+"""Signed or encrypted, in compact form. Source: RFC 7515, section 7.1; RFC 7516, section 7.1."""
+ALWAYS_SECRET: Final = frozenset(
+    {"access_token", "refresh_token", "id_token", "client_secret", "device_secret", "registration_access_token"}
+)
+"""Source: RFC 6749, 7591; OpenID Connect Core, Native SSO. An agent chooses by its `scope` which of them there are."""
 FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -110,19 +116,22 @@ def read(spec: CaptureSpec, content_type: str | None, body: bytes) -> CapturedRe
     return CapturedReply(document, tuple(fresh), kind == FORM)
 
 
-def looks_secret(document: JsonValue, prefixes: Iterable[str], known: Callable[[str], bool]) -> bool:
-    """Whether a text is left that looks like a whole token of the vendor, and is no stand-in.
+def looks_secret(document: JsonValue, prefixes: Iterable[str], known: Callable[[str], bool], name: str = "") -> bool:
+    """Whether a text is left that looks like a whole token, and is no stand-in.
 
-    Vendors also show the ends of a token (`sk-a...9xyz`); these have characters that no token has.
+    A token begins as the vendor's do, is a JWT, or has a `name` under which nothing else stands. Vendors also show the
+    ends of a token (`sk-a...9xyz`); these have characters that no token has.
     """
     match document:
         case str():
-            token = TOKEN.fullmatch(document) is not None and document.startswith(tuple(prefixes))
-            return token and not known(document)
+            whole = TOKEN.fullmatch(document) is not None
+            token = whole and (document.startswith(tuple(prefixes)) or JWT.fullmatch(document) is not None)
+            named = name in ALWAYS_SECRET and len(document) >= MIN_BYTES
+            return (token or named) and not known(document)
         case list():
-            return any(looks_secret(each, prefixes, known) for each in document)
+            return any(looks_secret(each, prefixes, known, name) for each in document)
         case dict():
-            return any(looks_secret(each, prefixes, known) for each in document.values())
+            return any(looks_secret(each, prefixes, known, key) for key, each in document.items())
     return False
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from sqlalchemy import delete, insert, select
+from sqlalchemy import and_, insert, select, update
 
 from proxy.credentials.standin import StandIn
 from proxy.db.engine import writing
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.db.sealing import Seal
 
+_log: Final = logging.getLogger("proxy.credentials")
 SCHEME: Final = "captured"
+READ_AT_ONCE: Final = 500
+"""Ids in one query: SQLite takes 999 parameters."""
 ID_BYTES: Final = 8
 
 
@@ -34,6 +38,7 @@ class Captured:
     Attributes:
         id: unique, no secret.
         receipt: id of the decision in whose answer it came.
+        removed: it has no value any more; its stand-in is still known, and refused.
     """
 
     id: str
@@ -44,6 +49,7 @@ class Captured:
     stand_in: str
     receipt: str
     random_bits: int = 0
+    removed: bool = False
 
     @property
     def secret(self) -> Secret:
@@ -54,6 +60,18 @@ class Captured:
     def held(self) -> StandIn:
         """Its stand-in."""
         return StandIn(self.stand_in, self.agent, self.account, self.slot, self.random_bits, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What may be shown of a captured secret."""
+
+    id: str
+    agent: str
+    account: str
+    slot: str
+    receipt: str
+    created_at_ms: int
 
 
 def new_id() -> str:
@@ -69,6 +87,7 @@ class CapturedSecrets:
         self._seal: Final = seal
         self._clock: Final = clock
         self._known: Final[dict[str, Captured]] = {}
+        self._unread: Final[set[str]] = set()
 
     def load(self) -> tuple[Captured, ...]:
         """Every row. Blocks. Raises `UnsealError`, because an answer must not be searched for a part of them only."""
@@ -83,7 +102,42 @@ class CapturedSecrets:
 
     def count(self, agent: str, account: AccountId) -> int:
         """How many `agent` has of `account`."""
-        return sum((one.agent, one.account) == (agent, account) for one in self._known.values())
+        mine = (one for one in self._known.values() if not one.removed)
+        return sum((one.agent, one.account) == (agent, account) for one in mine)
+
+    def changed(self) -> tuple[Captured, ...]:
+        """What other processes captured or removed, to be given to `learn`. Blocks.
+
+        A row that does not open is left out, and is not tried again.
+        """
+        with self._database.connect() as connection:
+            marks = connection.execute(select(captured.c.id, captured.c.removed_at_ms)).all()
+            there = {id_: removed is not None for id_, removed in marks}
+            wanted = [id_ for id_, removed in there.items() if id_ not in self._unread and self._differs(id_, removed)]
+            rows = [
+                row
+                for at in range(0, len(wanted), READ_AT_ONCE)
+                for row in connection.execute(
+                    select(captured).where(captured.c.id.in_(wanted[at : at + READ_AT_ONCE]))
+                ).mappings()
+            ]
+        return tuple(one for row in rows if (one := self._read(row)) is not None)
+
+    def learn(self, changed: tuple[Captured, ...]) -> None:
+        """These are as they are now."""
+        self._known.update((one.id, one) for one in changed)
+
+    def _differs(self, id_: str, removed: bool) -> bool:  # noqa: FBT001
+        known = self._known.get(id_)
+        return known is None or known.removed != removed
+
+    def _read(self, row: RowMapping) -> Captured | None:
+        try:
+            return self._opened(row)
+        except UnsealError as error:
+            self._unread.add(row["id"])
+            _log.error("a captured secret cannot be read: %s", error)
+            return None
 
     def store(self, new: tuple[Captured, ...]) -> None:
         """Durable, all or none, when this returns. Blocks."""
@@ -98,11 +152,29 @@ class CapturedSecrets:
                 )  # fmt: skip
         self._known.update((one.id, one) for one in new)
 
-    def forget(self, id_: str) -> bool:
-        """Remove one; False where there was none. Blocks."""
+    def listed(self) -> tuple[Listed, ...]:
+        """Every one that was not removed, the oldest first, without values. Blocks."""
+        columns = (captured.c[name] for name in ("id", "agent", "account", "slot", "receipt", "created_at_ms"))
+        there = select(*columns).where(captured.c.removed_at_ms.is_(None)).order_by(captured.c.created_at_ms)
+        with self._database.connect() as connection:
+            return tuple(Listed(*row) for row in connection.execute(there).all())
+
+    def remove(self, id_: str) -> bool:
+        """Let the value of one go, and keep its stand-in to refuse it; False where there was none. Blocks.
+
+        Raises:
+            UnsealError: it was sealed with another key.
+        """
         with writing(self._database) as connection:
-            gone = connection.execute(delete(captured).where(captured.c.id == id_)).rowcount
-        return self._known.pop(id_, None) is not None or bool(gone)
+            there = and_(captured.c.id == id_, captured.c.removed_at_ms.is_(None))
+            row = connection.execute(select(captured).where(there)).mappings().one_or_none()
+            if row is None:
+                return False
+            one = replace(self._opened(row), value="", removed=True)
+            sealed = self._seal.seal(_place(one.id, one.agent, one.account, one.slot), _written(one))
+            connection.execute(update(captured).where(there).values(sealed=sealed, removed_at_ms=self._clock.wall_ms()))
+        self._known[id_] = one
+        return True
 
     @staticmethod
     def bad_place(place: str) -> str | None:
@@ -113,7 +185,7 @@ class CapturedSecrets:
     async def get(self, place: str) -> Secret:
         """The secret with this id."""
         found = self._known.get(place)
-        if found is None:
+        if found is None or found.removed:
             raise SecretUnavailableError(SCHEME, "there is no such secret any more")
         return found.secret
 
@@ -125,7 +197,7 @@ class CapturedSecrets:
             raise UnsealError(f"captured {row['id']}: not what was sealed")
         return Captured(
             row["id"], row["agent"], account, row["slot"], opened["value"], opened["stand_in"], row["receipt"],
-            opened["random_bits"],
+            opened["random_bits"], row["removed_at_ms"] is not None,
         )  # fmt: skip
 
 

@@ -20,7 +20,9 @@ import orjson
 
 from proxy.credentials.kind import filled
 from proxy.credentials.oauth.dpop import KEY as DPOP_KEY
+from proxy.credentials.oauth.introspection import introspected
 from proxy.credentials.oauth.kind import ADVICE
+from proxy.credentials.oauth.login import ANY_LOGIN
 from proxy.credentials.oauth.reply import TokenRefusedError, error_code, failed, read_reply, refused
 from proxy.credentials.oauth.request import Question, ask, encoded
 from proxy.keys.public import base64url
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from proxy.credentials.kind import Credential, Ingredients, MintFailedError, Minting, Reply
     from proxy.credentials.oauth.kind import OAuthCredential
+    from proxy.credentials.oauth.login import Login
     from proxy.credentials.oauth.places import Places
     from proxy.credentials.oauth.request import Fields
 
@@ -66,7 +69,9 @@ class Started:
     at: Places
 
 
-def start(kind: OAuthCredential, given: Ingredients, at: Places, redirect_uri: str) -> Minting[Started]:
+def start(
+    kind: OAuthCredential, given: Ingredients, at: Places, redirect_uri: str, login: Login = ANY_LOGIN
+) -> Minting[Started]:
     """A fresh request, pushed where the server offers that.
 
     Raises:
@@ -86,6 +91,7 @@ def start(kind: OAuthCredential, given: Ingredients, at: Places, redirect_uri: s
         "code_challenge": challenge(verifier),
         "code_challenge_method": "S256",
         **asked(kind, given),
+        **login.fields,
     }
     if kind.sender == "dpop":
         fields["dpop_jkt"] = given.keys[DPOP_KEY].thumbprint
@@ -190,12 +196,15 @@ def redeem(kind: OAuthCredential, given: Ingredients, started: Started, code: st
     }
     if kind.resource:
         fields["resource"] = [filled(one, given.variables) for one in kind.resource]
-    reply, nonce = yield from ask(question(kind, given, started.at, started.at.token, fields), given)
+    asking = question(kind, given, started.at, started.at.token, fields)
+    reply, nonce = yield from ask(asking, given)
     try:
         token = read_reply(reply, given.now_s)
     except TokenRefusedError as error:
         raise refusal(error) from None
-    return kind.connected(given, token, nonce)
+    credential = kind.connected(given, token, nonce)
+    yield from introspected(kind, asking, token.access_token, given)
+    return credential
 
 
 def refusal(error: TokenRefusedError) -> MintFailedError:

@@ -40,6 +40,10 @@ class Connect(Strict):
     device_authorization_endpoint: Endpoint | None = None
     pushed_authorization_request_endpoint: Endpoint | None = None
     revocation_endpoint: Endpoint | None = None
+    revocation: Literal["token", "named"] = Field(
+        default="token",
+        description="How a token is sent there: as RFC 7009 says, or one, under its own name (refresh_token).",
+    )
     pkce: Literal["confirmed", "assumed"] = Field(
         default="confirmed", description="Whether metadata must say that S256 is supported; it is always sent."
     )
@@ -50,6 +54,15 @@ class Connect(Strict):
         default="http://127.0.0.1/callback", description="Loopback; a free port is picked where it names none."
     )
     parameters: dict[str, str] = Field(default={}, description="Further parameters of the authorization request.")
+
+    @property
+    def asked(self) -> tuple[str | None, ...]:
+        """The endpoints that we ask ourselves, and show the client's secret or tokens to."""
+        return (
+            self.device_authorization_endpoint,
+            self.pushed_authorization_request_endpoint,
+            self.revocation_endpoint,
+        )
 
     @model_validator(mode="after")
     def _none_of_ours(self) -> Self:

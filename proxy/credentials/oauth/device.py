@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from proxy.credentials.kind import filled
 from proxy.credentials.oauth.authorize import SAID_NO, asked, client_id, json_object, question, refusal
+from proxy.credentials.oauth.introspection import introspected
+from proxy.credentials.oauth.login import ANY_LOGIN
 from proxy.credentials.oauth.metadata import is_endpoint
 from proxy.credentials.oauth.reply import TOKEN, TokenRefusedError, error_code, failed, read_reply
 from proxy.credentials.oauth.request import ask
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from proxy.credentials.kind import Credential, Ingredients, Minting
     from proxy.credentials.oauth.kind import OAuthCredential
+    from proxy.credentials.oauth.login import Login
     from proxy.credentials.oauth.places import Places
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -68,11 +71,11 @@ class Pace:
         self.interval_s = min(self.interval_s, MAX_INTERVAL_S)
 
 
-def start_device(kind: OAuthCredential, given: Ingredients, at: Places) -> Minting[Device]:
+def start_device(kind: OAuthCredential, given: Ingredients, at: Places, login: Login = ANY_LOGIN) -> Minting[Device]:
     """Ask for a code (section 3.1). Raises `MintFailedError`."""
     if not at.device:
         raise failed("The provider has no endpoint for device codes.")
-    fields: dict[str, JsonValue] = {"client_id": client_id(kind, given), **asked(kind, given)}
+    fields: dict[str, JsonValue] = {"client_id": client_id(kind, given), **asked(kind, given), **login.fields}
     reply, _ = yield from ask(question(kind, given, at, at.device, fields), given)
     told = json_object(reply)
     if reply.status != OK:
@@ -119,7 +122,8 @@ def poll(
     """
     more = {name: filled(value, given.variables) for name, value in kind.parameters.items()}
     fields: dict[str, JsonValue] = {**more, "grant_type": GRANT_TYPE, "device_code": device.device_code}
-    reply, nonce = yield from ask(question(kind, given, at, at.token, fields), given)
+    asking = question(kind, given, at, at.token, fields)
+    reply, nonce = yield from ask(asking, given)
     try:
         token = read_reply(reply, given.now_s)
     except TokenRefusedError as error:
@@ -130,4 +134,6 @@ def poll(
         if error.code in ENDED:
             raise failed(ENDED[error.code]) from None
         raise refusal(error) from None
-    return kind.connected(given, token, nonce)
+    credential = kind.connected(given, token, nonce)
+    yield from introspected(kind, asking, token.access_token, given)
+    return credential

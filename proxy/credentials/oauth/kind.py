@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, ClassVar, Final, override
 from proxy.credentials.header import with_headers
 from proxy.credentials.kind import Credential, MintFailedError, Presented, filled
 from proxy.credentials.oauth import dpop, forms, lessons
-from proxy.credentials.oauth.binding import binding_fault
+from proxy.credentials.oauth.binding import binding_fault, subject
+from proxy.credentials.oauth.introspection import introspected
 from proxy.credentials.oauth.metadata import authorization_server
 from proxy.credentials.oauth.reply import TokenRefusedError, failed, read_reply, refused
 from proxy.credentials.oauth.request import Question, ask
+from proxy.credentials.oauth.resource import resource_takes
 from proxy.credentials.oauth.spec import OAuthSpec
 from proxy.credentials.oauth.state import Kept
 from proxy.credentials.oauth.traits import ACCESS_TOKEN
@@ -78,7 +80,20 @@ class OAuthCredential(OAuthSpec):
             token = read_reply(reply, given.now_s)
         except TokenRefusedError as error:
             raise self._refusal(error) from None
-        return self._minted(given, replace(state, nonce=nonce or ""), token)
+        state = replace(state, nonce=nonce or "")
+        try:
+            minted = self._minted(given, state, token)
+            yield from introspected(self, question, token.access_token, given)
+        except MintFailedError as error:
+            error.keep = self._saved(state, token)
+            raise
+        return minted
+
+    def _saved(self, state: Kept, token: TokenReply) -> Mapping[str, str] | None:
+        """What to store where the access token must not be used: a refresh token that has replaced the one at hand."""
+        if not self.refreshes or token.refresh_token is None:
+            return None
+        return replace(state, refresh_token=token.refresh_token, access_token="").written()
 
     def _state(self, given: Ingredients) -> Kept:
         """What was kept, as far as it is about the same thing; a refresh token of the secret store comes before it."""
@@ -86,16 +101,28 @@ class OAuthCredential(OAuthSpec):
         issuer = self.issued_by(given.variables)
         if kept.issuer != issuer:
             kept = Kept(issuer=issuer)
-        if self.grant == "refresh_token":
-            value = given.secrets[self.refresh_token].reveal().decode("latin-1").strip()
-            seed = hashlib.sha256(value.encode("latin-1")).hexdigest()
-            if kept.seed != seed:
-                kept = Kept(refresh_token=value, issuer=issuer, seed=seed, scope="")
+        began_with = self._began_with(given)
+        if began_with and kept.seed != (seed := hashlib.sha256(began_with).hexdigest()):
+            first = began_with.decode("latin-1") if self.grant == "refresh_token" else ""
+            kept = Kept(refresh_token=first, issuer=issuer, seed=seed)
         return kept
+
+    def _began_with(self, given: Ingredients) -> bytes:
+        """Whoever the tokens are for, where a secret says that; empty where it does not.
+
+        Tokens that were exchanged for somebody else's are not taken over, not even for the rest of their life.
+        """
+        if self.grant == "refresh_token":
+            return given.secrets[self.refresh_token].reveal().strip()
+        exchanged = (self.exchange.subject_token, self.exchange.actor_token) if self.exchange is not None else ()
+        names = exchanged or ((self.assertion.secret,) if self.grant == "jwt_bearer" else ())
+        return b"\0".join(subject(given.secrets[name].reveal().strip()) for name in names if name is not None)
 
     def _place(self, given: Ingredients) -> Minting[tuple[str, str]]:
         """The token endpoint, and the issuer where one is known."""
         issuer = filled(self.issuer or "", given.variables)
+        if self.protected_resource is not None:
+            yield from resource_takes(filled(self.protected_resource, given.variables), issuer, self.sender)
         if self.token_endpoint is not None:
             return filled(self.token_endpoint, given.variables), issuer
         server = yield from authorization_server(issuer)
@@ -143,7 +170,7 @@ class OAuthCredential(OAuthSpec):
             detail = "The provider does not accept this account's refresh token any more."
             return MintFailedError(Denial("credential_revoked", detail, by="credentials"), forget=True)
         detail = ADVICE.get(error.code, error.denial.detail)
-        return failed(detail, retry_after_s=error.retry_after_s)
+        return failed(detail, retry_after_s=error.retry_after_s, nothing_done=error.nothing_done)
 
     # -- what came back ------------------------------------------------------------------------------------------
 
@@ -166,7 +193,8 @@ class OAuthCredential(OAuthSpec):
             jkt=self._jkt(given),
         )
         credential = self._credential(given, kept)
-        seen = {name: Secret(name, value) for name, value in token.others.items()}
+        others = ((f"further token {number}", value) for number, value in enumerate(token.others, 1))
+        seen = {name: Secret(name, value) for name, value in others}
         if token.refresh_token is not None:
             seen["refresh_token"] = Secret("refresh_token", token.refresh_token)
         return replace(credential, secrets={**seen, **credential.secrets}, keep=kept.written())

@@ -19,7 +19,10 @@ NONCE: Final = "dpop_nonce"
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 MORE_SCOPE: Final = "the provider asks for more scope than the account has; connect it again with that scope"
-STEP_UP: Final = "the provider asks for a stronger or newer login (RFC 9470); connect the account again"
+STEP_UP: Final = (
+    "the provider asks for a stronger or newer login (RFC 9470); "
+    "connect the account again, with --acr-values or --max-age"
+)
 
 
 def lesson(sent: RequestHead, response: ResponseHead, *, attempt: int, proves: bool) -> Lesson:

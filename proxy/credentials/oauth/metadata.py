@@ -1,7 +1,7 @@
 """Discovery: what an authorization server, or a protected resource, says about itself. Generators, no I/O.
 
     server = yield from authorization_server("https://as.example.com/tenant")        RFC 8414, OpenID Connect Discovery
-    resource = yield from protected_resource("https://api.example.com/v1", metadata)  RFC 9728
+    resource = yield from protected_resource("https://api.example.com/v1", challenge)  RFC 9728
 
 A document counts only where it names exactly what was asked about; everything in it is hostile until then, and none
 of its text is ever repeated.
@@ -10,22 +10,28 @@ of its text is ever repeated.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from proxy.canonical import parse_authority
 from proxy.credentials.kind import Call, MintFailedError, call
 from proxy.credentials.oauth.challenges import challenged
 from proxy.errors import Denial
+from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.credentials.kind import Minting, Reply
 
 MAX_METADATA_BYTES: Final = 128 * 1024
 MAX_URL_CHARACTERS: Final = 2048
 MAX_MEMBERS: Final = 256
 FOUND: Final = 200
+NOTHING_THERE: Final = (404, 410)
 HTTPS: Final = "https://"
 SERVER: Final = "oauth-authorization-server"
 OPENID: Final = "openid-configuration"
@@ -34,11 +40,11 @@ RESOURCE: Final = "oauth-protected-resource"
 
 def is_endpoint(url: str) -> bool:
     """Whether `url` is https with a host, and has no user information, fragment, or character that cannot be sent."""
-    authority = url.removeprefix(HTTPS).partition("/")[0].partition("?")[0]
     plain = url.isascii() and url.isprintable() and not set(url) & set(' "<>\\^`{|}#')
-    return (
-        url.startswith(HTTPS) and plain and len(url) <= MAX_URL_CHARACTERS and bool(authority) and "@" not in authority
-    )
+    if not (plain and url.startswith(HTTPS) and len(url) <= MAX_URL_CHARACTERS):
+        return False
+    authority = url.removeprefix(HTTPS).partition("/")[0].partition("?")[0]
+    return parse_authority(authority.encode("ascii"), HTTPS_PORT) is not None
 
 
 def is_issuer(url: str) -> bool:
@@ -132,7 +138,7 @@ def server_locations(issuer: str) -> tuple[str, ...]:
 
     Source: RFC 8414, sections 3 and 5; OpenID Connect Discovery 1.0, section 4.
     """
-    origin, path = _split(issuer)
+    origin, path = split(issuer)
     path = path.rstrip("/")
     inserted = (f"{origin}/.well-known/{SERVER}{path}", f"{origin}/.well-known/{OPENID}{path}")
     return (*inserted, f"{origin}{path}/.well-known/{OPENID}") if path else inserted
@@ -143,7 +149,7 @@ def resource_locations(resource: str) -> tuple[tuple[str, frozenset[str]], ...]:
 
     Source: RFC 9728, sections 3.1 and 3.3.
     """
-    origin, rest = _split(resource)
+    origin, rest = split(resource)
     root = frozenset({origin, f"{origin}/", resource})
     at_root = (f"{origin}/.well-known/{RESOURCE}", root)
     if rest.strip("/") == "":
@@ -162,9 +168,8 @@ def authorization_server(issuer: str) -> Minting[ServerMetadata]:
     if not is_issuer(issuer):
         raise no_metadata("The issuer is not an https URL.")
     for url in server_locations(issuer):
-        reply = yield from call(_fetch(url))
-        found = _read(ServerMetadata, reply)
-        if found is not None and found.issuer == issuer:
+        reply = yield from call(_fetch(url, partial(_server, issuer)))
+        if (found := _server(issuer, reply)) is not None:
             return found
     raise no_metadata("The authorization server has no metadata that names exactly this issuer.")
 
@@ -186,34 +191,10 @@ def protected_resource(resource: str, challenge: str | None = None) -> Minting[R
         raise no_metadata("The resource names a place for its metadata that is not an https URL.")
     places = resource_locations(resource) if named is None else ((named, frozenset({resource})),)
     for url, identifiers in places:
-        reply = yield from call(_fetch(url))
-        found = _read(ResourceMetadata, reply)
-        if found is not None and found.resource in identifiers:
+        reply = yield from call(_fetch(url, partial(_resource, identifiers)))
+        if (found := _resource(identifiers, reply)) is not None:
             return found
     raise no_metadata("The resource has no metadata that names exactly this resource.")
-
-
-def authorization_server_for(
-    resource: str, issuer: str | None, challenge: str | None = None
-) -> Minting[tuple[ResourceMetadata, ServerMetadata]]:
-    """The server whose tokens `resource` takes.
-
-    Args:
-        resource: the https URL.
-        issuer: the one that the operator named; None takes the resource's, where it names exactly one.
-        challenge: as in `protected_resource`.
-
-    Raises:
-        MintFailedError: the resource does not name `issuer`, or leaves a choice, or metadata is missing.
-    """
-    about = yield from protected_resource(resource, challenge)
-    if issuer is None:
-        if len(about.authorization_servers) != 1:
-            raise no_metadata("The resource does not name exactly one authorization server.")
-        issuer = about.authorization_servers[0]
-    elif not about.trusts(issuer):
-        raise no_metadata("The resource does not take tokens of this authorization server.")
-    return about, (yield from authorization_server(issuer))
 
 
 def no_metadata(detail: str) -> MintFailedError:
@@ -221,8 +202,25 @@ def no_metadata(detail: str) -> MintFailedError:
     return MintFailedError(Denial("token_endpoint_error", detail, by="credentials"))
 
 
-def _fetch(url: str) -> Call:
-    return Call("GET", url, headers={"accept": "application/json"}, max_reply_bytes=MAX_METADATA_BYTES)
+def _fetch(url: str, read: Callable[[Reply], object | None]) -> Call:
+    """The question; what `read` takes for the document that is meant, or that nothing is there, may be kept."""
+    return Call(
+        "GET",
+        url,
+        headers={"accept": "application/json"},
+        max_reply_bytes=MAX_METADATA_BYTES,
+        keeps=lambda reply: reply.status in NOTHING_THERE or read(reply) is not None,
+    )
+
+
+def _server(issuer: str, reply: Reply) -> ServerMetadata | None:
+    found = _read(ServerMetadata, reply)
+    return found if found is not None and found.issuer == issuer else None
+
+
+def _resource(identifiers: frozenset[str], reply: Reply) -> ResourceMetadata | None:
+    found = _read(ResourceMetadata, reply)
+    return found if found is not None and found.resource in identifiers else None
 
 
 def _read[M: _Metadata](model: type[M], reply: Reply) -> M | None:
@@ -237,7 +235,7 @@ def _read[M: _Metadata](model: type[M], reply: Reply) -> M | None:
         return None
 
 
-def _split(url: str) -> tuple[str, str]:
+def split(url: str) -> tuple[str, str]:
     """Origin and the rest. `url` is an endpoint."""
     place = url.removeprefix(HTTPS)
     end = min((found for found in (place.find("/"), place.find("?")) if found >= 0), default=len(place))

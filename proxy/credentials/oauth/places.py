@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from proxy.credentials.kind import filled
 from proxy.credentials.oauth.metadata import ServerMetadata, authorization_server
 from proxy.credentials.oauth.reply import failed
+from proxy.credentials.oauth.resource import resource_takes
 
 if TYPE_CHECKING:
     from proxy.credentials.kind import Ingredients, Minting
@@ -44,6 +45,8 @@ class Places:
 def places(kind: OAuthCredential, given: Ingredients) -> Minting[Places]:
     """Raises `MintFailedError`: no metadata, or it names an endpoint at a host that the profile does not allow."""
     issuer = filled(kind.issuer or "", given.variables)
+    if kind.protected_resource is not None:
+        yield from resource_takes(filled(kind.protected_resource, given.variables), issuer, kind.sender)
     server = (yield from authorization_server(issuer)) if issuer else ServerMetadata(issuer="")
     said = kind.connect
 

@@ -19,16 +19,22 @@ if TYPE_CHECKING:
 
     from proxy.credentials.kind import Reply
 
-MAX_TOKEN_CHARACTERS: Final = 32 * 1024
+MAX_TOKEN_CHARACTERS: Final = 16 * 1024
+"""Of one token: few servers take longer headers. All that one answer gives may be twice as long."""
+MAX_ALL_CHARACTERS: Final = 2 * MAX_TOKEN_CHARACTERS
 MAX_LIFETIME_S: Final = 10 * 365 * 24 * 3600
 MAX_DIGITS: Final = 12
 MAX_WAIT_S: Final = 3600
+MAX_OTHERS: Final = 16
+MIN_SEARCHED: Final = 8
+"""Shorter values would be found everywhere, and take the agent's answers apart, those of other providers too."""
 TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 """Visible characters, without blanks (RFC 6749, appendix A.12, less the blank, which no header can carry)."""
 ERROR_CODE: Final = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}")
 OK: Final = 200
 TOO_MANY: Final = 429
 UNAVAILABLE: Final = 503
+FAULT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,8 @@ class TokenReply:
         scope: what was granted; None where the answer does not say, which means what was asked for.
         details: granted `authorization_details` (RFC 9396, section 7), or None.
         subject_type: `issued_token_type` (RFC 8693, section 2.2.1).
-        others: any further member that is a token by its name, to be searched for in answers.
+        others: any further member that is a token by its name, to be searched for in answers. The names are left out:
+            the server could name as many as it likes, or one of the account's own secrets.
     """
 
     access_token: str = field(repr=False)
@@ -51,14 +58,16 @@ class TokenReply:
     scope: str | None
     details: tuple[JsonValue, ...] | None
     issued_token_type: str | None
-    others: Mapping[str, str] = field(repr=False)
+    others: tuple[str, ...] = field(repr=False)
 
 
 class TokenRefusedError(MintFailedError):
     """The server answered with an error code that is well-formed: `code`. It is for comparing, never for showing."""
 
-    def __init__(self, denial: Denial, code: str, *, retry_after_s: int | None = None) -> None:
-        super().__init__(denial, retry_after_s=retry_after_s)
+    def __init__(
+        self, denial: Denial, code: str, *, retry_after_s: int | None = None, nothing_done: bool = False
+    ) -> None:
+        super().__init__(denial, retry_after_s=retry_after_s, nothing_done=nothing_done)
         self.code = code
 
 
@@ -70,23 +79,27 @@ def read_reply(reply: Reply, now_s: int) -> TokenReply:
         MintFailedError: `token_endpoint_error`; busy, garbage, or something that must not be used.
     """
     if reply.status in (TOO_MANY, UNAVAILABLE):
-        raise failed("The token endpoint is busy.", retry_after_s=retry_after_s(reply, now_s))
+        raise failed("The token endpoint is busy.", retry_after_s=retry_after_s(reply, now_s), nothing_done=True)
     document = json_object(reply)
     code = error_code(document)
     if code is not None:
-        detail = "The token endpoint refused."
-        raise TokenRefusedError(failed(detail).denial, code, retry_after_s=retry_after_s(reply, now_s))
+        denial, wait_s = failed("The token endpoint refused.").denial, retry_after_s(reply, now_s)
+        raise TokenRefusedError(denial, code, retry_after_s=wait_s, nothing_done=reply.status < FAULT)
     if reply.status != OK:
         raise failed("The token endpoint answered with an error.", retry_after_s=retry_after_s(reply, now_s))
+    access_token, others = _token(document, "access_token"), _others(document)
+    refresh_token = _token(document, "refresh_token") if document.get("refresh_token") is not None else None
+    if len(others) > MAX_OTHERS or sum(map(len, (access_token, refresh_token or "", *others))) > MAX_ALL_CHARACTERS:
+        raise failed("The token endpoint answered with more tokens than are searched for.")
     return TokenReply(
-        access_token=_token(document, "access_token"),
+        access_token=access_token,
         token_type=_text(document, "token_type", 64).lower(),
         expires_in_s=_lifetime_s(document.get("expires_in")),
-        refresh_token=_token(document, "refresh_token") if document.get("refresh_token") is not None else None,
+        refresh_token=refresh_token,
         scope=_scope(document),
         details=_details(document.get("authorization_details")),
         issued_token_type=_text(document, "issued_token_type", 256) or None,
-        others=_others(document),
+        others=others,
     )
 
 
@@ -107,9 +120,10 @@ def retry_after_s(reply: Reply, now_s: int) -> int | None:
         return None
 
 
-def failed(detail: str, *, retry_after_s: int | None = None) -> MintFailedError:
+def failed(detail: str, *, retry_after_s: int | None = None, nothing_done: bool = False) -> MintFailedError:
     """The token endpoint gave nothing that can be used. `detail` is ours."""
-    return MintFailedError(Denial("token_endpoint_error", detail, by="credentials"), retry_after_s=retry_after_s)
+    denial = Denial("token_endpoint_error", detail, by="credentials")
+    return MintFailedError(denial, retry_after_s=retry_after_s, nothing_done=nothing_done)
 
 
 def refused(detail: str) -> MintFailedError:
@@ -130,7 +144,8 @@ def json_object(reply: Reply) -> Mapping[str, JsonValue]:
 
 def _token(document: Mapping[str, JsonValue], name: str) -> str:
     value = document.get(name)
-    if not isinstance(value, str) or len(value) > MAX_TOKEN_CHARACTERS or not TOKEN.fullmatch(value):
+    fits = isinstance(value, str) and MIN_SEARCHED <= len(value) <= MAX_TOKEN_CHARACTERS
+    if not isinstance(value, str) or not fits or not TOKEN.fullmatch(value):
         raise failed("The token endpoint answered without a token that can be used.")
     return value
 
@@ -174,17 +189,13 @@ def _details(value: JsonValue) -> tuple[JsonValue, ...] | None:
     return tuple(value)
 
 
-def _others(document: Mapping[str, JsonValue]) -> dict[str, str]:
+def _others(document: Mapping[str, JsonValue]) -> tuple[str, ...]:
     """Whatever else may be a credential: an ID token, a device secret, a vendor's second token."""
-    return {
-        name: value
+    return tuple(
+        value
         for name, value in document.items()
         if isinstance(value, str)
         and name not in ("access_token", "refresh_token", "token_type", "issued_token_type")
         and re.search(r"token|secret|assertion|ticket", name)
-        and MIN_SEARCHED <= len(value) <= MAX_TOKEN_CHARACTERS
-    }
-
-
-MIN_SEARCHED: Final = 8
-"""Shorter values would be found everywhere."""
+        and len(value) >= MIN_SEARCHED
+    )

@@ -20,7 +20,7 @@ NO_CONTENT: Final = 204
 
 
 def revoke(kind: OAuthCredential, given: Ingredients, at: Places, kept: Kept) -> Minting[tuple[str, ...]]:
-    """Revoke what is kept, the refresh token first; the names of what was revoked.
+    """Revoke what is kept, the refresh token first; the names of what was revoked. Only its issuer is shown it.
 
     A token that the server does not know any more counts as revoked (section 2.2). A server that cannot revoke access
     tokens lets them expire (section 2.2.1).
@@ -28,15 +28,20 @@ def revoke(kind: OAuthCredential, given: Ingredients, at: Places, kept: Kept) ->
     Raises:
         MintFailedError: the server did not do it; with `retry_after_s` where it says when to ask again.
     """
+    if kept.issuer != kind.issued_by(given.variables):
+        raise failed("What is kept is from another authorization server, which alone may be shown it.")
     revoked = []
     for name, value in (("refresh_token", kept.refresh_token), ("access_token", kept.access_token)):
         if value and (yield from _one(kind, given, at, name, value)):
             revoked.append(name)
+            if kind.connect.revocation == "named":  # the whole access ends with it, and a second call would fail
+                break
     return tuple(revoked)
 
 
 def _one(kind: OAuthCredential, given: Ingredients, at: Places, name: str, value: str) -> Minting[bool]:
-    fields = {"token": value, "token_type_hint": name}
+    named = kind.connect.revocation == "named"
+    fields = {name: value} if named else {"token": value, "token_type_hint": name}
     reply, _ = yield from ask(question(kind, given, at, at.revocation, fields), given)
     if reply.status in (DONE, NO_CONTENT):
         return True

@@ -48,6 +48,9 @@ class OAuthSpec(Kind):
     grant: Grant
     token_endpoint: Https | None = Field(default=None, description="May hold {variables}.")
     issuer: Https | None = Field(default=None, description="May hold {variables}; discovery, without token_endpoint.")
+    protected_resource: Https | None = Field(
+        default=None, description="The API's own URL: its metadata must name the issuer (RFC 9728)."
+    )
     endpoint_hosts: tuple[str, ...] = Field(default=(), description="Other hosts that discovery may name.")
     client: Client = Client()
     scope: str = Field(default="", description="May hold {variables}.")
@@ -63,6 +66,10 @@ class OAuthSpec(Kind):
     exchange: Exchange | None = None
     sender: Literal["bearer", "dpop", "tls"] = Field(default="bearer", description="What the token is bound to.")
     dpop_algorithm: Literal["ES256", "EdDSA", "Ed25519"] = "ES256"
+    introspection: Literal["never", "opaque"] = Field(
+        default="never", description="Ask whether a token that cannot be read is bound to our key (RFC 7662)."
+    )
+    introspection_endpoint: Https | None = Field(default=None, description="The metadata's, unless it is said.")
     token_types: tuple[str, ...] = Field(default=(), description="What token_type may be; empty: as the sender says.")
     assumed_lifetime_s: Annotated[int, Field(ge=1, le=86400)] = Field(default=300, description="Without expires_in.")
     connect: Connect = Connect()
@@ -77,6 +84,12 @@ class OAuthSpec(Kind):
             raise ValueError("exchange belongs to the grant token_exchange")
         if self.parameters.keys() & RESERVED:
             raise ValueError("a parameter that has a field of its own is not among parameters")
+        if self.protected_resource is not None and self.issuer is None:
+            raise ValueError("protected_resource needs the issuer that its metadata must name")
+        if self.introspection != "never" and (self.sender == "bearer" or self.client.auth == "none"):
+            raise ValueError("introspection is for tokens that are bound to a key, and a client that authenticates")
+        if self.introspection != "never" and self.issuer is None and self.introspection_endpoint is None:
+            raise ValueError("introspection needs introspection_endpoint or issuer")
         if self.sender == "dpop" and (self.header.lower() != "authorization" or self.prefix is not None):
             raise ValueError("a DPoP token stands in Authorization, after DPoP")
         return self
@@ -95,7 +108,10 @@ class OAuthSpec(Kind):
     @override
     def variable_names(self) -> frozenset[str]:
         texts = [self.token_endpoint, self.issuer, self.scope, self.audience, *self.resource]
+        texts += [self.protected_resource, self.introspection_endpoint]
         texts += [*self.parameters.values(), *self.headers.values()]
+        if self.by_a_person:
+            texts += [self.connect.authorization_endpoint, *self.connect.asked, *self.connect.parameters.values()]
         if self._signs_grant:
             texts += [self.assertion.issuer, self.assertion.subject, self.assertion.audience, self.assertion.key_id]
         return named_in(*(text or "" for text in texts)) | self.client.variables
@@ -113,8 +129,12 @@ class OAuthSpec(Kind):
 
     @override
     def endpoints(self, variables: Mapping[str, str]) -> tuple[str, ...]:
-        at = filled(self.token_endpoint or self.issuer or "", variables)
-        return (at, *(f"https://{host}/" for host in self.endpoint_hosts))
+        # Where a person connects, the client's secret and the tokens go to what metadata and `connect` name as well.
+        asked = self.connect.asked if self.by_a_person else ()
+        issuer = self.issuer if self.by_a_person or self.token_endpoint is None else None
+        at = (self.token_endpoint, issuer, self.introspection_endpoint, *asked)
+        named = [filled(url, variables) for url in at if url is not None]
+        return (*named, *(f"https://{host}/" for host in self.endpoint_hosts))
 
     @override
     def certificate_slot(self) -> str | None:
@@ -123,6 +143,11 @@ class OAuthSpec(Kind):
     @property
     def _signs_grant(self) -> bool:
         return self.grant == "jwt_bearer" and self.assertion.secret is None
+
+    @property
+    def by_a_person(self) -> bool:
+        """Whether the grant is one that a person gives, with `briefcased connect`."""
+        return self.grant in ("authorization_code", "device_code")
 
     @property
     def refreshes(self) -> bool:

@@ -21,7 +21,7 @@ class Kept:
         scope: what was granted.
         issuer: who issued it: the issuer, or the token endpoint where no issuer is known. Nobody else gets it.
         client_id: the client it was issued to, where that is not in the configuration.
-        seed: hash of the refresh token in the secret store that all this began with.
+        seed: hash of what all this began with: the refresh token in the secret store, or who a token was exchanged for.
         made_for: hash of what was asked for.
         jkt: thumbprint of the key that the tokens are bound to.
         nonce: the last one of the authorization server.

@@ -21,8 +21,10 @@ MAX_CLAIMS: Final = 128
 FORMATS: Final = {SD_JWT: (SD_JWT, "vc+sd-jwt"), "vc+jwt": ("jwt_vc_json", "vc+jwt")}
 
 
-def answered(query: object, held: Held, allowed: tuple[ClaimPath, ...]) -> dict[str, frozenset[str]]:
+def answered(query: object, held: Held, allowed: tuple[ClaimPath, ...], *, bound: bool) -> dict[str, frozenset[str]]:
     """Digests to disclose, by query id: the least that satisfies `query`, within what the profile allows.
+
+    `bound`: the presentation will be bound to the holder's key, which a query demands unless it says otherwise.
 
     Raises:
         BadTokenError: it is malformed, or cannot be satisfied so.
@@ -36,7 +38,7 @@ def answered(query: object, held: Held, allowed: tuple[ClaimPath, ...]) -> dict[
         if not isinstance(entry, dict) or not isinstance(name := entry.get("id"), str) or name in names:
             raise BadTokenError("the verifier's query is malformed")
         names.append(name)
-        shown = _shown(entry, held, allowed)
+        shown = _shown(entry, held, allowed, bound=bound)
         if shown is not None:
             possible[name] = shown
     chosen = _chosen(query.get("credential_sets"), names, possible)
@@ -65,11 +67,15 @@ def _chosen(sets: object, names: list[str], possible: dict[str, frozenset[str]])
     return chosen
 
 
-def _shown(entry: dict[str, object], held: Held, allowed: tuple[ClaimPath, ...]) -> frozenset[str] | None:
+def _shown(
+    entry: dict[str, object], held: Held, allowed: tuple[ClaimPath, ...], *, bound: bool
+) -> frozenset[str] | None:
     """Digests that satisfy one query; None where this credential does not."""
     if entry.get("format") not in FORMATS[held.form] or "trusted_authorities" in entry:
         return None
     if not _of_type(entry.get("meta"), held):
+        return None
+    if not bound and entry.get("require_cryptographic_holder_binding", True) is not False:
         return None
     claims = entry.get("claims", [])
     if not isinstance(claims, list) or len(claims) > MAX_CLAIMS or not all(isinstance(c, dict) for c in claims):
@@ -90,7 +96,8 @@ def _of_type(meta: object, held: Held) -> bool:
         case {"vct_values": list(values)} if held.form == SD_JWT:
             return bool(held.types & {value for value in values if isinstance(value, str)})
         case {"type_values": list(values)} if held.form != SD_JWT:
-            return any(isinstance(kinds, list) and {str(kind) for kind in kinds} <= held.types for kinds in values)
+            listed = (kinds for kinds in values if isinstance(kinds, list) and kinds)
+            return any({str(kind) for kind in kinds} <= held.types for kinds in listed)
     return False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -12,8 +12,10 @@ from proxy.credentials.kind import Call, CallFailedError, MintFailedError, call,
 from proxy.credentials.oauth.reply import failed, read_reply
 from proxy.credentials.vc import replies
 from proxy.credentials.vc.dcql import answered
+from proxy.credentials.vc.formats import demand_readable
 from proxy.credentials.vc.jose import BadTokenError
 from proxy.credentials.vc.request import answer_form, outer_parameters, signed_request, unsigned_request
+from proxy.credentials.vc.transactions import claims_for, transactions_in
 from proxy.credentials.vc.ways import nonce_in, random_nonce
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Presenting:
 class Token:
     """An access token, and when it is no longer used."""
 
-    value: str
+    value: str = field(repr=False)
     expires_at_s: int
 
 
@@ -99,23 +101,45 @@ def by_verifier(way: ForVerifier, what: Presenting) -> Minting[Token]:
     url = replies.token_at(replies.good_object(reply, what.now_s, NO_REQUEST), way.request_pointer, NO_REQUEST)
     try:
         request = yield from requested(url, way.verifier, what.now_s)
-        hosts = {urlsplit(start).netloc, *way.response_hosts}
-        if not request.response_uri.startswith("https://") or urlsplit(request.response_uri).netloc not in hosts:
+        if not is_at(request.response_uri, {urlsplit(start).netloc, *way.response_hosts}):
             raise BadTokenError("the place for the answer is not the verifier's")
-        chosen = answered(request.query, what.held, what.allowed)
-        vp_token = {}
-        for query_id, digests in chosen.items():
-            presentation = yield from what.held.presented(
-                digests, what.key, audience=request.client_id, nonce=request.nonce, now_s=what.now_s
-            )
-            vp_token[query_id] = [presentation]
-        form = answer_form(request, vp_token)
+        form = answer_form(request, (yield from _vp_token(way, what, request)))
     except BadTokenError as bad:
         raise MintFailedError(unusable(f"The verifier's request is refused: {bad}.")) from None
     reply = yield from call(Call("POST", request.response_uri, FORM, urlencode(form).encode()))
     document = replies.good_object(reply, what.now_s, NO_ANSWER)
     token = replies.token_at(document, way.token_pointer, NO_ANSWER)
     return Token(token, replies.expires_at_s(document.get("expires_in"), what.now_s, NO_ANSWER))
+
+
+def _vp_token(way: ForVerifier, what: Presenting, request: Request) -> Minting[dict[str, list[str]]]:
+    """The presentations, by query id. Raises `BadTokenError`: the request must not be answered."""
+    demand_readable(request.metadata, what.held, what.key)
+    chosen = answered(request.query, what.held, what.allowed, bound=what.key is not None)
+    transactions = transactions_in(request.transactions, way.transaction_types)
+    if transactions and (what.held.sd is None or what.key is None):
+        raise BadTokenError("a transaction is authorized only by an SD-JWT that is bound to our key")
+    authorized = claims_for(transactions, chosen)
+    vp_token = {}
+    for query_id, digests in chosen.items():
+        presentation = yield from what.held.presented(
+            digests,
+            what.key,
+            audience=request.client_id,
+            nonce=request.nonce,
+            now_s=what.now_s,
+            more=authorized.get(query_id),
+        )
+        vp_token[query_id] = [presentation]
+    return vp_token
+
+
+def is_at(url: str, hosts: set[str]) -> bool:
+    """Whether `url` is an https URL at one of `hosts` (with their ports)."""
+    try:
+        return url.startswith("https://") and urlsplit(url).netloc in hosts
+    except ValueError:
+        return False
 
 
 def requested(url: str, verifier: Verifier, now_s: int) -> Minting[Request]:

@@ -34,7 +34,7 @@ PRESENTATION_S: Final = 120
 RECHECK_S: Final = 12 * 3600
 MAX_STATUS_BYTES: Final = 2 * 1024 * 1024
 NEVER_HIDDEN: Final = frozenset({"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "status"})
-"""Claims that an SD-JWT VC says openly (draft-ietf-oauth-sd-jwt-vc)."""
+"""Claims that an SD-JWT VC says openly, with all that is in them (draft-ietf-oauth-sd-jwt-vc)."""
 
 
 class RevokedError(Exception):
@@ -62,6 +62,10 @@ class Held:
         kinds = self.claims["type"]
         return frozenset(kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str))
 
+    def valid_at(self, now_s: int) -> int | None:
+        """When it ends; None where it says nothing. Raises `BadTokenError`: it has ended, or does not hold yet."""
+        return (valid_at if self.sd is not None else vcjwt.valid_at)(self.claims, now_s)
+
     def needed(self, paths: tuple[ClaimPath, ...]) -> frozenset[str]:
         """The disclosures that `paths` cannot do without."""
         return frozenset() if self.sd is None else self.sd.needed(paths)
@@ -71,16 +75,23 @@ class Held:
         return frozenset() if self.sd is None else self.sd.permitted(paths)
 
     def presented(
-        self, digests: frozenset[str], key: PublicKey | None, *, audience: str, nonce: str, now_s: int
+        self,
+        digests: frozenset[str],
+        key: PublicKey | None,
+        *,
+        audience: str,
+        nonce: str,
+        now_s: int,
+        more: Mapping[str, object] | None = None,
     ) -> Generator[Sign, Reply | bytes, str]:
-        """The presentation for one verifier; bound to `key`, where there is one."""
+        """The presentation for one verifier; bound to `key`, where there is one. Of an SD-JWT the proof says `more`."""
         if self.sd is not None:
             shown = self.sd.showing(digests)
             if key is None:
                 return shown
             return (
                 yield from sdjwt.bound(
-                    shown, self.sd.hash_name, HOLDER, key, audience=audience, nonce=nonce, now_s=now_s
+                    shown, self.sd.hash_name, HOLDER, key, audience=audience, nonce=nonce, now_s=now_s, more=more
                 )
             )
         if key is None:
@@ -102,7 +113,7 @@ def read(text: str, form: str) -> Held:
         token = vcjwt.read(text)
         return Held(token, None, token.claims)
     found = sdjwt.read(text, SD_JWT_TYPES)
-    if any(len(p.path) == 1 and p.path[0] in NEVER_HIDDEN for p in found.placed):
+    if any(p.path[0] in NEVER_HIDDEN for p in found.placed):
         raise BadTokenError("it hides a claim that must be said openly")
     if not isinstance(found.claims.get("vct"), str):
         raise BadTokenError("it has no type (vct)")
@@ -130,7 +141,7 @@ def checked(held: Held, demands: Demands) -> Minting[int]:
         StatusUnknownError: nobody can say whether it still holds.
         RevokedError: it does not.
     """
-    ends_s = valid_at(held.claims, demands.now_s)
+    ends_s = held.valid_at(demands.now_s)
     if not held.types & demands.types:
         raise BadTokenError("it is of another type than the profile names")
     issuer = _issuer(held, demands)
@@ -179,10 +190,13 @@ def _status(ref: StatusRef, issuer: Issuer, keys: Keys, now_s: int) -> Minting[i
     if reply.status != HTTP_OK:
         raise StatusUnknownError("its status list cannot be fetched")
     try:
-        token = parse(reply.body.decode("ascii").strip(), (ref.form,))
+        text = reply.body.decode("ascii").strip()
+        token = vcjwt.read(text) if ref.form == VC_JWT else parse(text, (ref.form,))
         if issuer.roots is not None:
             keys = yield from issuer_keys(issuer, token, now_s)
         verify(token, keys)
+        if ref.form == VC_JWT and vcjwt.issuer_of(token) != issuer.issuer:
+            raise BadTokenError("the status list is by another issuer")
     except (BadTokenError, UnicodeDecodeError):
         raise StatusUnknownError("its status list cannot be believed") from None
     value, fresh_s = status_in(token, ref, now_s)

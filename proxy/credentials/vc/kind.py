@@ -104,8 +104,10 @@ class VcCredential(Kind):
         match self.use:
             case InHeader():
                 return ()
-            case InTokenRequest(token_endpoint=endpoint) | ForVerifier(start=endpoint):
+            case InTokenRequest(token_endpoint=endpoint):
                 return (filled(endpoint, variables),)
+            case ForVerifier(start=start, response_hosts=hosts):
+                return (filled(start, variables), *(f"https://{host}" for host in hosts))
 
     @override
     def kept_secrets(self, kept: Mapping[str, str]) -> Mapping[str, Secret]:

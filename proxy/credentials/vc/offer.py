@@ -50,7 +50,10 @@ def read_offer(text: str) -> Minting[Offer]:
         raise MintFailedError(unusable("The offer is too long."))
     if text.startswith("{"):
         return _offer(_json(text))
-    given = parse_qs(urlsplit(text).query, max_num_fields=16)
+    try:
+        given = parse_qs(urlsplit(text).query, max_num_fields=16)
+    except ValueError:
+        given = {}
     match given:
         case {"credential_offer": [inline]}:
             return _offer(_json(inline))

@@ -17,7 +17,7 @@ from proxy.credentials.oauth.reply import failed, read_reply, retry_after_s
 from proxy.credentials.vc import replies
 from proxy.credentials.vc.exchanges import FORM
 from proxy.credentials.vc.held import HOLDER, Demands, RevokedError, checked, read
-from proxy.credentials.vc.jose import BadTokenError, json_object, seconds, signed
+from proxy.credentials.vc.jose import BadTokenError, json_object, signed
 from proxy.credentials.vc.offer import PRE_AUTHORIZED
 from proxy.keys.public import REQUIRED
 
@@ -73,7 +73,7 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A verified credential. `types` is its `vct`, or its W3C types; `expires_at_s` None: it does not say."""
+    """A verified credential. `types`: those that the profile names; `expires_at_s` None: it does not say."""
 
     text: str = field(repr=False)
     issuer: str
@@ -232,7 +232,9 @@ def _verified(
         why = "its issuer has withdrawn it" if isinstance(bad, RevokedError) else str(bad)
         raise MintFailedError(unusable(f"The credential that came is not kept: {why}.")) from None
     yield from _notify(session, notification, "credential_accepted")
-    return Received(text.strip(), session.places.issuer, tuple(sorted(held.types)), seconds(held.claims, "exp"))
+    return Received(
+        text.strip(), session.places.issuer, tuple(sorted(held.types & demands.types)), held.valid_at(given.now_s)
+    )
 
 
 def _notify(session: Session, notification: object, event: str) -> Minting[None]:

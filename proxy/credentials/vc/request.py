@@ -61,7 +61,13 @@ class Verifier(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A verified request of the verifier that the profile names. `encrypt_for` is a public JWK, or None."""
+    """A verified request of the verifier that the profile names.
+
+    Attributes:
+        encrypt_for: a public JWK, or None.
+        metadata: `client_metadata`, as it came.
+        transactions: `transaction_data`, as it came.
+    """
 
     client_id: str
     nonce: str
@@ -70,11 +76,16 @@ class Request:
     state: str | None
     encrypt_for: Mapping[str, object] | None = field(default=None, repr=False)
     encoding: str = _ENCODINGS[0]
+    metadata: object = field(default=None, repr=False)
+    transactions: object = field(default=None, repr=False)
 
 
 def outer_parameters(text: str) -> dict[str, str]:
     """The parameters of an authorization request URL (`openid4vp://?…`). Raises `BadTokenError`."""
-    pairs = parse_qsl(urlsplit(text).query, keep_blank_values=True, max_num_fields=32)
+    try:
+        pairs = parse_qsl(urlsplit(text).query, keep_blank_values=True, max_num_fields=32)
+    except ValueError:
+        raise BadTokenError("the verifier's request is no URL of one") from None
     if len({name for name, _ in pairs}) < len(pairs):
         raise BadTokenError("a parameter of the verifier's request stands twice")
     return dict(pairs)
@@ -107,6 +118,8 @@ def unsigned_request(parameters: Mapping[str, str], verifier: Verifier) -> Reque
     """The request in plain parameters, which only the prefix `redirect_uri` allows. Raises `BadTokenError`."""
     if verifier.prefix != "redirect_uri":
         raise BadTokenError("the verifier's request is not signed")
+    if "transaction_data" in parameters:
+        raise BadTokenError("a transaction is authorized only where the verifier's request is signed")
     claims: dict[str, object] = dict(parameters)
     for name in ("dcql_query", "client_metadata"):
         if name in parameters:
@@ -123,14 +136,24 @@ def _request(claims: Mapping[str, object], verifier: Verifier) -> Request:
         raise BadTokenError("the verifier wants its answer in a way that is not supported")
     if not isinstance(nonce, str) or not 0 < len(nonce) <= MAX_NONCE or not isinstance(response_uri, str):
         raise BadTokenError("the verifier's request has no nonce or no place for the answer")
-    if not isinstance(state, str | None) or claims.keys() & {"transaction_data", "redirect_uri"}:
+    if not isinstance(state, str | None) or "redirect_uri" in claims:
         raise BadTokenError("the verifier asks for something that is not supported")
     if verifier.prefix == "redirect_uri" and verifier.client_id != f"redirect_uri:{response_uri}":
         raise BadTokenError("the place for the answer is not the verifier's")
-    encrypt_for, encoding = None, _ENCODINGS[0]
+    metadata, encrypt_for, encoding = claims.get("client_metadata"), None, _ENCODINGS[0]
     if said["response_mode"] == "direct_post.jwt":
-        encrypt_for, encoding = _encryption(claims.get("client_metadata"))
-    return Request(verifier.client_id, nonce, response_uri, claims.get("dcql_query"), state, encrypt_for, encoding)
+        encrypt_for, encoding = _encryption(metadata)
+    return Request(
+        verifier.client_id,
+        nonce,
+        response_uri,
+        claims.get("dcql_query"),
+        state,
+        encrypt_for,
+        encoding,
+        metadata,
+        claims.get("transaction_data"),
+    )
 
 
 def _encryption(metadata: object) -> tuple[Mapping[str, object], str]:

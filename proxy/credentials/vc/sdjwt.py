@@ -75,7 +75,9 @@ class SdJwt:
         clean = {
             p.chain[-1].digest
             for p in self.placed
-            if all(_within(wanted, leaf) for leaf in _open_leaves(p.chain[-1].value, p.path))
+            if all(
+                _within(wanted, at) if says else _meets(wanted, at) for at, says in _opened(p.chain[-1].value, p.path)
+            )
         }
         return frozenset(
             d.digest
@@ -117,15 +119,19 @@ def read(text: str, types: Iterable[str]) -> SdJwt:
 
 
 def bound(
-    presentation: str, hash_name: str, slot: str, key: PublicKey, *, audience: str, nonce: str, now_s: int
+    presentation: str,
+    hash_name: str,
+    slot: str,
+    key: PublicKey,
+    *,
+    audience: str,
+    nonce: str,
+    now_s: int,
+    more: Mapping[str, object] | None = None,
 ) -> Generator[Sign, Reply | bytes, str]:
-    """`presentation` (up to its last `~`) with its key binding JWT (RFC 9901, section 4.3)."""
-    claims = {
-        "iat": now_s,
-        "aud": audience,
-        "nonce": nonce,
-        "sd_hash": digest_of(presentation, hash_name),
-    }
+    """`presentation` (up to its last `~`) with its key binding JWT (RFC 9901, section 4.3), which also says `more`."""
+    sd_hash = digest_of(presentation, hash_name)
+    claims = {**(more or {}), "iat": now_s, "aud": audience, "nonce": nonce, "sd_hash": sd_hash}
     return presentation + (yield from signed(slot, key, {"typ": "kb+jwt"}, claims))
 
 
@@ -221,17 +227,17 @@ def _along(wanted: ClaimPath, path: tuple[str | int, ...]) -> bool:
     return all(matches(w, p) for w, p in zip(wanted, path, strict=False))
 
 
-def _open_leaves(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    """Where a disclosure's value says something by itself; what hangs on digests in it is left out."""
+def _opened(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], bool]]:
+    """Every place that a disclosure's value opens, and whether it says more than its name; digests open nothing."""
+    yield path, not isinstance(value, dict | list) or not value
     if isinstance(value, dict):
         for name, inner in value.items():
             if name not in _RESERVED:
-                yield from _open_leaves(inner, (*path, name))
+                yield from _opened(inner, (*path, name))
     elif isinstance(value, list):
         for inner in value:
-            yield from _open_leaves(inner, (*path, _SOME))
-    else:
-        yield path
+            if not (isinstance(inner, dict) and "..." in inner):
+                yield from _opened(inner, (*path, _SOME))
 
 
 def matches(step: str | int | None, at: str | int) -> bool:

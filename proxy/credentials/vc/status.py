@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from proxy.credentials.vc import vcjwt
 from proxy.credentials.vc.jose import BadTokenError, seconds, valid_at
 from proxy.keys.public import from_base64url
 
@@ -24,6 +25,7 @@ MIN_BITSTRING_BYTES: Final = 131_072 // 8
 USUAL_TTL_S: Final = 300
 MAX_TTL_S: Final = 12 * 3600
 VALID: Final = 0
+LIST_TYPE: Final = "BitstringStatusListCredential"
 _ZLIB: Final = zlib.MAX_WBITS
 _GZIP: Final = zlib.MAX_WBITS | 16
 
@@ -34,12 +36,13 @@ class StatusUnknownError(BadTokenError):
 
 @dataclass(frozen=True, slots=True)
 class StatusRef:
-    """Where a credential's status stands. `size` is in bits; 0 where the list says it."""
+    """Where a credential's status stands. `size` is in bits; 0 where the list says it. `purpose`: of a bitstring."""
 
     uri: str
     index: int
     form: str
     size: int = 0
+    purpose: str = ""
 
 
 def refs_in(claims: Mapping[str, object]) -> tuple[StatusRef, ...]:
@@ -67,14 +70,14 @@ def _bitstring_entry(entry: object) -> StatusRef:
     match entry:
         case {
             "type": "BitstringStatusListEntry",
-            "statusPurpose": "revocation" | "suspension",
+            "statusPurpose": "revocation" | "suspension" as purpose,
             "statusListIndex": str(index),
             "statusListCredential": str(uri),
             **rest,
         } if index.isascii() and index.isdigit() and len(index) <= 12:  # noqa: PLR2004
             size = rest.get("statusSize", 1)
             if isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= 8:  # noqa: PLR2004
-                return StatusRef(uri, int(index), "vc+jwt", size)
+                return StatusRef(uri, int(index), "vc+jwt", size, purpose)
     raise BadTokenError("it has a status of a kind that is not supported")
 
 
@@ -85,9 +88,12 @@ def status_in(token: Jws, ref: StatusRef, now_s: int) -> tuple[int, int]:
         StatusUnknownError: it is another list, has ended, is broken or too large, or does not reach so far.
     """
     try:
-        ends_s = valid_at(token.claims, now_s)
-        ttl_s = seconds(token.claims, "ttl")
-        value = _of_token_list(token, ref) if ref.form == "statuslist+jwt" else _of_bitstring(token, ref)
+        if ref.form == "statuslist+jwt":
+            ends_s, ttl_s = valid_at(token.claims, now_s), seconds(token.claims, "ttl")
+            value = _of_token_list(token, ref)
+        else:
+            ends_s = vcjwt.valid_at(token.claims, now_s)
+            value, ttl_s = _of_bitstring(token, ref)
     except BadTokenError as bad:
         raise StatusUnknownError(str(bad)) from None
     fresh_s = now_s + min(USUAL_TTL_S if ttl_s is None else max(ttl_s, 1), MAX_TTL_S)
@@ -98,19 +104,27 @@ def _of_token_list(token: Jws, ref: StatusRef) -> int:
     if token.says("sub") != ref.uri or seconds(token.claims, "iat") is None:
         raise BadTokenError("the status list is not the one that the credential names")
     match token.claims.get("status_list"):
-        case {"bits": 1 | 2 | 4 | 8 as bits, "lst": str(packed)}:
+        case {"bits": int() as bits, "lst": str(packed)} if bits in (1, 2, 4, 8) and not isinstance(bits, bool):
             return token_status(inflated(packed, _ZLIB), bits, ref.index)
     raise BadTokenError("the status list is malformed")
 
 
-def _of_bitstring(token: Jws, ref: StatusRef) -> int:
-    subject = token.claims.get("credentialSubject")
+def _of_bitstring(token: Jws, ref: StatusRef) -> tuple[int, int | None]:
+    """The status, and for how long it may be believed, in seconds (section 2.2; `ttl` is in milliseconds)."""
+    subject, kinds = token.claims.get("credentialSubject"), token.claims.get("type")
     if token.claims.get("id") not in (None, ref.uri) or not isinstance(subject, dict):
         raise BadTokenError("the status list is not the one that the credential names")
+    if LIST_TYPE not in (kinds if isinstance(kinds, list) else [kinds]):
+        raise BadTokenError("the status list is no status list")
+    purposes = subject.get("statusPurpose")
+    if ref.purpose not in (purposes if isinstance(purposes, list) else [purposes]):
+        raise BadTokenError("the status list is for another purpose than the credential says")
     packed = subject.get("encodedList")
     if subject.get("type") != "BitstringStatusList" or not isinstance(packed, str) or not packed.startswith("u"):
         raise BadTokenError("the status list is malformed")
-    return bitstring_status(inflated(packed[1:], _GZIP), ref.size, ref.index)
+    ttl_ms = seconds(subject, "ttl")
+    value = bitstring_status(inflated(packed[1:], _GZIP), ref.size, ref.index)
+    return value, None if ttl_ms is None else ttl_ms // 1000
 
 
 def token_status(raw: bytes, bits: int, index: int) -> int:

@@ -5,13 +5,15 @@ Sources: Verifiable Credentials Data Model 2.0; Securing Verifiable Credentials 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from proxy.credentials.vc import jose
 from proxy.credentials.vc.jose import BadTokenError, json_object, parse, signed
 from proxy.keys.public import from_base64url
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from proxy.credentials.kind import Reply, Sign
     from proxy.credentials.vc.jose import Jws
@@ -37,6 +39,32 @@ def read(text: str) -> Jws:
     if claims.keys() & {"vc", "vp"} or "credentialSubject" not in claims:
         raise BadTokenError("its claims are not those of the data model 2.0")
     return token
+
+
+def valid_at(claims: Mapping[str, object], now_s: int) -> int | None:
+    """As `jose.valid_at`, and by what the credential itself says: `validFrom` and `validUntil`.
+
+    Source: Verifiable Credentials Data Model 2.0, section 4.9; either pair may stand alone.
+    """
+    begins_s, ends_s = (_moment_s(claims, name) for name in ("validFrom", "validUntil"))
+    times = {"nbf": begins_s, "exp": ends_s}
+    said = jose.valid_at({name: at_s for name, at_s in times.items() if at_s is not None}, now_s)
+    ends = [at_s for at_s in (jose.valid_at(claims, now_s), said) if at_s is not None]
+    return min(ends, default=None)
+
+
+def _moment_s(claims: Mapping[str, object], name: str) -> int | None:
+    """An XML Schema `dateTimeStamp`: its time zone is required. None where there is none."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise BadTokenError(f"its {name} is not a time")
+    return max(int(at.timestamp()), 0)
 
 
 def issuer_of(token: Jws) -> str | None:

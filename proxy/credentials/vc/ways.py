@@ -74,6 +74,9 @@ class ForVerifier(Strict):
     request_pointer: Pointer = "/request"
     verifier: Verifier
     response_hosts: tuple[str, ...] = Field(default=(), description="Hosts of response_uri besides that of start.")
+    transaction_types: tuple[str, ...] = Field(
+        default=(), description="Types of `transaction_data` that are authorized with a presentation; none: refused."
+    )
     token_pointer: Pointer = "/access_token"  # noqa: S105  # a JSON pointer
     header: HeaderName = "Authorization"
     prefix: str = "Bearer "

@@ -153,6 +153,32 @@ async def test_p5_without_the_key_nothing_is_sent(rig):
     assert rig.provider.requests[before:] == []
 
 
+@pytest.mark.parametrize(("slot", "algorithm"), [("request", "ES256"), ("ed25519", "EdDSA")])
+async def test_the_shipped_profile_of_coinbase_makes_what_the_vendors_library_makes(tmp_path, slot, algorithm):
+    """Header and claims as those of `coinbase-advanced-py` 1.8.4, `build_rest_jwt` (read, and run, 2026-11-26)."""
+    key = ec.generate_private_key(ec.SECP256R1()) if slot == "request" else ed25519.Ed25519PrivateKey.generate()
+    (tmp_path / "key.pem").write_bytes(pem(key))
+    account = {"variables": {"key_name": NAME}, "keys": {slot: f"file:{tmp_path / 'key.pem'}"}}
+    host = "api.coinbase.com"
+    async with rig_of(tmp_path, "coinbase", shipped_text("coinbase"), {"main": account}, (host,)) as rig:
+        agents = {"Authorization": "Bearer of-a-throwaway-key"}
+        got = await rig.call("GET", "/api/v3/brokerage/accounts?limit=2", agent="main", headers=agents)
+        token = rig.provider.last.one("authorization").removeprefix("Bearer ")
+        clean(got.body + (await told(rig)).encode(), token)
+        header = jwt.get_unverified_header(token)
+        claims = jwt.decode(token, key.public_key(), algorithms=[algorithm], issuer="cdp", subject=NAME)
+        assert set(header) == {"alg", "typ", "kid", "nonce"}
+        assert header["kid"] == NAME
+        assert set(claims) == {"sub", "iss", "nbf", "exp", "uri"}
+        assert claims["uri"] == f"GET {host}:{rig.provider.port}/api/v3/brokerage/accounts"
+        assert claims["exp"] - claims["nbf"] == 120
+        before = len(rig.provider.requests)
+        moved = await rig.call("POST", "/api/v3/brokerage/portfolios/move_funds", agent="main", content=b"{}")
+        assert moved.problem == "policy_denied"
+        assert (await rig.call("GET", "/v2/accounts", agent="main")).problem == "operation_not_allowed"
+        assert rig.provider.requests[before:] == []
+
+
 @dataclass
 class Snowflake:
     """Checks key-pair JWTs as the documentation says; the fingerprint is openssl's, not ours."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from proxy.credentials.grants import Grants
+from tests.credentials.oauth.minting import Setup, ShiftedClock, broker_of, order_of
 from tests.fakes.token_server import TokenServer
 from tests.rig import running_rig
 from tests.rig.provider import Provider
@@ -69,3 +73,40 @@ async def provider(tmp_path):
     await running.start()
     yield running
     await running.stop()
+
+
+class FullDisk(Grants):
+    """Cannot store the first `failures` times."""
+
+    failures = 0
+
+    def store(self, lease, kept):
+        if self.failures:
+            self.failures -= 1
+            raise OperationalError("INSERT", {}, Exception("disk full"))
+        return super().store(lease, kept)
+
+
+class Rig:
+    def __init__(self, setup, broker, clock):
+        self.order, self.broker, self.grants, self.clock = order_of(setup), broker, broker._grants, clock
+
+    async def token(self):
+        self.broker._failures.clear()  # time passes
+        return (await self.broker.mint(self.order)).text("access_token")
+
+
+@pytest.fixture
+async def refreshing(tmp_path, provider, server):
+    provider.on("/token", server.token)
+    tasks = await (group := asyncio.TaskGroup()).__aenter__()
+    endpoint = f"https://auth.example.test:{provider.port}/token"
+
+    def build(**fields):
+        data = {"grant": "refresh_token", "token_endpoint": endpoint, **fields}
+        environment = {"client_secret": SECRET, "refresh_token": server.login()}
+        setup, clock = Setup(str(tmp_path), str(provider.root), data, environment, lease_s=0.5), ShiftedClock()
+        return Rig(setup, broker_of(setup, clock, tasks, kind_of_grants=FullDisk), clock)
+
+    yield build
+    await group.__aexit__(None, None, None)

@@ -242,7 +242,13 @@ async def test_nothing_in_time_ends_it_and_a_taken_port_is_told():
 
 
 def test_what_a_person_gave_is_kept_as_the_kind_keeps_it():
-    token = {"access_token": "at-1", "token_type": "Bearer", "expires_in": 600, "refresh_token": "rt-1", "scope": "a"}
+    token = {
+        "access_token": "at-number-1",
+        "token_type": "Bearer",
+        "expires_in": 600,
+        "refresh_token": "rt-number-1",
+        "scope": "a",
+    }
     credential, calls = run(redeem(kind(scope="a b"), GIVEN, STARTED, "c"), (200, token))
     assert isinstance(credential, Credential)
     form = dict(parse_qsl(calls[0].body.decode()))
@@ -255,8 +261,8 @@ def test_what_a_person_gave_is_kept_as_the_kind_keeps_it():
     }
     kept = Kept.read(credential.keep)
     assert (kept.access_token, kept.refresh_token, kept.scope, kept.issuer, kept.expires_at_s) == (
-        "at-1",
-        "rt-1",
+        "at-number-1",
+        "rt-number-1",
         "a",
         ISSUER,
         "1600",
@@ -264,7 +270,7 @@ def test_what_a_person_gave_is_kept_as_the_kind_keeps_it():
     restored = kind(scope="a b").restore(
         Ingredients(GIVEN.account, {}, GIVEN.variables, kept=credential.keep, now_s=1000)
     )
-    assert restored.text("access_token") == "at-1"
+    assert restored.text("access_token") == "at-number-1"
 
 
 def test_what_a_server_wrote_reaches_a_terminal_only_as_text():
@@ -278,7 +284,9 @@ def test_what_a_server_wrote_reaches_a_terminal_only_as_text():
 
 
 def test_a_token_that_never_ends_serves_for_ever():
-    credential, _ = run(redeem(kind(), GIVEN, STARTED, "c"), (200, {"access_token": "at-1", "token_type": "bearer"}))
+    credential, _ = run(
+        redeem(kind(), GIVEN, STARTED, "c"), (200, {"access_token": "at-number-1", "token_type": "bearer"})
+    )
     later = Ingredients(GIVEN.account, {}, GIVEN.variables, kept=credential.keep, now_s=10**9)
     assert kind().restore(later).expires_at_s is None
 
@@ -287,7 +295,7 @@ def test_a_token_that_never_ends_serves_for_ever():
     ("status", "body"),
     [
         (400, {"error": "invalid_grant", "error_description": FOREIGN}), (200, {"error": "bad_verification_code", "error_description": FOREIGN}),
-        (200, {}), (200, b"<html>"), (500, b""), (200, {"access_token": "a\nb", "token_type": "bearer"}), (200, {"access_token": "at", "token_type": "mac"}),
+        (200, {}), (200, b"<html>"), (500, b""), (200, {"access_token": "at\nnumber", "token_type": "bearer"}), (200, {"access_token": "at-number-1", "token_type": "mac"}),
         (503, b""), (200, {"access_token": 7, "token_type": "bearer"}),
     ],
 )  # fmt: skip
@@ -345,12 +353,44 @@ def test_slow_down_adds_five_seconds_for_good_and_silence_doubles():
 # -- revocation ------------------------------------------------------------------------------------------------------
 
 
-def test_the_refresh_token_is_revoked_first_and_errors_keep_it():
+def test_a_server_that_wants_a_token_under_its_own_name_gets_one_of_them():
     kept = Kept(refresh_token="rt-1", access_token="at-1")
+    done, (call,) = run(revoke(kind(connect={"revocation": "named"}), GIVEN, AT, kept), (200, b""))
+    sent = dict(parse_qsl(call.body.decode()))
+    assert (done, sent["refresh_token"], sent.keys() & {"token", "access_token"}) == (("refresh_token",), "rt-1", set())
+
+
+def test_the_refresh_token_is_revoked_first_and_errors_keep_it():
+    kept = Kept(refresh_token="rt-number-1", access_token="at-number-1", issuer=ISSUER)
     done, calls = run(revoke(kind(), GIVEN, AT, kept), (200, b""), (400, {"error": "unsupported_token_type"}))
     assert done == ("refresh_token",)
-    assert [dict(parse_qsl(call.body.decode()))["token"] for call in calls] == ["rt-1", "at-1"]
+    assert [dict(parse_qsl(call.body.decode()))["token"] for call in calls] == ["rt-number-1", "at-number-1"]
     busy, calls = run(revoke(kind(), GIVEN, AT, kept), (503, b"", {"retry-after": "7"}))
     assert (busy.retry_after_s, len(calls)) == (7, 1)
     failed, _ = run(revoke(kind(), GIVEN, AT, kept), (400, {"error": "invalid_client", "error_description": FOREIGN}))
     assert (failed.retry_after_s, FOREIGN in detail(failed)) == (None, False)
+
+
+@pytest.mark.parametrize("issuer", ["https://other.test", f"{ISSUER}/", ""])
+def test_p2_what_another_server_issued_is_not_shown_to_this_one(issuer):
+    kept = Kept(refresh_token="rt-number-1", access_token="at-number-1", issuer=issuer)
+    failed, calls = run(revoke(kind(), GIVEN, AT, kept), (200, b""), (200, b""))
+    assert (calls, "another authorization server" in detail(failed)) == ([], True)
+
+
+# -- where secrets may go --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grant", ["authorization_code", "device_code"])
+def test_p2_secrets_are_bound_to_every_place_that_connecting_and_disconnecting_shows_them_to(grant):
+    named = {
+        f"{name}_endpoint": f"https://{name[:3]}.test/{{client_id}}"
+        for name in ("device_authorization", "pushed_authorization_request", "revocation")
+    }
+    asking = kind(grant=grant, token_endpoint="https://token.test/", connect=named, endpoint_hosts=["more.test"])
+    assert set(asking.endpoints({"client_id": "app"})) == {
+        ISSUER, "https://token.test/", "https://dev.test/app", "https://pus.test/app", "https://rev.test/app", "https://more.test/"
+    }  # fmt: skip
+    assert "host" in kind(connect={"revocation_endpoint": "https://{host}/"}).variable_names()
+    alone = kind(grant="client_credentials", token_endpoint="https://token.test/", connect=named)
+    assert alone.endpoints({"client_id": "app"}) == ("https://token.test/",), "nobody else is asked"

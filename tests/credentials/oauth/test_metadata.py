@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from proxy.credentials.kind import Call, MintFailedError, Reply
+from proxy.credentials.kind import MAX_REPLY_BYTES, Call, MintFailedError, Reply
 from proxy.credentials.oauth.challenges import Challenge, challenged, challenges
 from proxy.credentials.oauth.metadata import (
     authorization_server,
-    authorization_server_for,
     protected_resource,
     resource_locations,
     server_locations,
 )
+from proxy.credentials.oauth.resource import resource_takes
 
 ISSUER, RESOURCE = "https://as.example.com/tenant", "https://api.example.com/mcp?x=1"
 KNOWN = "https://as.example.com/.well-known/"
@@ -32,9 +32,13 @@ def run(generator, pages):
         except MintFailedError as failed:
             return failed, asked
         assert isinstance(step, Call)
-        assert (step.method, step.body, step.max_reply_bytes) == ("GET", b"", 128 * 1024)
+        assert (step.method, step.body) == ("GET", b"")
+        assert step.max_reply_bytes == (128 * 1024 if step.keeps is not None else MAX_REPLY_BYTES)
         asked.append(step.url)
         page = pages.get(step.url)
+        if isinstance(page, Reply):
+            answer = page
+            continue
         answer = (
             Reply(404, {}, b"")
             if page is None
@@ -69,7 +73,8 @@ def test_the_first_document_that_names_the_issuer_counts(place):
         b'{"issuer": "https://as.example.com/tenant"', {"issuer": ISSUER, "token_endpoint": "http://as.example.com/t"},
         {"issuer": ISSUER, "token_endpoint": "https://user@as.example.com/t"}, {"issuer": ISSUER, "token_endpoint": 7},
         {"issuer": ISSUER, "token_endpoint": "https://"}, {"issuer": ISSUER, "token_endpoint": "https://a b/"},
-        {"issuer": ISSUER, "token_endpoint": "https://a.test/" + "a" * 3000},
+        {"issuer": ISSUER, "token_endpoint": "https://a.test/" + "a" * 3000}, {"issuer": ISSUER, "token_endpoint": "https://[x/t"},
+        {"issuer": ISSUER, "token_endpoint": "https://a.test:99999/"}, {"issuer": ISSUER, "jwks_uri": "https://[::1]]/"},
         {"issuer": ISSUER, "require_pushed_authorization_requests": "false"},
         {"issuer": ISSUER, "code_challenge_methods_supported": "S256"}, {"issuer": ISSUER, "scopes_supported": ["a"] * 1000},
         b'{"issuer": ' + b"[" * 100_000,
@@ -136,20 +141,52 @@ def test_p2_metadata_of_another_resource_does_not_count(resource):
     assert (isinstance(failed, MintFailedError), asked) == (True, [])
 
 
-def test_p2_a_token_comes_only_from_a_server_that_the_resource_names():
-    server = {server_locations(ISSUER)[0]: {"issuer": ISSUER}}
-    about = {PRM: {"resource": RESOURCE, "authorization_servers": [ISSUER]}}
-    for issuer in (ISSUER, None):
-        (resource, found), _ = run(authorization_server_for(RESOURCE, issuer), {**server, **about})
-        assert (resource.resource, found.issuer) == (RESOURCE, ISSUER)
-    for named in ([], [ISSUER + "/"], ["https://other.test"]):
-        about = {PRM: {"resource": RESOURCE, "authorization_servers": named}}
-        failed, asked = run(authorization_server_for(RESOURCE, ISSUER), {**server, **about})
-        assert isinstance(failed, MintFailedError)
-        assert asked[-1] == PRM
-    two = {PRM: {"resource": RESOURCE, "authorization_servers": [ISSUER, "https://other.test"]}}
-    failed, _ = run(authorization_server_for(RESOURCE, None), {**server, **two})
+def test_p2_a_resource_takes_only_tokens_of_a_server_that_it_names_and_bound_as_it_says():
+    about = {"resource": RESOURCE, "authorization_servers": [ISSUER, "https://other.test"]}
+    for more, sender in (({}, "bearer"), ({"dpop_bound_access_tokens_required": True}, "dpop")):
+        found, asked = run(resource_takes(RESOURCE, ISSUER, sender), {PRM: {**about, **more}})
+        assert (found, asked) == (None, [PRM + "/mcp?x=1", PRM])
+    for more in (
+        {"authorization_servers": []}, {"authorization_servers": [ISSUER + "/"]}, {"authorization_servers": None},
+        {"dpop_bound_access_tokens_required": True}, {"bearer_methods_supported": ["query"]}, {"bearer_methods_supported": []},
+    ):  # fmt: skip
+        failed, asked = run(resource_takes(RESOURCE, ISSUER, "bearer"), {PRM: {**about, **more}})
+        assert isinstance(failed, MintFailedError), more
+
+
+@pytest.mark.parametrize(
+    ("place", "document", "good"),
+    [
+        ("https://api.example.com/there", {"resource": RESOURCE, "authorization_servers": [ISSUER]}, True),
+        ("https://api.example.com/there", {"resource": "https://api.example.com", "authorization_servers": [ISSUER]}, False),
+        ("https://api.example.com/there", {"resource": RESOURCE, "authorization_servers": ["https://evil.test"]}, False),
+        ("https://evil.test/there", {"resource": RESOURCE, "authorization_servers": [ISSUER]}, False),
+        ("https://api.example.com:8443/there", {"resource": RESOURCE, "authorization_servers": [ISSUER]}, False),
+        ("http://api.example.com/there", {"resource": RESOURCE, "authorization_servers": [ISSUER]}, False),
+    ],
+)  # fmt: skip
+def test_p2_where_a_401_says_that_metadata_is_counts_at_the_origin_of_the_resource_alone(place, document, good):
+    challenge = Reply(401, {"www-authenticate": f'Bearer resource_metadata="{place}"'}, b"")
+    ended, asked = run(resource_takes(RESOURCE, ISSUER, "bearer"), {RESOURCE: challenge, place: document})
+    assert (ended is None) == good
+    assert asked[:3] == [PRM + "/mcp?x=1", PRM, RESOURCE]
+    assert [url for url in asked if "evil" in url or ":8443" in url or url.startswith("http:")] == []
+
+
+@pytest.mark.parametrize("reply", [Reply(200, {}, b"{}"), Reply(403, {"www-authenticate": "Bearer"}, b""), Reply(401, {}, b"")])  # fmt: skip
+def test_p5_a_resource_without_metadata_takes_no_tokens(reply):
+    failed, _ = run(resource_takes(RESOURCE, ISSUER, "bearer"), {RESOURCE: reply})
     assert isinstance(failed, MintFailedError)
+
+
+def test_only_what_names_what_was_asked_about_is_worth_keeping():
+    good = {"issuer": ISSUER, "token_endpoint": "https://as.example.com/t"}
+    keeps = next(authorization_server(ISSUER)).keeps
+    for status, document, kept in (
+        (200, good, True), (404, {}, True), (410, {}, True), (500, good, False), (200, {**good, "issuer": "https://as.example.com"}, False),
+        (200, {}, False), (200, {**good, "token_endpoint": "http://x.test"}, False), (503, {}, False),
+    ):  # fmt: skip
+        assert keeps(Reply(status, {}, json.dumps(document).encode())) == kept, (status, document)
 
 
 def test_challenges_are_told_apart():

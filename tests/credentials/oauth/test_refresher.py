@@ -6,50 +6,10 @@ import asyncio
 import contextlib
 
 import pytest
-from sqlalchemy.exc import OperationalError
 
-from proxy.credentials.grants import Grants
+from proxy.credentials import runner
 from proxy.errors import Refused
-from tests.credentials.oauth.conftest import SECRET
-from tests.credentials.oauth.minting import Setup, ShiftedClock, broker_of, order_of
 from tests.fakes.token_server import dumps, raw
-
-
-class FullDisk(Grants):
-    """Cannot store the first `failures` times."""
-
-    failures = 0
-
-    def store(self, lease, kept):
-        if self.failures:
-            self.failures -= 1
-            raise OperationalError("INSERT", {}, Exception("disk full"))
-        return super().store(lease, kept)
-
-
-class Rig:
-    def __init__(self, setup, broker, clock):
-        self.order, self.broker, self.grants, self.clock = order_of(setup), broker, broker._grants, clock
-
-    async def token(self):
-        self.broker._failures.clear()  # time passes
-        return (await self.broker.mint(self.order)).text("access_token")
-
-
-@pytest.fixture
-async def refreshing(tmp_path, provider, server):
-    provider.on("/token", server.token)
-    tasks = await (group := asyncio.TaskGroup()).__aenter__()
-    endpoint = f"https://auth.example.test:{provider.port}/token"
-
-    def build(**fields):
-        data = {"grant": "refresh_token", "token_endpoint": endpoint, **fields}
-        environment = {"client_secret": SECRET, "refresh_token": server.login()}
-        setup, clock = Setup(str(tmp_path), str(provider.root), data, environment, lease_s=0.5), ShiftedClock()
-        return Rig(setup, broker_of(setup, clock, tasks, kind_of_grants=FullDisk), clock)
-
-    yield build
-    await group.__aexit__(None, None, None)
 
 
 async def test_x16_what_cannot_be_stored_is_not_used_and_not_lost(refreshing, server, caplog):
@@ -67,6 +27,31 @@ async def test_x16_what_cannot_be_stored_is_not_used_and_not_lost(refreshing, se
     assert await rig.token() in server.tokens
     assert (server.families["main"].refreshes, server.families["main"].revoked) == (3, False)
     assert "cannot be stored" in caplog.text
+
+
+async def test_a_refresh_token_that_came_with_a_token_that_must_not_be_used_is_not_lost(refreshing, server):
+    rig = refreshing()
+    server.token_type = "strange"
+    with pytest.raises(Refused) as refused:
+        await rig.token()
+    assert (refused.value.denial.slug, server.families["main"].refreshes) == ("token_endpoint_error", 1)
+    server.token_type = "Bearer"
+    assert await rig.token() in server.tokens
+    assert (server.families["main"].refreshes, server.families["main"].revoked) == (2, False)
+
+
+async def test_an_answer_that_comes_late_is_not_thrown_away(refreshing, server, monkeypatch):
+    """It may hold what cannot be had twice; only what has not begun is not begun any more."""
+    rig = refreshing()
+    monkeypatch.setattr(runner, "MINT_S", 0.2)
+    server.delay_s = 0.3
+    assert await rig.token() in server.tokens
+    assert (server.families["main"].refreshes, server.families["main"].revoked) == (1, False)
+    monkeypatch.setattr(runner, "MINT_S", -1)
+    rig.clock.offset_ms += 3_600_000
+    with pytest.raises(Refused) as refused:
+        await rig.token()
+    assert (refused.value.denial.slug, server.families["main"].refreshes) == ("token_endpoint_error", 1)
 
 
 async def test_a_grant_that_somebody_replaces_while_it_is_refused_is_not_marked(refreshing, server, provider):
@@ -133,7 +118,7 @@ async def test_what_is_near_its_end_is_refreshed_while_it_serves(refreshing, ser
     server.delay_s = 0.05
     assert await rig.token() == first, "nobody waits"
     async with asyncio.timeout(10):
-        while server.families["main"].refreshes == 1 or rig.broker._refreshing:
+        while server.families["main"].refreshes == 1 or rig.broker._minting:
             await asyncio.sleep(0.005)
     assert await rig.token() != first
 
@@ -153,3 +138,29 @@ async def test_a_journal_that_is_found_at_the_start_is_worked_off_at_once(refres
             await asyncio.sleep(0.01)
     assert (server.families["main"].refreshes, server.families["main"].revoked) == (3, False)
     assert {b"at-", b"rt-"} <= {value[:3] for value in rig.broker._memory.vocabulary("one")}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "clear"),
+    [
+        (502, b"<html>", False), (200, b'{"access_token": "cut off', False),
+        (500, dumps({"error": "server_error"}), False), (400, dumps({"error": "invalid_request"}), True),
+    ],
+)  # fmt: skip
+async def test_an_answer_that_does_not_say_what_was_done_leaves_the_journal(refreshing, server, status, body, clear):
+    rig = refreshing()
+    first = await rig.token()
+    rig.clock.offset_ms += 3_550_000  # the token serves for some seconds more
+    server.script = [(status, {}, body)]
+    assert await rig.token() == first
+    async with asyncio.timeout(10):
+        while server.script or rig.broker._minting:
+            await asyncio.sleep(0.005)
+    assert (rig.grants.read(rig.order.key).journal is None) == clear
+    server.script = [(400, {}, dumps({"error": "invalid_request"}))]
+    rig.clock.offset_ms += 60_000
+    with pytest.raises(Refused):
+        await rig.token()
+    assert (rig.grants.read(rig.order.key).journal is None) == clear, "a later answer says nothing about that one"
+    assert await rig.token() in server.tokens
+    assert rig.grants.read(rig.order.key).journal is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import orjson
@@ -37,7 +38,7 @@ def spec(grant, **fields):
 
 
 def good(**more):
-    return {"access_token": "at-1", "token_type": "bearer", "expires_in": 3600, **more}
+    return {"access_token": "at-number-1", "token_type": "bearer", "expires_in": 3600, **more}
 
 
 class Minted:
@@ -95,7 +96,7 @@ def test_parameters_of_client_credentials():
     assert minted.calls[0].headers["authorization"] == basic("me", "client_secret-value")
     assert minted.calls[0].uses_up == {}
     assert minted.credential.token == "access_token"
-    assert "at-1" not in repr(minted.credential)
+    assert "at-number-1" not in repr(minted.credential)
 
 
 def test_json_is_one_object():
@@ -151,12 +152,46 @@ def test_token_exchange_says_whose_token_it_is_and_who_acts():
     assert (minted.form["actor_token"], minted.form["actor_token_type"]) == (
         ["actor-value"], ["urn:ietf:params:oauth:token-type:jwt"],
     )  # fmt: skip
-    assert minted.credential.text("access_token") == "at-1"
+    assert minted.credential.text("access_token") == "at-number-1"
     for answer in (good(), good(issued_token_type="urn:other"), good(issued_token_type=TXN, token_type="mac")):
         assert Minted(kind, answer).failed is not None
     bearer = spec("token_exchange", exchange=EXCHANGE)
     assert Minted(bearer, good(token_type="N_A", issued_token_type=TXN)).failed is not None, "not an access token"
     assert Minted(bearer, good(issued_token_type="urn:x")).credential is not None
+
+
+def jwt(**claims):
+    parts = ({"alg": "RS256"}, claims)
+    return ".".join(base64.urlsafe_b64encode(orjson.dumps(part)).decode().rstrip("=") for part in parts) + ".c2ln"
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "same"),
+    [
+        ("opaque-token-of-ann", "opaque-token-of-ann", True),
+        ("opaque-token-of-ann", "opaque-token-of-bob", False),
+        (jwt(iss="i", sub="ann", exp=1), jwt(iss="i", sub="ann", exp=2), True),
+        (jwt(iss="i", sub="ann", exp=1), jwt(iss="i", sub="bob", exp=1), False),
+        (jwt(iss="i", sub="ann", exp=1), jwt(iss="j", sub="ann", exp=1), False),
+        (jwt(sub="ann", exp=1), jwt(sub="ann", exp=2), False),
+        ("a.b.c-not-a-jwt", "a.b.d-not-a-jwt", False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (spec("token_exchange", exchange=EXCHANGE), "subject"),
+        (spec("token_exchange", exchange=EXCHANGE), "actor"),
+        (spec("jwt_bearer", assertion={"secret": "ready"}), "ready"),
+    ],
+)
+def test_p6_a_token_that_was_got_for_somebody_is_not_taken_over_for_somebody_else(kind, name, first, later, same):
+    minted = Minted(
+        kind, good(issued_token_type="urn:ietf:params:oauth:token-type:access_token"),
+        secrets={**SECRETS, name: Secret(name, first)},
+    )  # fmt: skip
+    given = replace(minted.given, kept=minted.credential.keep, secrets={**SECRETS, name: Secret(name, later)})
+    assert (kind.restore(given) is not None) == same
 
 
 def test_a_refresh_keeps_the_old_token_unless_there_is_a_new_one():
@@ -165,11 +200,11 @@ def test_a_refresh_keeps_the_old_token_unless_there_is_a_new_one():
     assert first.credential.keep["refresh_token"] == "refresh_token-value"
     assert first.calls[0].uses_up.keys() == {"refresh_token", "at_s"}
     assert "refresh_token-value" not in str(first.calls[0].uses_up)
-    second = Minted(kind, good(refresh_token="rt-2", scope="less"), kept=first.credential.keep)
-    assert second.credential.keep["refresh_token"] == "rt-2"
-    assert second.credential.secrets["refresh_token"].reveal() == b"rt-2"
+    second = Minted(kind, good(refresh_token="rt-number-2", scope="less"), kept=first.credential.keep)
+    assert second.credential.keep["refresh_token"] == "rt-number-2"
+    assert second.credential.secrets["refresh_token"].reveal() == b"rt-number-2"
     third = Minted(spec("refresh_token", scope="less more"), good(), kept=second.credential.keep)
-    assert third.form["refresh_token"] == ["rt-2"]
+    assert third.form["refresh_token"] == ["rt-number-2"]
     assert "scope" not in third.form, "more than was granted is never asked for"
     assert third.credential.keep["scope"] == "less"
     last = Minted(spec("refresh_token", refresh={"single_use": True}), good(), kept=second.credential.keep)
@@ -186,14 +221,18 @@ def test_what_somebody_connected_is_used_and_nothing_else():
     kind = spec("authorization_code", issuer="https://as.example.com", client={"auth": "none", "id": ""})
     nothing = Minted(kind)
     assert (nothing.calls, nothing.failed.denial.slug) == ([], "not_connected")
-    kept = {"refresh_token": "rt-1", "access_token": "at-0", "expires_at_s": str(NOW_S + 600), "scope": "a b",
+    kept = {"refresh_token": "rt-number-1", "access_token": "at-number-0", "expires_at_s": str(NOW_S + 600), "scope": "a b",
             "token_type": "Bearer", "issuer": "https://as.example.com", "client_id": "registered"}  # fmt: skip
     restored = kind.restore(Ingredients(AccountId("api", "main"), {}, kept=kept, now_s=NOW_S))
-    assert restored.text("access_token") == "at-0"
+    assert restored.text("access_token") == "at-number-0"
     assert restored.expires_at_s <= NOW_S + 600
-    assert {s.reveal() for s in kind.kept_secrets(kept).values()} == {b"at-0", b"rt-1"}
+    assert {s.reveal() for s in kind.kept_secrets(kept).values()} == {b"at-number-0", b"rt-number-1"}
     minted = Minted(kind, good(), kept=kept)
-    assert minted.form == {"grant_type": ["refresh_token"], "refresh_token": ["rt-1"], "client_id": ["registered"]}
+    assert minted.form == {
+        "grant_type": ["refresh_token"],
+        "refresh_token": ["rt-number-1"],
+        "client_id": ["registered"],
+    }
     assert minted.credential.keep["client_id"] == "registered"
     elsewhere = {**kept, "issuer": "https://other.example.com"}
     assert Minted(kind, kept=elsewhere).failed.denial.slug == "not_connected", "a token never goes to another issuer"
@@ -201,7 +240,7 @@ def test_what_somebody_connected_is_used_and_nothing_else():
 
 
 def test_a_refresh_that_was_interrupted():
-    kept = {"refresh_token": "rt-1", "access_token": "at-0", "expires_at_s": str(NOW_S + 30), "scope": "",
+    kept = {"refresh_token": "rt-number-1", "access_token": "at-number-0", "expires_at_s": str(NOW_S + 30), "scope": "",
             "token_type": "bearer", "issuer": URL}  # fmt: skip
     given = Ingredients(AccountId("api", "main"), {}, kept=kept, interrupted={"refresh_token": "x"}, now_s=NOW_S)
     strict, lenient = spec("device_code"), spec("device_code", refresh={"reuse_leeway_s": 30})
@@ -223,7 +262,7 @@ def test_invalid_grant_means_what_the_profile_says():
     ("answer", "lifetime_s"),
     [
         (good(expires_in="3600"), 3600), (good(expires_in=3600.0), 3600), (good(expires_in=10**12), 315_360_000),
-        ({"access_token": "at", "token_type": "BEARER"}, 300),
+        ({"access_token": "at-number-1", "token_type": "BEARER"}, 300),
     ],
 )  # fmt: skip
 def test_how_long_a_token_lives(answer, lifetime_s):
@@ -235,11 +274,11 @@ def test_how_long_a_token_lives(answer, lifetime_s):
 
 GARBAGE = [
     b"", b"<html>", b"[]", b"null", b'"x"', b"{", b"[" * 100_000, b'{"access_token": 7, "token_type": "bearer"}',
-    orjson.dumps(good(access_token="a b")), orjson.dumps(good(access_token="a\r\nb")), orjson.dumps(good(access_token="")),
+    orjson.dumps(good(access_token="at number 1")), orjson.dumps(good(access_token="at\r\nnumber")), orjson.dumps(good(access_token="")),
     orjson.dumps(good(access_token="x" * 40_000)), orjson.dumps(good(token_type=None)), orjson.dumps(good(token_type="mac")),
     orjson.dumps(good(token_type=["bearer"])), orjson.dumps(good(token_type="DPoP")), orjson.dumps(good(expires_in=-1)),
     orjson.dumps(good(expires_in=0)), orjson.dumps(good(expires_in=True)), orjson.dumps(good(expires_in="soon")),
-    orjson.dumps(good(expires_in={})), orjson.dumps(good(refresh_token=["x"])), orjson.dumps(good(refresh_token="a\nb")),
+    orjson.dumps(good(expires_in={})), orjson.dumps(good(refresh_token=["x"])), orjson.dumps(good(refresh_token="rt\nnumber")), orjson.dumps(good(refresh_token="short")), orjson.dumps(good(access_token="short")),
     orjson.dumps(good(scope=7)), orjson.dumps(good(authorization_details={})), b'{"ok": false, "error": "\\u0000<b>"}',
     orjson.dumps({"ok": False}), b'{"access_token": "\xff"}', b'{"expires_in": 1e999}',
 ]  # fmt: skip
@@ -321,7 +360,9 @@ def test_dpop_is_proved_to_the_token_endpoint_and_a_nonce_costs_one_question_mor
         {"token_endpoint": None}, {"token_endpoint": "http://x/"}, {"exchange": EXCHANGE}, {"parameters": {"scope": "x"}},
         {"sender": "dpop", "header": "X-Token"}, {"sender": "dpop", "prefix": ""}, {"resource": ["https://x/#y"]},
         {"client": {"auth": "basic", "id": ""}}, {"assertion": {"claims": {"iss": "x"}}}, {"grant": "password"},
-        {"client": {"auth": "client_secret_jwt"}}, {"unknown": 1},
+        {"client": {"auth": "client_secret_jwt"}}, {"unknown": 1}, {"protected_resource": "https://api.example/"},
+        {"introspection": "opaque"}, {"introspection": "opaque", "sender": "dpop"},
+        {"introspection": "opaque", "sender": "dpop", "issuer": "https://as.example", "client": {"auth": "none"}},
     ],
 )  # fmt: skip
 def test_a_profile_that_says_nonsense_does_not_load(fields):

@@ -19,7 +19,7 @@ from jwcrypto.jwk import JWK
 
 from tests.credentials.vc.certified import Certified
 from tests.credentials.vc.conftest import HIDDEN, HOSTS
-from tests.fakes.credential_issuer import VCT, Issuer, answer, key, public, signed, verified
+from tests.fakes.credential_issuer import VCT, Issuer, answer, b64, b64_decoded, key, public, signed, verified
 from tests.rig import running_rig
 from tests.rig.node import installed
 from tests.rig.provider import Provider, echo
@@ -46,6 +46,7 @@ credentials:
     use:
       by: openid4vp
       start: "https://api.example.test:{port}/start"
+      transaction_types: [https://credentials.example.test/payment]
       verifier:
         client_id: "CLIENT"
         roots: |
@@ -55,6 +56,11 @@ operations:
 """
 QUERY = {"credentials": [{"id": "staff", "format": "dc+sd-jwt", "meta": {"vct_values": [VCT]},
                           "claims": [{"path": ["given_name"]}]}]}  # fmt: skip
+
+PAYMENTS = [
+    b64(json.dumps({"type": "https://credentials.example.test/payment", "credential_ids": ["staff"], "n": n}).encode())
+    for n in range(2)
+]
 
 
 class NodeVerifier:
@@ -195,7 +201,7 @@ async def test_an_independent_verifier_asks_and_reads_the_answer(scene, node, mo
         op="request", key=scene.certified.key.export(as_dict=True), publicKey=public(scene.certified.key),
         x5c=scene.certified.x5c, requestUri=f"{scene.base}/object", encryption=encryption.export(as_dict=True),
         encryptionPublic=public(encryption),
-        payload=scene.claims(response_mode=mode, client_metadata=metadata, iat=None),
+        payload=scene.claims(response_mode=mode, client_metadata=metadata, transaction_data=PAYMENTS, iat=None),
     )  # fmt: skip
     assert "error" not in made, made
     scene.ask_for(made["object"], url=made["url"])
@@ -209,6 +215,11 @@ async def test_an_independent_verifier_asks_and_reads_the_answer(scene, node, mo
     read = await node.ask(op="response", form=form)
     assert read.get("type") == "dcql", read
     ((query_id, (presentation,)),) = read["presentations"].items()
+    proof = json.loads(b64_decoded(presentation.rpartition("~")[2].split(".")[1]))
+    assert (await node.ask(op="response", form=form, kb=proof))["transactions"] == len(PAYMENTS)
+    proof["transaction_data_hashes"].reverse()
+    proof["transaction_data_hashes"].pop()
+    assert "matching hash" in (await node.ask(op="response", form=form, kb=proof))["error"]
     assert query_id == "staff"
     claims = verified(presentation, scene.issuer, audience=CLIENT, nonce="n-123456789")
     assert claims["given_name"] == HIDDEN["given_name"]

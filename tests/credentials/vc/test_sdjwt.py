@@ -116,6 +116,24 @@ def test_p1_what_a_profile_does_not_name_is_not_shown_along_with_what_it_names()
     assert found.permitted([("roles", None)]) == found.permitted([("roles",)]) == {listed[1]}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [{"diagnosis": {}}, {"diagnosis": []}, {"diagnosis": {"_sd": ["x"]}}, {"_sd": [], "diagnosis": [{"...": "x"}]}],
+)
+def test_p1_a_name_that_a_profile_does_not_name_is_not_shown_either(value):
+    one = disclosure("s1", "health", {**value, "insured": {"_sd": ["y"]}})
+    found = read(issued({"_sd": [one[1]]}, [one[0]]), TYPES)
+    assert found.permitted([("health", "insured")]) == frozenset()
+    assert found.permitted([("health",)]) == {one[1]}
+
+
+def test_what_hangs_on_digests_opens_nothing():
+    inner = disclosure("s1", "FR")
+    one = disclosure("s2", "nationalities", [{"...": inner[1]}, {"...": "decoy"}])
+    found = read(issued({"_sd": [one[1]]}, [inner[0], one[0]]), TYPES)
+    assert found.permitted([("nationalities", 0)]) == {inner[1], one[1]}
+
+
 A, B = disclosure("s1", "a", 1), disclosure("s2", "b", {"_sd": []})
 ELEMENT = disclosure("s3", 7)
 REFUSED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 
 import pytest
@@ -20,7 +21,7 @@ from proxy.credentials.vc.status import (
     status_in,
     token_status,
 )
-from tests.fakes.credential_issuer import Issuer, b64, least_first
+from tests.fakes.credential_issuer import Issuer, b64, b64_decoded, least_first
 
 URI = "https://issuer.example.test/status/1"
 ZLIB, GZIP = 15, 31
@@ -82,7 +83,10 @@ def test_what_a_credential_refers_to():
     assert refs_in({}) == ()
     assert refs_in({"status": STATUS}) == (StatusRef(URI, 3, "statuslist+jwt"),)
     both = {"credentialStatus": [ENTRY, {**ENTRY, "statusPurpose": "suspension", "statusSize": 2}]}
-    assert refs_in(both) == (StatusRef(URI, 94567, "vc+jwt", 1), StatusRef(URI, 94567, "vc+jwt", 2))
+    assert refs_in(both) == (
+        StatusRef(URI, 94567, "vc+jwt", 1, "revocation"),
+        StatusRef(URI, 94567, "vc+jwt", 2, "suspension"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,14 +111,27 @@ def test_a_list_says_what_it_says_for_its_time():
     assert status_in(token, StatusRef(URI, 3, "statuslist+jwt"), now) == (2, now + 60)
     assert status_in(token, StatusRef(URI, 0, "statuslist+jwt"), now + 590) == (0, now + 600)
     bits = parse(issuer.bitstring(URI, {94567}), ("vc+jwt",))
-    assert status_in(bits, StatusRef(URI, 94567, "vc+jwt", 1), now) == (1, now + 300)
-    assert status_in(bits, StatusRef(URI, 94566, "vc+jwt", 1), now)[0] == 0
+    assert status_in(bits, StatusRef(URI, 94567, "vc+jwt", 1, "revocation"), now) == (1, now + 300)
+    assert status_in(bits, StatusRef(URI, 94566, "vc+jwt", 1, "revocation"), now)[0] == 0
+
+
+def test_a_bitstring_is_believed_as_long_as_it_says():
+    issuer, ref = Issuer(), StatusRef(URI, 0, "vc+jwt", 1, "suspension")
+    subject = json.loads(b64_decoded(issuer.bitstring(URI, set()).split(".")[1]))["credentialSubject"]
+    subject |= {"statusPurpose": ["revocation", "suspension"], "ttl": 20_000}  # in milliseconds
+    token = parse(issuer.bitstring(URI, set(), credentialSubject=subject), ("vc+jwt",))
+    assert status_in(token, ref, 1_800_000_000) == (0, 1_800_000_020)
+    token = parse(
+        issuer.bitstring(URI, set(), credentialSubject=subject, validUntil="2027-01-15T08:00:10Z"), ("vc+jwt",)
+    )
+    assert status_in(token, ref, 1_800_000_000) == (0, 1_800_000_010)
 
 
 @pytest.mark.parametrize(
     "changed",
     [{"sub": URI + "/"}, {"sub": None}, {"exp": 1}, {"iat": None}, {"iat": 2**40}, {"ttl": "x"}, {"status_list": {}},
-     {"status_list": {"bits": 3, "lst": ONE_BIT[2]}}, {"status_list": {"bits": 1, "lst": "!"}}],
+     {"status_list": {"bits": 3, "lst": ONE_BIT[2]}}, {"status_list": {"bits": 1, "lst": "!"}},
+     {"status_list": {"bits": 1.0, "lst": ONE_BIT[2]}}],
 )  # fmt: skip
 def test_p5_a_list_that_must_not_be_believed(changed):
     issuer = Issuer()
@@ -123,11 +140,22 @@ def test_p5_a_list_that_must_not_be_believed(changed):
         status_in(token, StatusRef(URI, 0, "statuslist+jwt"), _now())
 
 
-@pytest.mark.parametrize("changed", [{"id": "https://other.test/"}, {"credentialSubject": []}, {"exp": 1}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"id": "https://other.test/"}, {"credentialSubject": []}, {"exp": 1}, {"validUntil": "2024-01-01T00:00:00Z"},
+     {"validFrom": "2999-01-01T00:00:00Z"}, {"validUntil": "soon"}, {"type": ["VerifiableCredential"]}],
+)  # fmt: skip
 def test_p5_a_bitstring_that_must_not_be_believed(changed):
-    token = parse(Issuer().bitstring(URI, set(), **changed), ("vc+jwt",))
+    ref = StatusRef(URI, 0, "vc+jwt", 1, "revocation")
+    assert status_in(parse(Issuer().bitstring(URI, set()), ("vc+jwt",)), ref, _now())[0] == 0
     with pytest.raises(StatusUnknownError):
-        status_in(token, StatusRef(URI, 0, "vc+jwt", 1), _now())
+        status_in(parse(Issuer().bitstring(URI, set(), **changed), ("vc+jwt",)), ref, _now())
+
+
+def test_p5_a_list_of_revoked_credentials_says_nothing_about_suspended_ones():
+    token = parse(Issuer().bitstring(URI, set()), ("vc+jwt",))
+    with pytest.raises(StatusUnknownError):
+        status_in(token, StatusRef(URI, 0, "vc+jwt", 1, "suspension"), _now())
 
 
 def _now():

@@ -4,94 +4,33 @@ from __future__ import annotations
 
 import base64
 import time
+from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlencode
 
 import orjson
 import pytest
-from cryptography.hazmat.primitives import serialization
+from sd_jwt.common import SDObj
 
 from proxy.credentials.kind import MintFailedError
 from tests.credentials.vc.certified import Certified
-from tests.credentials.vc.driving import driven, given, reply, slug_of, spec
+from tests.credentials.vc.driving import driven, reply
+from tests.credentials.vc.world import (
+    API,
+    ASKED,
+    BASE,
+    CERTIFIED,
+    CLIENT,
+    HEADER,
+    HIDDEN,
+    NEIGHBOUR,
+    OTHER_CERTIFIED,
+    QUERY,
+    TOKEN,
+    URI,
+    World,
+    roots,
+)
 from tests.fakes.credential_issuer import V2, VCT, Issuer, key, public, signed, verified
-
-BASE, API = "https://issuer.example.test", "https://api.example.test"
-CLIENT = "x509_san_dns:api.example.test"
-URI = f"{BASE}/status/1"
-HIDDEN = {"given_name": "Ada", "family_name": "Möbius", "roles": ["engineer"]}
-CERTIFIED, OTHER_CERTIFIED = Certified(), Certified()
-NEIGHBOUR = Certified("other.example.test", beside=CERTIFIED)
-HEADER = {"by": "header", "audience": API}
-TOKEN = {"by": "token_request", "token_endpoint": f"{API}/token"}
-
-
-def roots(certified):
-    return certified.root.public_bytes(serialization.Encoding.PEM).decode()
-
-
-ASKED = {"by": "openid4vp", "start": f"{API}/start", "verifier": {"client_id": CLIENT, "roots": roots(CERTIFIED)}}
-QUERY = {
-    "credentials": [
-        {"id": "a", "format": "dc+sd-jwt", "meta": {"vct_values": [VCT]}, "claims": [{"path": ["given_name"]}]}
-    ]
-}
-
-
-class World:
-    """An issuer, a verifier and a token endpoint as a table of answers."""
-
-    def __init__(self, use=HEADER, **fields):
-        self.issuer, self.holder = Issuer(BASE), key()
-        usual = {"types": [VCT], "issuers": [{"issuer": BASE}], "disclose": [["given_name"], ["roles"]]}
-        self.kind = spec(kind="vc", secret="staff", use=use, **{**usual, **fields})
-        self.calls = []
-        self.web = {
-            f"{BASE}/.well-known/jwt-vc-issuer": reply(200, {"issuer": BASE, "jwks": self.issuer.jwks}),
-            URI: reply(200, self.issuer.token_status_list(URI, [0] * 8)),
-            f"{API}/token": reply(200, {"access_token": "t" * 20, "token_type": "Bearer"}),
-            f"{API}/answer": reply(200, {"access_token": "t" * 20}),
-        }
-        self.ask_for(self.object())
-
-    def sd_jwt(self, **changed):
-        return self.issuer.sd_jwt(changed.pop("holder", self.holder), HIDDEN, **changed)
-
-    def minting(self, text=None):
-        secrets = {"staff": self.sd_jwt() if text is None else text}
-        return self.kind.mint(given(secrets=secrets, holder=self.holder, now_s=int(time.time())))
-
-    def outcome(self, text=None):
-        return slug_of(self.minting(text), self.web, self.holder)
-
-    def claims(self, **changed):
-        claims = {
-            "client_id": CLIENT, "response_type": "vp_token", "response_mode": "direct_post", "nonce": "n-123456789",
-            "response_uri": f"{API}/answer", "dcql_query": QUERY, "aud": "https://self-issued.me/v2", **changed,
-        }  # fmt: skip
-        return {name: value for name, value in claims.items() if value is not None}
-
-    def object(self, *, by=None, x5c=None, typ="oauth-authz-req+jwt", **changed):
-        header = {"typ": typ, "x5c": x5c if x5c is not None else CERTIFIED.x5c}
-        return signed(by or CERTIFIED.key, header, self.claims(**changed))
-
-    def ask_for(self, object_, url=None):
-        link = "openid4vp://?" + urlencode({"client_id": CLIENT, "request_uri": f"{API}/object"})
-        self.web[f"{API}/start"] = reply(200, {"request": url or link})
-        self.web[f"{API}/object"] = reply(200, object_)
-
-    def answers(self):
-        """The presentations that the verifier gets; None where it gets none."""
-        try:
-            driven(self.minting(), self.web, self.holder, self.calls)
-        except MintFailedError as failed:
-            slug = failed.denial.slug
-        else:
-            slug = None
-        if slug is not None:
-            assert (slug, f"{API}/answer" in [call.url for call in self.calls]) == ("credential_unavailable", False)
-            return None
-        form = parse_qs(self.calls[-1].body.decode())
-        return orjson.loads(form["vp_token"][0])
 
 
 def test_this_world_mints_what_nothing_speaks_against():
@@ -121,6 +60,13 @@ def test_p5_a_claim_that_must_not_be_hidden():
             world.outcome(world.issuer.sd_jwt(world.holder if name != "cnf" else None, hidden, **open_))
             == "credential_unavailable"
         )
+
+
+def test_p5_nothing_within_such_a_claim_is_hidden_either():
+    world = World(binding="none")
+    for name, inner in (("cnf", {"jwk": public(world.holder)}), ("status", {"status_list": {"uri": URI, "idx": 1}})):
+        text = world.issuer.sd_jwt(None, {}, **{name: {SDObj(at): value for at, value in inner.items()}})
+        assert world.outcome(text) == "credential_unavailable"
 
 
 @pytest.mark.parametrize("text", ["", "garbage", "ü", "a.b.c~", "~", "x" * 3_000_000])
@@ -211,12 +157,31 @@ def test_p5_a_status_decides():
     "changed",
     [{"@context": ["https://www.w3.org/2018/credentials/v1"]}, {"@context": V2}, {"type": ["VerifiableCredential"]}, {"type": ["StaffCredential"]},
      {"vc": {}}, {"issuer": "https://x.test"}, {"exp": 1}, {"credentialSubject": None}, {"cnf": None}, {"cnf": {"jwk": public(key())}},
-     {"header": {"typ": "JWT"}}, {"credentialStatus": {"type": "Other"}}, {"credentialSubject": {"id": "did:jwk:!!"}, "cnf": None}],
+     {"header": {"typ": "JWT"}}, {"credentialStatus": {"type": "Other"}}, {"credentialSubject": {"id": "did:jwk:!!"}, "cnf": None},
+     {"validUntil": "2024-01-01T00:00:00Z"}, {"validUntil": "2024-01-01T00:00:00Z", "exp": None}, {"validFrom": "2999-01-01T00:00:00+01:00"},
+     {"validUntil": "2999-01-01T00:00:00"}, {"validUntil": 4_000_000_000}],
 )  # fmt: skip
 def test_p5_a_w3c_credential_that_must_not_be_used(changed):
     world = World(format="vc+jwt", types=["StaffCredential"], disclose=[])
     assert world.outcome(world.issuer.vc_jwt(world.holder)) == "minted"
     assert world.outcome(world.issuer.vc_jwt(world.holder, **changed)) == "credential_unavailable"
+
+
+def test_a_w3c_credential_ends_when_it_says():
+    world = World(format="vc+jwt", types=["StaffCredential"], disclose=[])
+    until_s = int(time.time()) + 900
+    said = {"validFrom": "2024-01-01T00:00:00.5Z", "validUntil": datetime.fromtimestamp(until_s, UTC).isoformat()}
+    minted = driven(world.minting(world.issuer.vc_jwt(world.holder, **said)), world.web, world.holder)
+    assert minted.expires_at_s == until_s
+
+
+def test_p5_a_bitstring_by_another_issuer_says_nothing_even_with_the_same_keys():
+    world = World(format="vc+jwt", types=["StaffCredential"], disclose=[])
+    entry = {"type": "BitstringStatusListEntry", "statusPurpose": "revocation", "statusListIndex": "1", "statusListCredential": URI}  # fmt: skip
+    text = world.issuer.vc_jwt(world.holder, credentialStatus=entry)
+    for issuer, slug in ((BASE, "minted"), ("https://x.test", "credential_unavailable")):
+        world.web[URI] = reply(200, world.issuer.bitstring(URI, set(), issuer=issuer))
+        assert world.outcome(text) == slug
 
 
 def test_a_w3c_subject_may_be_our_key():
@@ -283,6 +248,7 @@ DCQL = {
     "every one without sets": ({"credentials": [*one(format="mso_mdoc")["credentials"], {**one()["credentials"][0], "id": "b"}]}, None),
     "a bad path": (one(claims=[{"path": [True]}]), None),
     "an empty path": (one(claims=[{"path": []}]), None),
+    "a proof of the holder": (one(require_cryptographic_holder_binding=True), {"a": []}),
     "no query": (None, None),
     "garbage": ({"credentials": [{"id": {}}]}, None),
     "garbage in sets": ({**one(), "credential_sets": [{"options": [[{}]]}]}, None),
@@ -317,6 +283,7 @@ REFUSED = {
     "no certificate": lambda w: w.object(x5c=[]),
     "a certificate below another root": lambda w: w.object(by=OTHER_CERTIFIED.key, x5c=OTHER_CERTIFIED.x5c),
     "a certificate of another below the same root": lambda w: w.object(by=NEIGHBOUR.key, x5c=NEIGHBOUR.x5c),
+    "an answer that goes nowhere": lambda w: w.object(response_uri="https://["),
     "garbage": lambda w: "garbage",
 }  # fmt: skip
 

@@ -23,6 +23,7 @@ class FakeInfisical(StoreServer):
     def __init__(self, folder: Any, host: str = "infisical.example.test") -> None:
         super().__init__(folder, host)
         self.tokens: set[str] = set()
+        self.hidden: set[str] = set()
         self.lifetime_s = 7200
 
     def answer(self, seen: Seen) -> tuple[int, Any]:
@@ -45,4 +46,8 @@ class FakeInfisical(StoreServer):
         key = f"{query['environment']}{query['secretPath'].rstrip('/')}/{name}"
         if query["workspaceId"] != PROJECT or key not in self.values:
             return 404, {"message": "Secret not found"}
-        return 200, {"secret": {"secretKey": name, "secretValue": self.values[key], "version": 1}}
+        hidden = key in self.hidden
+        value = "<hidden-by-infisical>" if hidden else self.values[key]
+        return 200, {
+            "secret": {"secretKey": name, "secretValue": value, "secretValueHidden": hidden, "version": 1},
+        }

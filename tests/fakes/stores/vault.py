@@ -38,6 +38,7 @@ class FakeVault(StoreServer):
         self.leases: dict[str, dict[str, Any]] = {}
         self.logins: list[tuple[str, dict[str, Any]]] = []
         self.revoked: list[str] = []
+        self.batch: set[str] = set()
         self.renewals: list[str] = []
         self.known: dict[str, dict[str, Any]] = {}
 
@@ -76,8 +77,11 @@ class FakeVault(StoreServer):
                 token.until_s = self.clock() + token.ttl_s
                 return 200, {"auth": {"client_token": name, "lease_duration": token.ttl_s, "renewable": True}}
             case "POST" | "PUT", ["auth", "token", "revoke-self"]:
+                if name in self.batch:
+                    return 400, {"errors": ["batch tokens cannot be revoked"]}
                 self.revoked.append(name)
-                del self.tokens[name]
+                for lease in self.tokens.pop(name).leases:
+                    self.leases.pop(lease, None)
                 return 204, None
             case "PUT" | "POST", ["sys", "leases", ("renew" | "revoke") as what]:
                 return self.lease(what, body["lease_id"], token)
@@ -97,6 +101,12 @@ class FakeVault(StoreServer):
             return 403, {"errors": ["permission denied"]}
         data = {k.partition("#")[2]: v for k, v in self.values.items() if k.partition("#")[0] == path}
         return (200, shaped(data)) if data else (404, {"errors": []})
+
+    def living(self) -> set[str]:
+        """Passwords of leases that have not ended, nor their tokens."""
+        now_s = self.clock()
+        held = [lease for token in self.tokens.values() if token.until_s > now_s for lease in token.leases]
+        return {self.leases[n]["password"] for n in held if n in self.leases and self.leases[n]["until_s"] > now_s}
 
     def lend(self, role: str, token: Token) -> Answer:
         self.questions += 1

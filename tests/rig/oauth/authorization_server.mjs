@@ -45,6 +45,7 @@ function certificate(ctx) {
 const described = {
   [resourceBase]: { scope: 'read write admin', ttl: 600 },
   [`${resourceBase}/short`]: { scope: 'read write admin', ttl: settings.short_ttl_s },
+  [`${resourceBase}/opaque`]: { scope: 'read write', ttl: 600, format: 'opaque' },
   ...settings.resources,
 };
 
@@ -59,6 +60,11 @@ const provider = new Provider(issuer, {
   clientDefaults: { id_token_signed_response_alg: 'ES256' },
   findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
   issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+  // RFC 9470, section 6.1: when the person logged in, where a person has.
+  extraTokenClaims: (ctx) => {
+    const { authTime } = ctx.oidc.entities.AuthorizationCode ?? ctx.oidc.entities.RefreshToken ?? {};
+    return authTime === undefined ? undefined : { auth_time: authTime };
+  },
   rotateRefreshToken: settings.rotate_refresh_tokens,
   ttl: {
     AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 600,
@@ -160,7 +166,8 @@ rig.control('/rig/revoke', async ({ refresh_token: value }) => {
 });
 
 serve = rig.around(provider.callback());
-resource.on('request', resourceServer({ issuer, base: resourceBase, rig: new Rig() }));
+const { client_id: id, client_secret: secret } = settings.clients.find((one) => one.client_id === 'machine');
+resource.on('request', resourceServer({ issuer, base: resourceBase, client: { id, secret }, rig: new Rig() }));
 process.stdout.write(`${JSON.stringify({ issuer, resource: resourceBase })}\n`);
 await lines.next();
 process.exit(0);

@@ -37,13 +37,17 @@ const operations = {
     state.payload = payload
     return { url: made.authorizationRequest, object: made.jar.authorizationRequestJwt }
   },
-  async response({ form }) {
+  async response({ form, ...given }) {
     const parsed = await verifier.parseOpenid4vpAuthorizationResponse({
       authorizationResponse: form,
       authorizationRequestPayload: state.payload,
       callbacks,
     })
-    return { type: parsed.type, presentations: parsed.dcql?.presentations, nonce: parsed.expectedNonce, jarm: parsed.jarm?.type }
+    const transactions = given.kb && (await verifier.verifyTransactionData({
+      transactionData: state.payload.transaction_data,
+      credentials: { staff: [given.kb] },
+    }))
+    return { transactions: transactions?.length, type: parsed.type, presentations: parsed.dcql?.presentations, nonce: parsed.expectedNonce, jarm: parsed.jarm?.type }
   },
 }
 

@@ -1,0 +1,28 @@
+"""How a person has to log in where a provider asks for more than before (RFC 9470). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What goes into a new authorization request (RFC 9470, section 4).
+
+    Attributes:
+        acr_values: authentication context classes, in the order of preference, with blanks between them.
+        max_age_s: how long ago the person may have logged in; None: however long.
+    """
+
+    acr_values: str = ""
+    max_age_s: int | None = None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """As parameters of the request."""
+        found = {"acr_values": self.acr_values} if self.acr_values else {}
+        return found if self.max_age_s is None else {**found, "max_age": str(self.max_age_s)}
+
+
+ANY_LOGIN: Final = Login()
