@@ -230,6 +230,7 @@ class Denial:
         by: the step that refused, for the receipt: `front`, `canonical`, `match`, `policy`, `egress`, …
         retry_after_s: rendered as `Retry-After` when set.
         extra: additional members of the problem document (RFC 9457, section 3.2); JSON values only.
+        in_doubt: a person may decide otherwise, where the mode lets them.
     """
 
     slug: str
@@ -237,6 +238,7 @@ class Denial:
     by: str
     retry_after_s: int | None = None
     extra: Mapping[str, str | int | list[str]] = field(default_factory=dict)
+    in_doubt: bool = False
 
     @property
     def kind(self) -> Kind:

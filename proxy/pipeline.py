@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from proxy.answering import local_answer
-from proxy.approving import approve, named_in
+from proxy.approving import Asking, named_in
 from proxy.arriving import canonical, relocate
 from proxy.caller import identify
 from proxy.conversation import Conversation
@@ -25,7 +25,7 @@ from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome,
 from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
 from proxy.forwarding import forward
 from proxy.lent import held, lend_first
-from proxy.model import ANONYMOUS
+from proxy.model import ANONYMOUS, Mode
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
 
@@ -192,14 +192,15 @@ class Pipeline:
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         try:
             stands = partial(self._stands, generation, exchange)
-            approval = await approve(self._approvals, generation, exchange, decision, body, stands=stands)
+            people = Asking(self._approvals, generation, exchange, decision, body, stands=stands)
+            await people.ask()
+            ask = None if generation.settings.mode is Mode.GA else people.ask
+            own = self._keeper.owns
             carrying = await lend_first(
-                self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=self._keeper.owns
+                self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=own, ask=ask
             )
             exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
-            if approval is not None:
-                await self._approvals.use(approval, receipt=exchange.id)
-                exchange.approval, exchange.approvers = approval.id, approval.approvers
+            await people.use()
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
