@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "accounts": "accounts",
     "demo": "demo",
     "doctor": "doctor",
+    "policy": "policy",
     "agents": "agents",
     "credentials": "credentials",
     "secrets": "secrets",
