@@ -17,6 +17,7 @@ from proxy.errors import Denial
 from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
 from proxy.judging import question_of, reasons, refusal
 from proxy.model import HTTPS_PORT, Strength
+from proxy.validating import checked, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,7 +99,8 @@ class Decision:
         match: None for an unmanaged host that the operator lets through.
         named: a stand-in in the request says which account is meant.
         captured: ids of the captured secrets that take the place of the account's own, by slot.
-        wants_body: not yet a yes: the body has to be read to know whose account is meant.
+        wants_body: not yet a yes: the body has to be read to know what the call is, or whose account is meant.
+        fields: values of the call that its profile names.
         ruling: what the policies said.
         otherwise: the same with the account's next credential, for where this one cannot be had.
     """
@@ -111,6 +113,7 @@ class Decision:
     captured: Mapping[str, str] = field(default_factory=dict)
     ruling: Ruling = Ruling()
     wants_body: bool = False
+    fields: Mapping[str, str | int | bool] = field(default_factory=dict)
     otherwise: Decision | None = None
 
     def in_order(self) -> Iterator[Decision]:
@@ -126,41 +129,67 @@ def decide(
 ) -> Decision | Denial:
     """Whether `agent` may make this request at `now_ms`, and with which account. Pure.
 
-    `body` is only looked at, and only asked for (`Decision.wants_body`), where a token call's fields name the account.
+    `body` is only looked at, and only asked for (`Decision.wants_body`), where the operation says so.
     """
     match = _match(generation, agent, head, body)
     if match is None:
         return _unmatched(generation, head)
-    operation = match.operation
-    if operation is None or (head.websocket and not operation.websocket):
-        return Denial("operation_not_allowed", "The profile does not list this operation.", by="match")
-    if operation.reads_body and head.has_body and body is None:
+    certain = settled(match, head, body)
+    if certain is None:
         return Decision(head, match, None, None, wants_body=True)
+    if isinstance(certain, Denial):
+        return certain
+    match, operation = certain, certain.operation
+    assert operation is not None
     found = _stand_ins(generation, head, body if operation.reads_body else None)
     account = _choose_account(generation, agent, match, found)
     if isinstance(account, Denial):
         return account
     if (unfit := _unfit(match, operation, account, head)) is not None:
         return unfit
-    verdict = generation.policies.judge(
-        question_of(agent, match, str(account.id), head, mode=generation.settings.mode, now_ms=now_ms)
-    )
-    refused = refusal(verdict)
-    if refused is not None and not generation.settings.policies.observe:
-        return refused
-    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)
-    if generation.settings.policies.observe:
-        ruling = _observed(ruling, refused)
+    clean = _clean(head, match, account, frozenset())
+    valid = checked(generation.catalog, match, clean, body)
+    if isinstance(valid, Denial):
+        return valid
+    size = head.content_length if body is None else len(body)
+    ruling = _ruled(generation, agent, match, account, head, fields=valid.fields, body_bytes=size, now_ms=now_ms)
+    if isinstance(ruling, Denial):
+        return ruling
     captured = {one.slot: one.captured for one in found if one.captured is not None}
     credentials = _credentials(account, operation, found, captured)
     if isinstance(credentials, Denial):
         return credentials
+    plain = Decision(clean, match, account, None, bool(found), captured, ruling, fields=valid.fields)
     decision: Decision | None = None
     for credential in reversed(credentials):
-        clean = _clean(head, match, account, credential[1].reads)
-        decision = Decision(clean, match, account, credential, bool(found), captured, ruling, otherwise=decision)
-    clean = _clean(head, match, account, frozenset())
-    return decision or Decision(clean, match, account, None, bool(found), captured, ruling)
+        reads = credential[1].reads
+        sent = _clean(head, match, account, reads) if reads else clean
+        decision = replace(plain, head=sent, credential=credential, otherwise=decision)
+    return decision or plain
+
+
+def _ruled(
+    generation: Generation,
+    agent: Agent,
+    match: Match,
+    account: BoundAccount,
+    head: RequestHead,
+    *,
+    fields: Mapping[str, str | int | bool],
+    body_bytes: int | None,
+    now_ms: int,
+) -> Ruling | Denial:
+    """What the policies say; where they are only observed, what they would have refused is noted."""
+    mode, observe = generation.settings.mode, generation.settings.policies.observe
+    question = question_of(
+        agent, match, str(account.id), head, mode=mode, now_ms=now_ms, fields=fields, body_bytes=body_bytes
+    )
+    verdict = generation.policies.judge(question)
+    refused = refusal(verdict)
+    if refused is not None and not observe:
+        return refused
+    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)
+    return _observed(ruling, refused) if observe else ruling
 
 
 def _observed(ruling: Ruling, refused: Denial | None) -> Ruling:
@@ -176,14 +205,7 @@ def _unfit(match: Match, operation: Operation, account: BoundAccount, head: Requ
     wanted_host = match.host_rule.account_host
     if wanted_host is not None and head.authority.host != filled(wanted_host, account.variables):
         return Denial("credential_scope", "This host is not the account's own.", by="match")
-    if _too_large(operation, head):
-        return Denial("request_too_large", "The body is larger than this operation allows.", by="validate")
     return None
-
-
-def _too_large(operation: Operation, head: RequestHead) -> bool:
-    limit = operation.limits.max_body_bytes
-    return limit is not None and (head.content_length or 0) > limit
 
 
 def _credentials(

@@ -9,12 +9,24 @@ from proxy.model import Reason, Strength
 from proxy.policy import Question
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from proxy.catalog.matcher import Match
     from proxy.model import Agent, Mode, RequestHead
     from proxy.policy import Verdict
 
 
-def question_of(agent: Agent, match: Match, account: str, head: RequestHead, *, mode: Mode, now_ms: int) -> Question:
+def question_of(
+    agent: Agent,
+    match: Match,
+    account: str,
+    head: RequestHead,
+    *,
+    mode: Mode,
+    now_ms: int,
+    fields: Mapping[str, str | int | bool],
+    body_bytes: int | None,
+) -> Question:
     """What is asked of the policies about a call of a listed operation."""
     profile, operation = match.profile, match.operation
     assert operation is not None
@@ -30,7 +42,8 @@ def question_of(agent: Agent, match: Match, account: str, head: RequestHead, *, 
         now_ms=now_ms,
         params=match.params,
         data_class=operation.data_class or "",
-        body_bytes=head.content_length,
+        fields=fields,
+        body_bytes=body_bytes,
     )
 
 

@@ -41,7 +41,8 @@ def held(decision: Decision) -> Hold | None:
     if decision.match is None or decision.match.operation is None:
         return None
     if decision.wants_body:
-        return Hold(min(MAX_FIELDS_BYTES, decision.match.operation.limits.max_held_bytes))
+        limit = decision.match.operation.limits.max_held_bytes
+        return Hold(min(MAX_FIELDS_BYTES, limit) if decision.match.operation.reads_body else limit)
     if decision.ruling.strength:  # whoever approves sees all of it
         return Hold(min(MAX_REVIEW_BYTES, decision.match.operation.limits.max_held_bytes))
     limit = decision.match.operation.limits.max_held_bytes

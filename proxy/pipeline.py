@@ -28,6 +28,7 @@ from proxy.lent import held, lend_first
 from proxy.model import ANONYMOUS, Mode
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
+from proxy.validating import told
 
 if TYPE_CHECKING:
     from proxy.approval.service import Approvals
@@ -152,7 +153,7 @@ class Pipeline:
         exchange.head = head
         decision = decide(generation, agent, head, now_ms=self._clock.wall_ms())
         if isinstance(decision, Denial):
-            _describe(exchange, generation.catalog.match(head))
+            _describe(exchange, told(generation.catalog.match(head), head, None))
             return await self.refuse(exchange, decision)
         _describe(exchange, decision.match, decision.account)
         if (hold := held(decision)) is not None:
@@ -168,6 +169,7 @@ class Pipeline:
             if decision.wants_body:
                 decided = decide(generation, exchange.tunnel.agent, decision.head, body, now_ms=self._clock.wall_ms())
                 if isinstance(decided, Denial):
+                    _describe(exchange, told(decision.match, decision.head, body))
                     return await self.refuse(exchange, decided)
                 decision = decided
             return await self._admit(generation, exchange, decision, body)
@@ -387,7 +389,7 @@ def _describe(exchange: Exchange, match: Match | None, account: BoundAccount | N
         exchange.account = str(account.id)
     if match is not None:
         exchange.profile = match.profile.name
-        if match.operation is not None:
+        if match.operation is not None and match.sure:
             exchange.operation, exchange.action = match.operation.id, match.operation.action.value
 
 
