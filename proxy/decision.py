@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 from proxy.canonical import HeadLimits, set_query
 from proxy.credentials.answers.fields import body_fields
 from proxy.credentials.kind import filled
-from proxy.credentials.strip import strip_foreign
 from proxy.egress.upstream import route
 from proxy.errors import Denial
 from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
-from proxy.judging import question_of, reasons, refusal
+from proxy.judging import call_of, question_of, reasons, refusal, too_risky, without_credentials
 from proxy.model import HTTPS_PORT, Strength
+from proxy.risk import NO_RISK, UNKNOWN, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from proxy.credentials.standin import StandIn, StandIns
     from proxy.model import Agent, Authority, Reason, RequestHead, UpstreamProxy
     from proxy.policy import Policies
+    from proxy.risk import Call, Circumstances, Risk, SecretShapes
+    from proxy.risk_settings import Thresholds
     from proxy.settings import Settings
 
 NEVER_ASKED: Final = frozenset({"accept-encoding", *COMPRESSED_MESSAGES})
@@ -49,6 +51,7 @@ class Generation:
     stand_ins: StandIns
     head_limits: HeadLimits
     policies: Policies
+    secret_shapes: SecretShapes
     profile_versions: Mapping[str, str]
     allow_private: Mapping[str, tuple[str, ...]]
     unread: frozenset[Authority] = frozenset()
@@ -75,19 +78,26 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What policies say of a call that is allowed.
+    """What policies and risk say of a call that is allowed.
 
     Attributes:
         strength: what else must happen before it may leave.
         reasons: why.
         policies: ids of those that decided.
         observed: the slug of what would have refused it, where policies are only observed.
+        risk: how risky it is.
     """
 
     strength: Strength = Strength.NONE
     reasons: tuple[Reason, ...] = ()
     policies: tuple[str, ...] = ()
     observed: str | None = None
+    risk: Risk = NO_RISK
+
+    def weighed(self, risk: Risk, thresholds: Thresholds) -> Ruling:
+        """With what the risk wants on top: never less than before (P12)."""
+        strength = max(self.strength, risk.strength(thresholds))
+        return replace(self, strength=strength, risk=risk, reasons=(*self.reasons, *(risk.reasons if strength else ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +108,9 @@ class Decision:
         match: None for an unmanaged host that the operator lets through.
         named: a stand-in in the request says which account is meant.
         captured: ids of the captured secrets that take the place of the account's own, by slot.
-        wants_body: not yet a yes: the body has to be read to know whose account is meant.
-        ruling: what the policies said.
+        wants_body: not yet a yes: the body has to be read to know whose account is meant, or how risky the call is.
+        ruling: what policies and risk say.
+        call: what the risk was told by.
         otherwise: the same with the account's next credential, for where this one cannot be had.
     """
 
@@ -112,6 +123,7 @@ class Decision:
     ruling: Ruling = Ruling()
     wants_body: bool = False
     otherwise: Decision | None = None
+    call: Call | None = field(default=None, compare=False)
 
     def in_order(self) -> Iterator[Decision]:
         """This one, then what is tried after it."""
@@ -122,11 +134,18 @@ class Decision:
 
 
 def decide(
-    generation: Generation, agent: Agent, head: RequestHead, body: bytes | None = None, *, now_ms: int
+    generation: Generation,
+    agent: Agent,
+    head: RequestHead,
+    body: bytes | None = None,
+    *,
+    now_ms: int,
+    circumstances: Circumstances = UNKNOWN,
 ) -> Decision | Denial:
     """Whether `agent` may make this request at `now_ms`, and with which account. Pure.
 
-    `body` is only looked at, and only asked for (`Decision.wants_body`), where a token call's fields name the account.
+    `body` is asked for (`Decision.wants_body`) where a token call's fields name the account, or where the settings want
+    every body looked at. What `circumstances` do not say counts as the worst.
     """
     match = _match(generation, agent, head, body)
     if match is None:
@@ -142,15 +161,19 @@ def decide(
         return account
     if (unfit := _unfit(match, operation, account, head)) is not None:
         return unfit
-    verdict = generation.policies.judge(
-        question_of(agent, match, str(account.id), head, mode=generation.settings.mode, now_ms=now_ms)
+    call = call_of(
+        match,
+        head,
+        body,
+        now_ms=now_ms,
+        circumstances=circumstances,
+        settings=generation.settings.risk,
+        shapes=generation.secret_shapes,
+        mask=generation.stand_ins.mask,
     )
-    refused = refusal(verdict)
-    if refused is not None and not generation.settings.policies.observe:
-        return refused
-    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)
-    if generation.settings.policies.observe:
-        ruling = _observed(ruling, refused)
+    ruling = _ruling(generation, agent, match, account, head, call)
+    if isinstance(ruling, Denial):
+        return ruling
     captured = {one.slot: one.captured for one in found if one.captured is not None}
     credentials = _credentials(account, operation, found, captured)
     if isinstance(credentials, Denial):
@@ -160,7 +183,27 @@ def decide(
         clean = _clean(head, match, account, credential[1].reads)
         decision = Decision(clean, match, account, credential, bool(found), captured, ruling, otherwise=decision)
     clean = _clean(head, match, account, frozenset())
-    return decision or Decision(clean, match, account, None, bool(found), captured, ruling)
+    decision = decision or Decision(clean, match, account, None, bool(found), captured, ruling)
+    return replace(decision, wants_body=call.awaited, call=call)
+
+
+def _ruling(
+    generation: Generation, agent: Agent, match: Match, account: BoundAccount, head: RequestHead, call: Call
+) -> Ruling | Denial:
+    """What policies and risk say. Policies that are only observed let through what they would refuse; risk does not."""
+    settings = generation.settings
+    risk = score(call)
+    verdict = generation.policies.judge(
+        question_of(agent, match, str(account.id), head, mode=settings.mode, call=call, risk=risk)
+    )
+    refused = refusal(verdict)
+    if refused is not None and not settings.policies.observe:
+        return refused
+    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)
+    if settings.policies.observe:
+        ruling = _observed(ruling, refused)
+    thresholds = settings.risk.thresholds(match.profile.name, settings.mode)
+    return too_risky(risk, thresholds) or ruling.weighed(risk, thresholds)
 
 
 def _observed(ruling: Ruling, refused: Denial | None) -> Ruling:
@@ -273,16 +316,9 @@ def _choose_account(
 
 
 def _clean(head: RequestHead, match: Match, account: BoundAccount, read: frozenset[str]) -> RequestHead:
-    """Without anything the agent brought that could act as a credential or choose whose account is used (D-02)."""
-    profile, operation = match.profile, match.operation
-    head = strip_foreign(
-        head,
-        strip_headers=profile.strip_headers,
-        strip_query=profile.strip_query,
-        owned_headers=profile.owned_headers,
-        owned_query=profile.owned_query,
-        read=read,
-    )
+    """As it leaves, but for the credential."""
+    operation = match.operation
+    head = without_credentials(head, match, read)
     ours = (*((name.lower(), value) for name, value in account.account.headers.items()),)
     query = head.query
     for name, value in account.account.query.items():

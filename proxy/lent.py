@@ -13,6 +13,7 @@ from proxy.credentials.frames import FramesCredential
 from proxy.credentials.order import Order
 from proxy.errors import Refused
 from proxy.exchange import Hold
+from proxy.judging import MAX_LOOKED_AT_BYTES
 from proxy.model import ANONYMOUS
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def held(decision: Decision) -> Hold | None:
     if decision.match is None or decision.match.operation is None:
         return None
     if decision.wants_body:
-        return Hold(min(MAX_FIELDS_BYTES, decision.match.operation.limits.max_held_bytes))
+        limit = MAX_FIELDS_BYTES if decision.match.operation.reads_body else MAX_LOOKED_AT_BYTES
+        return Hold(min(limit, decision.match.operation.limits.max_held_bytes))
     if decision.ruling.strength:  # whoever approves sees all of it
         return Hold(min(MAX_REVIEW_BYTES, decision.match.operation.limits.max_held_bytes))
     limit = decision.match.operation.limits.max_held_bytes
