@@ -50,8 +50,10 @@ class SecretShapes:
 
 def _random(rest: str) -> bool:
     """Whether it looks like the rest of a token rather than like words."""
-    kinds = (any(map(str.isupper, rest)), any(map(str.islower, rest)), any(map(str.isdigit, rest)))
-    return len(rest) == MIN_REST and all(c.isalnum() or c in "_-" for c in rest) and sum(kinds) > 1
+    plain = rest.replace("-", "").replace("_", "")
+    if len(rest) != MIN_REST or not plain.isalnum():
+        return False
+    return not plain.isalpha() or not (plain.islower() or plain.isupper())
 
 
 @dataclass(frozen=True)
