@@ -35,8 +35,11 @@ from proxy.front.listener import Front
 from proxy.generation import build_generation, captures, login_slots
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
+from proxy.risk.classifier import ExternalClassifier
+from proxy.risk.history import History
 from proxy.services import credential_services, preload, resume, secret_stores, shared_database
 from proxy.settings import Listener, boot_id
+from proxy.weighing import Weigher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -57,6 +60,7 @@ _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
 NEED_A_RESTART: Final = ("listeners", "identity", "limits", "certificates", "secret_stores", "state", "logs")
 TOKEN_CALL_S: Final = 10.0
+CLASSIFIER_CALL_S: Final = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +306,14 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             key=credentials.seal.derived("approval fingerprints"),
             clock=parts.clock,
         )
+        history = History(shared, clock=parts.clock)
+        stack.push_async_callback(history.close)
+        classifier = ExternalClassifier(
+            HttpClient(dialler=dialler, timeout_s=CLASSIFIER_CALL_S),
+            read_secret=partial(stores.get, at_least=1),  # no answer of a provider can quote it
+            key=credentials.seal.derived("risk features"),
+            clock=parts.clock,
+        )
         credentials.keeper.load(partial(login_slots, parts.configuration.profiles))
         generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
@@ -315,6 +327,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             authenticator=parts.authenticator,
             keeper=credentials.keeper,
             approvals=approvals,
+            weigher=Weigher(history=history, classifier=classifier, clock=parts.clock),
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -350,6 +363,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         await resume(credentials.broker, generation.accounts)
         stack.callback(spawn(credentials.broker.watch()).cancel)
         stack.callback(spawn(approvals.watch()).cancel)
+        stack.callback(spawn(history.watch()).cancel)
         stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
         await sidecar.start()
         yield sidecar

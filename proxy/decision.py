@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 from proxy.canonical import HeadLimits, set_query
 from proxy.credentials.answers.fields import body_fields
 from proxy.credentials.kind import filled
-from proxy.credentials.strip import strip_foreign
 from proxy.egress.upstream import route
 from proxy.errors import Denial
 from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
-from proxy.judging import question_of, reasons, refusal
+from proxy.judging import call_of, question_of, reasons, refusal, too_risky, without_credentials
 from proxy.model import HTTPS_PORT, Strength
+from proxy.risk import NO_RISK, UNKNOWN, score
 from proxy.validating import checked, settled
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from proxy.credentials.standin import StandIn, StandIns
     from proxy.model import Agent, Authority, Reason, RequestHead, UpstreamProxy
     from proxy.policy import Policies
+    from proxy.risk import Call, Circumstances, Risk, SecretShapes
+    from proxy.risk_settings import Thresholds
     from proxy.settings import Settings
 
 NEVER_ASKED: Final = frozenset({"accept-encoding", *COMPRESSED_MESSAGES})
@@ -50,6 +52,7 @@ class Generation:
     stand_ins: StandIns
     head_limits: HeadLimits
     policies: Policies
+    secret_shapes: SecretShapes
     profile_versions: Mapping[str, str]
     allow_private: Mapping[str, tuple[str, ...]]
     unread: frozenset[Authority] = frozenset()
@@ -76,19 +79,26 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What policies say of a call that is allowed.
+    """What policies and risk say of a call that is allowed.
 
     Attributes:
         strength: what else must happen before it may leave.
         reasons: why.
         policies: ids of those that decided.
         observed: the slug of what would have refused it, where policies are only observed.
+        risk: how risky it is.
     """
 
     strength: Strength = Strength.NONE
     reasons: tuple[Reason, ...] = ()
     policies: tuple[str, ...] = ()
     observed: str | None = None
+    risk: Risk = NO_RISK
+
+    def weighed(self, risk: Risk, thresholds: Thresholds) -> Ruling:
+        """With what the risk wants on top: never less than before (P12)."""
+        strength = max(self.strength, risk.strength(thresholds))
+        return replace(self, strength=strength, risk=risk, reasons=(*self.reasons, *(risk.reasons if strength else ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +109,11 @@ class Decision:
         match: None for an unmanaged host that the operator lets through.
         named: a stand-in in the request says which account is meant.
         captured: ids of the captured secrets that take the place of the account's own, by slot.
-        wants_body: not yet a yes: the body has to be read to know what the call is, or whose account is meant.
+        wants_body: not yet a yes: the body has to be read to know what the call is, whose account is meant, or how risky
+            it is.
         fields: values of the call that its profile names.
-        ruling: what the policies said.
+        ruling: what policies and risk say.
+        call: what the risk was told by.
         otherwise: the same with the account's next credential, for where this one cannot be had.
     """
 
@@ -115,6 +127,7 @@ class Decision:
     wants_body: bool = False
     fields: Mapping[str, str | int | bool] = field(default_factory=dict)
     otherwise: Decision | None = None
+    call: Call | None = field(default=None, compare=False)
 
     def in_order(self) -> Iterator[Decision]:
         """This one, then what is tried after it."""
@@ -125,11 +138,18 @@ class Decision:
 
 
 def decide(
-    generation: Generation, agent: Agent, head: RequestHead, body: bytes | None = None, *, now_ms: int
+    generation: Generation,
+    agent: Agent,
+    head: RequestHead,
+    body: bytes | None = None,
+    *,
+    now_ms: int,
+    circumstances: Circumstances = UNKNOWN,
 ) -> Decision | Denial:
     """Whether `agent` may make this request at `now_ms`, and with which account. Pure.
 
-    `body` is only looked at, and only asked for (`Decision.wants_body`), where the operation says so.
+    `body` is only looked at, and only asked for (`Decision.wants_body`), where the operation or the settings say so. What
+    `circumstances` do not say counts as the worst.
     """
     match = _match(generation, agent, head, body)
     if match is None:
@@ -151,15 +171,24 @@ def decide(
     valid = checked(generation.catalog, match, clean, body)
     if isinstance(valid, Denial):
         return valid
-    size = head.content_length if body is None else len(body)
-    ruling = _ruled(generation, agent, match, account, head, fields=valid.fields, body_bytes=size, now_ms=now_ms)
+    call = call_of(
+        match,
+        head,
+        body,
+        now_ms=now_ms,
+        circumstances=circumstances,
+        settings=generation.settings.risk,
+        shapes=generation.secret_shapes,
+        mask=generation.stand_ins.mask,
+    )
+    ruling = _ruled(generation, agent, match, account, head, call, fields=valid.fields)
     if isinstance(ruling, Denial):
         return ruling
     captured = {one.slot: one.captured for one in found if one.captured is not None}
     credentials = _credentials(account, operation, found, captured)
     if isinstance(credentials, Denial):
         return credentials
-    plain = Decision(clean, match, account, None, bool(found), captured, ruling, fields=valid.fields)
+    plain = Decision(clean, match, account, None, bool(found), captured, ruling, call.awaited, valid.fields, call=call)
     decision: Decision | None = None
     for credential in reversed(credentials):
         reads = credential[1].reads
@@ -174,22 +203,23 @@ def _ruled(
     match: Match,
     account: BoundAccount,
     head: RequestHead,
+    call: Call,
     *,
     fields: Mapping[str, str | int | bool],
-    body_bytes: int | None,
-    now_ms: int,
 ) -> Ruling | Denial:
-    """What the policies say; where they are only observed, what they would have refused is noted."""
-    mode, observe = generation.settings.mode, generation.settings.policies.observe
-    question = question_of(
-        agent, match, str(account.id), head, mode=mode, now_ms=now_ms, fields=fields, body_bytes=body_bytes
-    )
+    """What policies and risk say. Policies that are only observed let through what they would refuse; risk does not."""
+    settings = generation.settings
+    risk = score(call)
+    question = question_of(agent, match, str(account.id), head, mode=settings.mode, call=call, risk=risk, fields=fields)
     verdict = generation.policies.judge(question)
     refused = refusal(verdict)
-    if refused is not None and not observe:
+    if refused is not None and not settings.policies.observe:
         return refused
     ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)
-    return _observed(ruling, refused) if observe else ruling
+    if settings.policies.observe:
+        ruling = _observed(ruling, refused)
+    thresholds = settings.risk.thresholds(match.profile.name, settings.mode)
+    return too_risky(risk, thresholds) or ruling.weighed(risk, thresholds)
 
 
 def _observed(ruling: Ruling, refused: Denial | None) -> Ruling:
@@ -295,16 +325,9 @@ def _choose_account(
 
 
 def _clean(head: RequestHead, match: Match, account: BoundAccount, read: frozenset[str]) -> RequestHead:
-    """Without anything the agent brought that could act as a credential or choose whose account is used (D-02)."""
-    profile, operation = match.profile, match.operation
-    head = strip_foreign(
-        head,
-        strip_headers=profile.strip_headers,
-        strip_query=profile.strip_query,
-        owned_headers=profile.owned_headers,
-        owned_query=profile.owned_query,
-        read=read,
-    )
+    """As it leaves, but for the credential."""
+    operation = match.operation
+    head = without_credentials(head, match, read)
     ours = (*((name.lower(), value) for name, value in account.account.headers.items()),)
     query = head.query
     for name, value in account.account.query.items():

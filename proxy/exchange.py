@@ -275,6 +275,8 @@ class Exchange:
         named_approval: that the agent thinks it has.
         policies: ids of those that decided.
         observed: the slug of what policies would have refused it with, were they not only observed.
+        risk: its score, 0 to 100; None where it was not told.
+        risk_reasons: codes of the rules that hold for it.
         approval: the approval that it has used up.
         approvers: who said yes.
         base: in base-URL mode the path's first segment, which named the destination.
@@ -333,6 +335,8 @@ class Exchange:
     named_approval: str | None = None
     policies: tuple[str, ...] = ()
     observed: str | None = None
+    risk: int | None = None
+    risk_reasons: tuple[str, ...] = ()
     approval: str | None = None
     approvers: tuple[str, ...] = ()
     base: str | None = None

@@ -12,6 +12,7 @@ from proxy.catalog.policies import load_policies
 from proxy.credentials.standin import StandIn, StandIns, make, random_bits
 from proxy.decision import Generation
 from proxy.model import HTTPS_PORT
+from proxy.risk import SecretShapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +37,12 @@ def build_generation(
         catalog=Catalog(configuration.profiles[name] for name in sorted(settings.providers)),
         accounts=accounts,
         policies=configuration.policies or load_policies(settings, configuration.profiles),
+        secret_shapes=SecretShapes(
+            prefix
+            for name in settings.providers
+            for secret in configuration.profiles[name].secrets.values()
+            for prefix in secret.prefixes
+        ),
         profile_versions={
             name: hashlib.sha256(configuration.profiles[name].model_dump_json().encode()).hexdigest()
             for name in settings.providers

@@ -1,19 +1,76 @@
-"""A call as the policies see it, and what their verdict means for it. Pure."""
+"""A call as the risk rules and the policies see it, and what they mean for it. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from proxy.credentials.strip import strip_foreign
 from proxy.errors import Denial
 from proxy.model import Reason, Strength
 from proxy.policy import Question
+from proxy.risk import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from proxy.catalog.matcher import Match
+    from proxy.catalog.schema import Operation
     from proxy.model import Agent, Mode, RequestHead
     from proxy.policy import Verdict
+    from proxy.risk import Circumstances, Risk, SecretShapes
+    from proxy.risk_settings import RiskSettings, Thresholds
+
+MAX_LOOKED_AT_BYTES: Final = 256 * 1024
+"""The longest body that is held only to be looked at."""
+
+
+def call_of(
+    match: Match,
+    head: RequestHead,
+    body: bytes | None,
+    *,
+    now_ms: int,
+    circumstances: Circumstances,
+    settings: RiskSettings,
+    shapes: SecretShapes,
+    mask: Callable[[str], str],
+) -> Call:
+    """A call of a listed operation as the risk rules see it: without credentials and, by `mask`, without stand-ins."""
+    operation = match.operation
+    assert operation is not None
+    return Call(
+        head=without_credentials(head, match, frozenset()),
+        body=body,
+        use=(match.profile.name, operation.id),
+        action=operation.action,
+        now_ms=now_ms,
+        circumstances=circumstances,
+        settings=settings,
+        shapes=shapes,
+        awaited=body is None and head.has_body and settings.holds_bodies and _fits(operation, head),
+        mask=mask,
+    )
+
+
+def _fits(operation: Operation, head: RequestHead) -> bool:
+    """Whether the body may be held; one of unknown length is tried."""
+    return (head.content_length or 0) <= min(MAX_LOOKED_AT_BYTES, operation.limits.max_held_bytes)
+
+
+def without_credentials(head: RequestHead, match: Match, read: frozenset[str]) -> RequestHead:
+    """Without anything the agent brought that could act as a credential or choose whose account is used (D-02).
+
+    `read` are headers that stay, because the credential kind reads them and takes them off.
+    """
+    profile = match.profile
+    return strip_foreign(
+        head,
+        strip_headers=profile.strip_headers,
+        strip_query=profile.strip_query,
+        owned_headers=profile.owned_headers,
+        owned_query=profile.owned_query,
+        read=read,
+    )
 
 
 def question_of(
@@ -23,9 +80,9 @@ def question_of(
     head: RequestHead,
     *,
     mode: Mode,
-    now_ms: int,
+    call: Call,
+    risk: Risk,
     fields: Mapping[str, str | int | bool],
-    body_bytes: int | None,
 ) -> Question:
     """What is asked of the policies about a call of a listed operation."""
     profile, operation = match.profile, match.operation
@@ -39,12 +96,23 @@ def question_of(
         head=head,
         account=account,
         mode=mode,
-        now_ms=now_ms,
+        now_ms=call.now_ms,
         params=match.params,
         data_class=operation.data_class or "",
         fields=fields,
-        body_bytes=body_bytes,
+        first_use=call.circumstances.first_use(call.use),
+        body_bytes=head.content_length if call.body is None else len(call.body),
+        risk=risk.score,
+        risk_reasons=risk.codes,
     )
+
+
+def too_risky(risk: Risk, thresholds: Thresholds) -> Denial | None:
+    """The refusal of a call whose score is too high. It names rules, never what they found."""
+    if not risk.refused(thresholds):
+        return None
+    extra = {"risk_reasons": list(risk.codes)}
+    return Denial("policy_denied", "The risk of this call is too high.", by="risk", extra=extra)
 
 
 def refusal(verdict: Verdict) -> Denial | None:

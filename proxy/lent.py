@@ -13,6 +13,7 @@ from proxy.credentials.frames import FramesCredential
 from proxy.credentials.order import Order
 from proxy.errors import Refused
 from proxy.exchange import Hold
+from proxy.judging import MAX_LOOKED_AT_BYTES
 from proxy.model import ANONYMOUS, Reason
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ def held(decision: Decision) -> Hold | None:
     if decision.match is None or decision.match.operation is None:
         return None
     if decision.wants_body:
-        limit = decision.match.operation.limits.max_held_bytes
-        return Hold(min(MAX_FIELDS_BYTES, limit) if decision.match.operation.reads_body else limit)
+        operation = decision.match.operation
+        limit = MAX_FIELDS_BYTES if operation.reads_body else MAX_LOOKED_AT_BYTES
+        largest = operation.limits.max_held_bytes
+        return Hold(largest if operation.needs_body and not operation.reads_body else min(limit, largest))
     if decision.ruling.strength:  # whoever approves sees all of it
         return Hold(min(MAX_REVIEW_BYTES, decision.match.operation.limits.max_held_bytes))
     limit = decision.match.operation.limits.max_held_bytes

@@ -1,6 +1,6 @@
 """READ THIS FIRST: the way of one request, on one screen.
 
-    match -> identify -> validate -> authorize -> approve -> mint -> present -> record intent
+    match -> identify -> validate -> score -> authorize -> approve -> mint -> present -> record intent
           -> (dial, stream both ways, scrubbed) -> record outcome
 
 `decide()` (`proxy/decision.py`: match to authorize) is pure. `Pipeline` adds what has an effect, in that order and
@@ -19,7 +19,6 @@ from proxy.approving import Asking, named_in
 from proxy.arriving import canonical, relocate
 from proxy.caller import identify
 from proxy.conversation import Conversation
-from proxy.decision import Decision, Generation, decide
 from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
@@ -28,20 +27,20 @@ from proxy.lent import held, lend_first
 from proxy.model import ANONYMOUS, Mode
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
-from proxy.validating import told
 
 if TYPE_CHECKING:
     from proxy.approval.service import Approvals
     from proxy.capturing import Keeper
-    from proxy.catalog.binding import BoundAccount
-    from proxy.catalog.matcher import Match
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
+    from proxy.decision import Decision, Generation
     from proxy.identity.registry import Authenticator
     from proxy.model import Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
+    from proxy.risk import Circumstances
+    from proxy.weighing import Weigher
 
 DRAIN_RETRY_S: Final = 5
 
@@ -60,6 +59,7 @@ class Pipeline:
         authenticator: Authenticator,
         keeper: Keeper,
         approvals: Approvals,
+        weigher: Weigher,
     ) -> None:
         self.generation = generation
         self.draining = False
@@ -70,8 +70,9 @@ class Pipeline:
         self._authenticator: Final = authenticator
         self._keeper: Final = keeper
         self._approvals: Final = approvals
+        self._weigher: Final = weigher
         keeper.publish = self.publish
-        self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
+        self._pending: Final[dict[str, tuple[Generation, Circumstances]]] = {}
         self.tally: Final = Tally()
 
     # -- before a request ----------------------------------------------------------------------------------------
@@ -151,27 +152,23 @@ class Pipeline:
             return await self.refuse(exchange, head)
         exchange.named_approval = named_in(raw)
         exchange.head = head
-        decision = decide(generation, agent, head, now_ms=self._clock.wall_ms())
+        known = await self._weigher.circumstances(exchange)
+        decision, known = await self._weigher.decide(generation, exchange, None, known)
         if isinstance(decision, Denial):
-            _describe(exchange, told(generation.catalog.match(head), head, None))
             return await self.refuse(exchange, decision)
-        _describe(exchange, decision.match, decision.account)
         if (hold := held(decision)) is not None:
-            self._pending[exchange.id] = (generation, decision)
+            self._pending[exchange.id] = (generation, known)
             return hold
         return await self._admit(generation, exchange, decision, None)
 
     async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Answer | Forward:
         """The whole body, where `on_head` asked to hold it."""
-        generation, decision = self._pending.pop(exchange.id)
+        generation, known = self._pending.pop(exchange.id)
         exchange.deciding = True
         try:
-            if decision.wants_body:
-                decided = decide(generation, exchange.tunnel.agent, decision.head, body, now_ms=self._clock.wall_ms())
-                if isinstance(decided, Denial):
-                    _describe(exchange, told(decision.match, decision.head, body))
-                    return await self.refuse(exchange, decided)
-                decision = decided
+            decision, _ = await self._weigher.decide(generation, exchange, body, known)
+            if isinstance(decision, Denial):
+                return await self.refuse(exchange, decision)
             return await self._admit(generation, exchange, decision, body)
         finally:
             exchange.deciding = False
@@ -184,8 +181,6 @@ class Pipeline:
         An approval is used up last of all, so that no failure costs one: only the receipt that names it follows (P9).
         """
         head = decision.head
-        exchange.policies, exchange.observed = decision.ruling.policies, decision.ruling.observed
-        _describe(exchange, decision.match, decision.account)
         answer = local_answer(generation, exchange, decision, body, now_s=self._clock.wall_ms() // 1000)
         if isinstance(answer, Denial):
             return await self.refuse(exchange, answer)
@@ -207,6 +202,7 @@ class Pipeline:
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
+        self._weigher.allowed(exchange)
         exchange.forward = forward(generation, exchange, decision, carrying.head, carrying.body, carrying.certificate)
         self.tally.decisions["allow"] += 1
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
@@ -225,6 +221,7 @@ class Pipeline:
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
+        self._weigher.allowed(exchange)
         self.tally.decisions["allow"] += 1
         if exchange.ended:
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
@@ -381,16 +378,6 @@ class Pipeline:
     def _receipt_path(self, head: RequestHead) -> str:
         path = self.generation.catalog.receipt_path(head)
         return self.generation.stand_ins.mask(path)
-
-
-def _describe(exchange: Exchange, match: Match | None, account: BoundAccount | None = None) -> None:
-    """Note for the receipts what the call is, and whose account it uses."""
-    if account is not None:
-        exchange.account = str(account.id)
-    if match is not None:
-        exchange.profile = match.profile.name
-        if match.operation is not None and match.sure:
-            exchange.operation, exchange.action = match.operation.id, match.operation.action.value
 
 
 def _not_now() -> Denial:

@@ -18,6 +18,7 @@ from proxy.approval_settings import ApprovalSettings
 from proxy.documents import Strict
 from proxy.model import Action, Mode
 from proxy.policy_settings import PolicySettings
+from proxy.risk_settings import RiskSettings
 from proxy.store_settings import SecretStoreSettings
 
 FIRST_ACTIVATED: Final = 3
@@ -296,6 +297,7 @@ class Settings(Strict):
     egress: Egress = Egress()
     identity: Identity = Identity()
     policies: PolicySettings = PolicySettings()
+    risk: RiskSettings = RiskSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     limits: Limits = Limits()
     certificates: Certificates = Certificates()

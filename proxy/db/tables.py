@@ -204,3 +204,17 @@ budget_rates: Final = Table(
     Column("key", Text, primary_key=True),
     Column("next_us", BigInteger, nullable=False),
 )
+
+risk_uses: Final = Table(
+    "risk_uses",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("hour", BigInteger, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "agent", "profile", "operation", "host", "hour"),
+    Index("risk_uses_by_age", "hour"),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path  # noqa: TC003  # typer needs it at run time
+from pathlib import Path  # typer needs it at run time
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -47,7 +47,9 @@ def test(
     else:
         for result in results:
             _print(file, result)
-        ended = f"{counted(len(results), 'test')}, {failed} not as expected" if failed else counted(len(results), "test")
+        ended = (
+            f"{counted(len(results), 'test')}, {failed} not as expected" if failed else counted(len(results), "test")
+        )
         sys.stdout.write(f"{ended}: {'failed' if failed else 'ok'}\n")
     raise typer.Exit(1 if failed else 0)
 
