@@ -109,8 +109,7 @@ class Decision:
         match: None for an unmanaged host that the operator lets through.
         named: a stand-in in the request says which account is meant.
         captured: ids of the captured secrets that take the place of the account's own, by slot.
-        wants_body: not yet a yes: the body has to be read to know what the call is, whose account is meant, or how risky
-            it is.
+        wants_body: not yet a yes: the body tells what the call is, whose account is meant, or how risky it is.
         fields: values of the call that its profile names.
         ruling: what policies and risk say.
         call: what the risk was told by.
@@ -148,8 +147,8 @@ def decide(
 ) -> Decision | Denial:
     """Whether `agent` may make this request at `now_ms`, and with which account. Pure.
 
-    `body` is only looked at, and only asked for (`Decision.wants_body`), where the operation or the settings say so. What
-    `circumstances` do not say counts as the worst.
+    `body` is only looked at, and only asked for (`Decision.wants_body`), where the operation or the settings say so.
+    What `circumstances` do not say counts as the worst.
     """
     match = _match(generation, agent, head, body)
     if match is None:
