@@ -18,6 +18,7 @@ from addons.ledger import Ledger
 from addons.tunnel import Tunnel
 from proxy.api.control import Control
 from proxy.api.key_directory import KeyDirectory
+from proxy.approval.grant_store import GrantStore
 from proxy.approval.service import Approvals
 from proxy.approval.store import ApprovalStore
 from proxy.confine.probe.standing import require_confined, standing
@@ -296,8 +297,10 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             spawn=spawn,
             asks_consent=parts.asks_consent,
         )
+        boot = boot_id()
         approvals = Approvals(
-            ApprovalStore(shared, credentials.seal, parts.clock, boot=boot_id()),
+            ApprovalStore(shared, credentials.seal, parts.clock, boot=boot),
+            grants=GrantStore(shared, parts.clock, boot=boot),
             settings=settings.approvals,
             key=credentials.seal.derived("approval fingerprints"),
             clock=parts.clock,

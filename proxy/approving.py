@@ -13,6 +13,7 @@ from proxy.model import Strength
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from proxy.approval.grants import Grant
     from proxy.approval.service import Approvals
     from proxy.approval.states import Approval
     from proxy.decision import Decision, Generation
@@ -31,8 +32,8 @@ async def approve(
     body: bytes | None,
     *,
     stands: Callable[[], bool],
-) -> Approval | None:
-    """The approval of the request, where one is wanted; it is still to be used up.
+) -> Approval | Grant | None:
+    """The approval or grant of the request, where one is wanted; it is still to be used up.
 
     `stands` says afterwards whether what was decided still holds.
 
