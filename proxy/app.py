@@ -18,8 +18,7 @@ from addons.ledger import Ledger
 from addons.tunnel import Tunnel
 from proxy.api.control import Control
 from proxy.api.key_directory import KeyDirectory
-from proxy.approval.service import Approvals
-from proxy.approval.store import ApprovalStore
+from proxy.approval_services import approval_services
 from proxy.confine.probe.standing import require_confined, standing
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from certs.authority import CertificateAuthority
+    from proxy.approval_services import ApprovalServices
     from proxy.capturing import Keeper
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
@@ -116,7 +116,7 @@ class Sidecar:
         memory: Memory[Vocabulary],
         keeper: Keeper,
         broker: Broker,
-        approvals: Approvals,
+        people: ApprovalServices,
         receipts: ReceiptLog,
         lane: MitmproxyLane,
         front: Front,
@@ -133,7 +133,8 @@ class Sidecar:
         self._memory: Final = memory
         self._keeper: Final = keeper
         self._broker: Final = broker
-        self.approvals: Final = approvals
+        self.people: Final = people
+        self.approvals: Final = people.approvals
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
@@ -288,6 +289,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         shared = await shared_database(settings.state, database, stores)
         if shared is not database:
             stack.callback(shared.dispose)
+        http = HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S)
         credentials = await credential_services(
             settings.state,
             key_settings=settings.keys,
@@ -295,16 +297,19 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             database=shared,
             stores=stores,
             clock=parts.clock,
-            http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
+            http=http,
             routes=lambda: pipeline.generation,
             spawn=spawn,
             asks_consent=parts.asks_consent,
         )
-        approvals = Approvals(
-            ApprovalStore(shared, credentials.seal, parts.clock, boot=boot_id()),
-            settings=settings.approvals,
-            key=credentials.seal.derived("approval fingerprints"),
+        people = approval_services(
+            settings.approvals,
+            database=shared,
+            seal=credentials.seal,
+            stores=stores,
+            http=http,
             clock=parts.clock,
+            boot=boot_id(),
         )
         history = History(shared, clock=parts.clock)
         stack.push_async_callback(history.close)
@@ -326,7 +331,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             clock=parts.clock,
             authenticator=parts.authenticator,
             keeper=credentials.keeper,
-            approvals=approvals,
+            approvals=people.approvals,
             weigher=Weigher(history=history, classifier=classifier, clock=parts.clock),
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
@@ -352,7 +357,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             memory=credentials.memory,
             keeper=credentials.keeper,
             broker=credentials.broker,
-            approvals=approvals,
+            people=people,
             receipts=receipts,
             lane=lane,
             front=front,
@@ -362,7 +367,8 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         stack.push_async_callback(sidecar.drain)
         await resume(credentials.broker, generation.accounts)
         stack.callback(spawn(credentials.broker.watch()).cancel)
-        stack.callback(spawn(approvals.watch()).cancel)
+        stack.callback(spawn(people.approvals.watch()).cancel)
+        stack.callback(spawn(people.courier.run()).cancel)
         stack.callback(spawn(history.watch()).cancel)
         stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
         await sidecar.start()

@@ -13,6 +13,7 @@ from proxy.model import Strength
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from proxy.approval.grants import Grant
     from proxy.approval.service import Approvals
     from proxy.approval.states import Approval
     from proxy.decision import Decision, Generation
@@ -42,7 +43,7 @@ class Asking:
         self._decision: Final = decision
         self._body: Final = body
         self._stands: Final = stands
-        self._approved: Final[list[Approval]] = []
+        self._approved: Final[list[Approval | Grant]] = []
 
     async def ask(self, *more: Reason) -> None:
         """Return when a person has said yes, where the decision wants one, or there are `more` reasons.

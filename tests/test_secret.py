@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[1]
 REVEALS = {
     "proxy/credentials/memory.py",
     "proxy/credentials/vc/kind.py",  # what is parsed and verified before it is used
+    "proxy/approval/channels/slack.py",  # the wire to Slack
+    "proxy/approval/channels/slack_incoming.py",  # a keyed hash of what Slack sent
+    "proxy/approval/channels/webhook.py",  # the wire to a webhook
     "proxy/keys/software.py",
     "proxy/db/shared.py",
     "proxy/keys/remote.py",  # the bearer token of a remote signer

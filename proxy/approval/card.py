@@ -31,6 +31,7 @@ class Card:
         title: of the operation, from the profile or its id; never from the agent.
         domain: the registrable domain of the host, which says whose it is.
         escaped: how many characters of the request had to be spelt out: more than none deserves a second look.
+        origin: scheme, host and port; with `path`, what a standing grant may be made for.
         body_kind: `text`, or `bytes` for what is not UTF-8.
     """
 
@@ -46,6 +47,8 @@ class Card:
     reasons: tuple[dict[str, str], ...]
     cost_microusd: int
     method: str
+    origin: str
+    path: str
     url: str
     host: str
     domain: str
@@ -55,6 +58,8 @@ class Card:
     body_bytes: int
     body_sha256: str | None
     escaped: int
+    profile_version: str
+    policy_version: str
 
 
 def reviewable(asked: Asked) -> bool:
@@ -85,6 +90,8 @@ def card_of(asked: Asked, title: str) -> Card:
         reasons=tuple({"code": one.code, "text": one.text, "by": one.by} for one in asked.reasons),
         cost_microusd=asked.cost_microusd,
         method=head.method,
+        origin=f"{head.scheme}://{host}:{head.authority.port}",
+        path=visible(head.path).text,
         url=url.text,
         host=host,
         domain=_SUFFIXES.privatesuffix(host) or host,
@@ -94,6 +101,8 @@ def card_of(asked: Asked, title: str) -> Card:
         body_bytes=len(body or b""),
         body_sha256=hashlib.sha256(body).hexdigest() if body is not None else None,
         escaped=url.escaped + sum(n.escaped + v.escaped for n, v in headers) + (shown.escaped if shown else 0),
+        profile_version=asked.profile_version,
+        policy_version=asked.policy_version,
     )
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.approval.card import MAX_REVIEW_BYTES, card_of, reviewable
+from proxy.approval.answers import RETRY_S, grant_over, over, required, too_large, unavailable
+from proxy.approval.card import card_of, reviewable
 from proxy.approval.fingerprint import VOLATILE, family, fingerprint
+from proxy.approval.grants import Grant
 from proxy.approval.states import Approval, State, Vote
 from proxy.approval.store import Asking, Changed
 from proxy.db.threads import in_thread
@@ -24,14 +26,15 @@ from proxy.errors import Denial, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from proxy.approval.entitled import Unfit
     from proxy.approval.fingerprint import Asked
+    from proxy.approval.grant_store import GrantStore
     from proxy.approval.store import ApprovalStore
     from proxy.approval_settings import ApprovalSettings
     from proxy.clock import Clock
 
 POLL_S: Final = 0.5
 """How often waiting requests look for a decision that another process has written."""
-RETRY_S: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Approvals:
         self,
         store: ApprovalStore,
         *,
+        grants: GrantStore,
         settings: ApprovalSettings,
         key: bytes,
         clock: Clock,
@@ -56,6 +60,7 @@ class Approvals:
     ) -> None:
         self.settings = settings
         self.store: Final = store
+        self.grants: Final = grants
         self._key: Final = key
         self._clock: Final = clock
         self._tell: Final = tell
@@ -67,8 +72,8 @@ class Approvals:
         """Requests that wait on their open connections."""
         return sum(map(len, self._waiting.values()))
 
-    async def granted(self, asked: Asked, title: str, *, waiter: Waiter, named: str | None = None) -> Approval:
-        """The approval of this very request; waits for it on the open connection.
+    async def granted(self, asked: Asked, title: str, *, waiter: Waiter, named: str | None = None) -> Approval | Grant:
+        """The approval of this very request, or the standing grant that covers it; waits on the open connection.
 
         `title` is the operation's; `named` the approval that the agent thinks it has.
 
@@ -77,30 +82,41 @@ class Approvals:
                 or policy_denied for what no person can look at whole.
         """
         if not reviewable(asked):
-            detail = "This call needs an approval, and is too large for a person to look at whole."
-            raise Refused(Denial("policy_denied", detail, by="approve", extra={"max_bytes": MAX_REVIEW_BYTES}))
+            raise Refused(too_large())
         try:
-            approval = await self._asked(asked, title, named)
+            mark = self._mark(asked)
+            if named is not None:
+                await self._same(named, mark, asked)
+            if (ready := await self._ready(asked, mark)) is not None:
+                return ready
+            approval = await self._asked(asked, title, mark)
             return approval if approval.state is State.APPROVED else await self._decided(approval, waiter)
         except SQLAlchemyError:
-            raise Refused(_unavailable()) from None
+            raise Refused(unavailable()) from None
 
-    async def use(self, approval: Approval, *, receipt: str) -> None:
-        """Use it up, for the request whose decision has the id `receipt`; from then on it is good for nothing.
+    async def use(self, approval: Approval | Grant, *, receipt: str) -> None:
+        """Use it up, for the request whose decision has the id `receipt`; of a grant, one use.
 
         Raises:
             Refused: somebody else was faster, or its time is up.
         """
         try:
+            if isinstance(approval, Grant):
+                if not await in_thread(self.grants.use, approval.id):
+                    raise Refused(grant_over(approval))
+                return
             if not await in_thread(self.store.change, approval.id, State.APPROVED, State.CONSUMED, receipt=receipt):
                 now = await in_thread(self.store.get, approval.id)
-                raise Refused(_over(approval, now.standing(self.store.now()) if now is not None else State.EXPIRED))
+                raise Refused(over(approval, now.standing(self.store.now()) if now is not None else State.EXPIRED))
         except SQLAlchemyError:
-            raise Refused(_unavailable()) from None
+            raise Refused(unavailable()) from None
 
-    async def vote(self, id_: str, vote: Vote, *, reason: str = "") -> Changed | State | None:
-        """Count what an approver said; see `ApprovalStore.vote`. Whoever waits learns of it."""
-        changed = await in_thread(self.store.vote, id_, vote, reason=reason, usable_s=float(self.settings.use_within_s))
+    async def vote(
+        self, id_: str, vote: Vote, *, reason: str = "", tenant: str | None = None
+    ) -> Changed | State | Unfit | None:
+        """Count what an approver of `tenant` said; see `ApprovalStore.vote`. Whoever waits learns of it."""
+        usable_s = float(self.settings.use_within_s)
+        changed = await in_thread(self.store.vote, id_, vote, reason=reason, usable_s=usable_s, tenant=tenant)
         if isinstance(changed, Changed) and changed.decided:
             self._wake(id_)
             self._tell(changed.approval)
@@ -121,12 +137,17 @@ class Approvals:
         for id_ in tuple(self._waiting):
             self._wake(id_)
 
-    async def _asked(self, asked: Asked, title: str, named: str | None) -> Approval:
+    def _mark(self, asked: Asked) -> str:
+        volatile = VOLATILE.union(name.lower() for name in self.settings.volatile_headers)
+        return fingerprint(asked, key=self._key, volatile=volatile)
+
+    async def _ready(self, asked: Asked, mark: str) -> Approval | Grant | None:
+        """What lets it go without asking anybody; its own approval first, so that none is left over."""
+        own = await in_thread(self.store.approved, asked, mark)
+        return own if own is not None else await in_thread(self.grants.covering, asked)
+
+    async def _asked(self, asked: Asked, title: str, mark: str) -> Approval:
         settings, now = self.settings, self.store.now()
-        volatile = VOLATILE.union(name.lower() for name in settings.volatile_headers)
-        mark = fingerprint(asked, key=self._key, volatile=volatile)
-        if named is not None:
-            await self._same(named, mark, asked)
         found = await in_thread(
             self.store.ask,
             asked,
@@ -158,12 +179,12 @@ class Approvals:
             raise Refused(Denial("approval_mismatch", detail, by="approve"))
         standing = known.standing(self.store.now())
         if standing not in (State.PENDING, State.APPROVED):
-            raise Refused(_over(known, standing))
+            raise Refused(over(known, standing))
 
     async def _decided(self, approval: Approval, waiter: Waiter) -> Approval:
         """Wait for a decision on the open connection; the approval, approved. Raises `Refused`."""
         if self.waiting >= self.settings.max_waiting or self._stopping:
-            raise Refused(self._required(approval))
+            raise Refused(required(approval))
         with self._waits(approval.id, waiter.wake), suppress(TimeoutError):
             async with asyncio.timeout(self.settings.hold_s):
                 await waiter.wake.wait()
@@ -171,14 +192,14 @@ class Approvals:
             await in_thread(self.store.change, approval.id, State.PENDING, State.WITHDRAWN)
         now = await in_thread(self.store.get, approval.id)
         if now is None:
-            raise Refused(_unavailable())
+            raise Refused(unavailable())
         match now.standing(self.store.now()):
             case State.APPROVED:
                 return now
             case State.PENDING:
-                raise Refused(self._required(now))
-            case over:
-                raise Refused(_over(now, over))
+                raise Refused(required(now))
+            case ended:
+                raise Refused(over(now, ended))
 
     @contextmanager
     def _waits(self, id_: str, wake: asyncio.Event) -> Iterator[None]:
@@ -192,8 +213,8 @@ class Approvals:
 
     async def _look(self) -> None:
         for id_ in await in_thread(self.store.expire):
-            if (over := await in_thread(self.store.get, id_)) is not None:
-                self._tell(over)
+            if (ended := await in_thread(self.store.get, id_)) is not None:
+                self._tell(ended)
         if self._waiting:
             states = await in_thread(self.store.states, tuple(self._waiting))
             for id_ in tuple(self._waiting):
@@ -203,33 +224,3 @@ class Approvals:
     def _wake(self, id_: str) -> None:
         for wake in self._waiting.get(id_, ()):
             wake.set()
-
-    def _required(self, approval: Approval) -> Denial:
-        detail = "A person has been asked, and has not decided yet. Send the same call again later."
-        return Denial(
-            "approval_required",
-            detail,
-            by="approve",
-            retry_after_s=RETRY_S,
-            extra={
-                "approval_id": approval.id,
-                "status_url": f"http://briefcased.internal/approvals/{approval.id}",
-                "decide_by_ms": approval.deadline.wall_ms,
-            },
-        )
-
-
-def _over(approval: Approval, state: State) -> Denial:
-    extra = {"approval_id": approval.id}
-    match state:
-        case State.REJECTED:
-            return Denial("approval_rejected", "An approver said no to this call.", by="approve", extra=extra)
-        case State.CONSUMED:
-            return Denial("approval_mismatch", "This approval was used already.", by="approve", extra=extra)
-        case _:
-            detail = "The approval of this call is over: it was not decided, or not used, in time."
-            return Denial("approval_expired", detail, by="approve", extra=extra)
-
-
-def _unavailable() -> Denial:
-    return Denial("approval_unavailable", "Approvals cannot be read or written now.", by="approve", retry_after_s=5)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from sqlalchemy import and_, func, insert, select, update
 
+from proxy.approval.entitled import Unfit, unfit
 from proxy.approval.states import FOLLOWING, Approval, Moment, State, Vote
 from proxy.db.engine import take_turns, writing
-from proxy.db.tables import approval_votes, approvals
+from proxy.db.tables import approval_messages, approval_votes, approvals
 from proxy.model import Strength
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ class ApprovalStore:
         opened: dict[str, object] | None
         opened = None if sealed is None else orjson.loads(self._seal.unseal(_place(id_), sealed))
         return opened
+
+    def approved(self, asked: Asked, fingerprint: str) -> Approval | None:
+        """The approval of this very request that may be used now."""
+        now = self.now()
+        theirs = and_(approvals.c.agent == asked.agent.name, approvals.c.tenant == asked.agent.tenant)
+        ready = and_(approvals.c.state == State.APPROVED.value, ~_reached(now))
+        with self._database.connect() as connection:
+            return next(iter(_read(connection, theirs, approvals.c.fingerprint == fingerprint, ready)), None)
 
     def listed(self, *, tenant: str | None, state: State | None, limit: int) -> tuple[Approval, ...]:
         """The newest first; deadlines that have passed are not in the rows yet (see `Approval.standing`)."""
@@ -129,11 +138,13 @@ class ApprovalStore:
         with writing(self._database) as connection:
             return connection.execute(update(approvals).where(there).values(**values)).rowcount == 1
 
-    def vote(self, id_: str, vote: Vote, *, reason: str, usable_s: float) -> Changed | State | None:
+    def vote(
+        self, id_: str, vote: Vote, *, reason: str, usable_s: float, tenant: str | None = None
+    ) -> Changed | State | Unfit | None:
         """Count `vote`; an approval that it completes may be used for `usable_s`.
 
-        Returns the state that stands in the way, where it is not pending any more; None where there is no such one.
-        A second vote of one approver replaces the first.
+        Returns the state that stands in the way, where it is not pending any more; why this approver, of `tenant`, may
+        not decide (J-10); None where there is no such one. A second vote of one approver replaces the first.
         """
         now = self.now()
         with writing(self._database) as connection:
@@ -143,6 +154,8 @@ class ApprovalStore:
                 return None
             if (standing := found.standing(now)) is not State.PENDING:
                 return standing
+            if (why := _unfit(found, vote, tenant)) is not None:
+                return why
             votes = (*(one for one in found.votes if one.approver != vote.approver), vote)
             mine = and_(approval_votes.c.approval == id_, approval_votes.c.approver == vote.approver)
             connection.execute(approval_votes.delete().where(mine))
@@ -178,7 +191,19 @@ class ApprovalStore:
         with writing(self._database) as connection:
             ids = select(approvals.c.id).where(old)
             connection.execute(approval_votes.delete().where(approval_votes.c.approval.in_(ids)))
+            connection.execute(approval_messages.delete().where(approval_messages.c.approval.in_(ids)))
             return connection.execute(approvals.delete().where(old)).rowcount
+
+
+def _unfit(approval: Approval, vote: Vote, tenant: str | None) -> Unfit | None:
+    return unfit(
+        vote.approver,
+        approver_tenant=tenant,
+        tenant=approval.tenant,
+        agent=approval.agent,
+        user=approval.user,
+        needs=approval.needs,
+    )
 
 
 def _place(id_: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from proxy.catalog.approval_checks import channel_refs
 from proxy.catalog.checks import stays
 from proxy.catalog.store_checks import login_refs
 from proxy.catalog.upstream_proxies import entries
@@ -42,7 +43,7 @@ def _environment_secrets(settings: Settings, _profiles: Mapping[str, Profile]) -
         for name in ("username", "password"):
             if (getattr(proxy, name) or "").startswith("env:"):
                 yield (*below, name), "use file:, exec: or local:; secrets in the environment are refused in mode"
-    for login, ref in login_refs(settings.secret_stores):
+    for login, ref in (*login_refs(settings.secret_stores), *channel_refs(settings.approvals)):
         if ref.startswith("env:"):
             yield login, "use file:, exec: or local:; secrets in the environment are refused in mode"
 

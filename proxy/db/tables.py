@@ -174,6 +174,80 @@ approval_votes: Final = Table(
     PrimaryKeyConstraint("approval", "approver"),
 )
 
+approval_grants: Final = Table(
+    "approval_grants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("user", Text, nullable=True),
+    Column("account", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("profile_version", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("max_cost_microusd", BigInteger, nullable=False),
+    Column("max_uses", Integer, nullable=False),
+    Column("uses", Integer, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("until_boot", Text, nullable=False),
+    Column("until_s", Float, nullable=False),
+    Column("revoked_at_ms", BigInteger, nullable=True),
+    Column("revoked_by", Text, nullable=True),
+    Column("approval", Text, nullable=True),
+    Column("reason", Text, nullable=False),
+    Index("approval_grants_of_an_agent", "tenant", "agent"),
+)
+
+approval_grant_votes: Final = Table(
+    "approval_grant_votes",
+    metadata,
+    Column("grant", Text, ForeignKey("approval_grants.id"), nullable=False),
+    Column("approver", Text, nullable=False),
+    Column("factor", Text, nullable=True),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("grant", "approver"),
+)
+
+approver_keys: Final = Table(
+    "approver_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("approver", Text, nullable=False, index=True),
+    Column("jwk", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger, nullable=True),
+)
+
+# What may arrive once only: nonces of signed votes, signatures of callbacks.
+approval_nonces: Final = Table(
+    "approval_nonces",
+    metadata,
+    Column("nonce", Text, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+approval_messages: Final = Table(
+    "approval_messages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("approval", Text, ForeignKey("approvals.id"), nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("due_at_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("ended_at_ms", BigInteger, nullable=True),
+    Column("delivered", Boolean, nullable=False),
+    Column("note", Text, nullable=True),
+    Index("approval_messages_by_time", "due_at_ms"),
+)
+
 budget_counters: Final = Table(
     "budget_counters",
     metadata,

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 KEY = b"k" * 32
+EMPTIED = (
+    "approval_messages",
+    "approval_nonces",
+    "approver_keys",
+    "approval_grant_votes",
+    "approval_grants",
+    "approval_votes",
+    "approvals",
+)
 
 
 class Hands:
@@ -61,8 +70,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]
         settings = SharedDatabase(host="localhost", port=server.port, ca_bundle=server.ca)
         engine = open_shared(settings, Secret("password", PASSWORD.encode()))
         with engine.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM approval_votes")
-            connection.exec_driver_sql("DELETE FROM approvals")
+            for table in EMPTIED:
+                connection.exec_driver_sql(f"DELETE FROM {table}")
     yield engine
     engine.dispose()
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.approval.card import MAX_REVIEW_BYTES
+from proxy.approval.grant_store import GrantStore
+from proxy.approval.grants import Grant
 from proxy.approval.service import Approvals, Waiter
 from proxy.approval.states import Approval, State, Vote
 from proxy.approval.store import ApprovalStore, Changed
@@ -43,10 +45,13 @@ class Agent:
 
 
 def service(store: ApprovalStore, hands: Hands, settings: ApprovalSettings = AT_ONCE) -> Approvals:
-    return Approvals(store, settings=settings, key=KEY, clock=hands)
+    grants = GrantStore(store._database, hands, boot="boot-1")
+    return Approvals(store, grants=grants, settings=settings, key=KEY, clock=hands)
 
 
-async def admit(approvals: Approvals, one: Asked | None = None, *, named: str | None = None) -> Approval | Denial:
+async def admit(
+    approvals: Approvals, one: Asked | None = None, *, named: str | None = None
+) -> Approval | Grant | Denial:
     try:
         approval = await approvals.granted(one or asked(), "Open an issue", waiter=Agent().waiter, named=named)
         await approvals.use(approval, receipt="rcp_1")

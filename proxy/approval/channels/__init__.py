@@ -1,0 +1,1 @@
+"""Ways to tell approvers: one file per kind of channel, a durable outbox, and the courier that empties it."""

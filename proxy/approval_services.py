@@ -1,0 +1,79 @@
+"""What approvals are made of, put together for `proxy/app.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from proxy.approval.approvers import Approvers
+from proxy.approval.channels.courier import Courier
+from proxy.approval.channels.outbox import Outbox
+from proxy.approval.channels.slack_incoming import SlackIncoming
+from proxy.approval.grant_store import GrantStore
+from proxy.approval.key_store import ApproverKeys
+from proxy.approval.service import Approvals
+from proxy.approval.store import ApprovalStore
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from proxy.approval_settings import ApprovalSettings
+    from proxy.clock import Clock
+    from proxy.db.sealing import Seal
+    from proxy.egress.http import HttpClient
+    from proxy.secretstore import SecretStores
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalServices:
+    """One of each for every process.
+
+    Attributes:
+        approvals: the agents' side.
+        approvers: the other side.
+        slack: answers what Slack sends; its `routes()` are to be mounted.
+        courier: tells approvers; its `run()` is to be started.
+    """
+
+    approvals: Approvals
+    approvers: Approvers
+    slack: SlackIncoming
+    courier: Courier
+
+
+def approval_services(
+    settings: ApprovalSettings,
+    *,
+    database: Engine,
+    seal: Seal,
+    stores: SecretStores,
+    http: HttpClient,
+    clock: Clock,
+    boot: str,
+) -> ApprovalServices:
+    """Everything about approvals, on `database`; `boot` tells one boot of this machine from another."""
+    store = ApprovalStore(database, seal, clock, boot=boot)
+    read_secret = partial(stores.get, at_least=1)
+    courier: Courier
+    approvals = Approvals(
+        store,
+        grants=GrantStore(database, clock, boot=boot),
+        settings=settings,
+        key=seal.derived("approval fingerprints"),
+        clock=clock,
+        tell=lambda _: courier.wake(),
+    )
+    courier = Courier(
+        Outbox(database, clock),
+        store,
+        settings=lambda: approvals.settings,
+        http=http,
+        read_secret=read_secret,
+        clock=clock,
+    )
+    approvers = Approvers(approvals, ApproverKeys(database, clock))
+    slack = SlackIncoming(
+        settings=lambda: approvals.settings, store=store, approvers=approvers, read_secret=read_secret, clock=clock
+    )
+    return ApprovalServices(approvals, approvers, slack, courier)

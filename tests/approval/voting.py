@@ -1,0 +1,63 @@
+"""An agent and its approvers around one service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from proxy.approval.approvers import Approvers, Ballot
+from proxy.approval.grant_store import GrantStore
+from proxy.approval.key_store import ApproverKeys
+from proxy.approval.service import Approvals, Waiter
+from proxy.approval.store import ApprovalStore
+from proxy.approval_settings import ApprovalSettings
+from proxy.db.sealing import Seal
+from proxy.errors import Denial, Refused
+from tests.approval.conftest import KEY, Hands
+from tests.approval.requests import asked
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from proxy.approval.fingerprint import Asked
+    from proxy.approval.grants import Grant
+    from proxy.approval.states import Approval
+
+AT_ONCE = ApprovalSettings(hold_s=0.0)
+
+
+class Desk:
+    """One process: the agents' side, and the approvers'."""
+
+    def __init__(self, database: Engine, hands: Hands, settings: ApprovalSettings = AT_ONCE) -> None:
+        self.hands = hands
+        self.store = ApprovalStore(database, Seal(KEY), hands, boot="boot-1")
+        grants = GrantStore(database, hands, boot="boot-1")
+        self.approvals = Approvals(self.store, grants=grants, settings=settings, key=KEY, clock=hands)
+        self.approvers = Approvers(self.approvals, ApproverKeys(database, hands))
+
+    async def admit(self, one: Asked | None = None) -> Approval | Grant | Denial:
+        """What a request gets that is sent now, and used at once."""
+        try:
+            waiter = Waiter(asyncio.Event(), lambda: False)
+            permit = await self.approvals.granted(one or asked(), "Open an issue", waiter=waiter)
+            await self.approvals.use(permit, receipt="rcp_1")
+        except Refused as refused:
+            return refused.denial
+        return permit
+
+    async def says(self, one: Asked | None = None) -> str:
+        answer = await self.admit(one)
+        return answer.slug if isinstance(answer, Denial) else answer.id[:3]
+
+    async def required(self, one: Asked | None = None) -> str:
+        """The id of the approval that a request is told it needs."""
+        denial = await self.admit(one)
+        assert isinstance(denial, Denial)
+        assert denial.slug == "approval_required", denial
+        return str(denial.extra["approval_id"])
+
+
+def ballot(yes: bool = True, **changed: object) -> Ballot:
+    """Ann's."""
+    return Ballot(**{"approver": "ann", "tenant": None, "yes": yes, **changed})  # type: ignore[arg-type]
