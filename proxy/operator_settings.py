@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.documents import Strict
-from proxy.model import Role
+from proxy.model import Role  # noqa: TC001  # pydantic needs it at run time
 
 
 class LocalOperator(Strict):
@@ -25,7 +25,8 @@ class OperatorSettings(Strict):
     """Who administers the sidecar, besides those of `briefcased operators add`."""
 
     local: tuple[LocalOperator, ...] = Field(
-        default=(), description="Users of this machine, by user id; absent: the sidecar's own user is `local`, an admin."
+        default=(),
+        description="Users of this machine, by user id; absent: the sidecar's own user is `local`, an admin.",
     )
     hosts: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}(:\d{1,5})?$")], ...] = Field(
         default=(), description="Further values of Host under which listeners.api is asked, as HOST or HOST:PORT."

@@ -67,7 +67,9 @@ class Listeners(Strict):
     dns: Listen | None = Field(
         default=None, description="Where redirected clients ask for names: a stub that gives every name an own address."
     )
-    api: Listen | None = Field(default=None, description="Where operators with a token reach the control API: loopback.")
+    api: Listen | None = Field(
+        default=None, description="Where operators with a token reach the control API: loopback."
+    )
     admin: Annotated[str, Field(pattern=r"^unix:/.{1,106}$")] | None = Field(
         default=None, description="Where users of this machine reach it without a token: unix:/PATH."
     )
