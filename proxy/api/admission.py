@@ -1,7 +1,7 @@
 """Who may talk to the control API at all: before a route is looked at. Pure but for the lookup of a token.
 
-A browser never may: whatever names an origin is refused, so that no page can use it (O-01, O-05, O-06), and Host must be
-one of ours, so that no name can be rebound to us.
+A browser never may: whatever names an origin is refused, so that no page can use it (O-01, O-05, O-06), and Host must
+be one of ours, so that no name can be rebound to us.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class ApiListener:
         """
         await self._runner.setup()
         if admin is not None:
-            # Others on the machine may connect where the configuration says who they are; by the user id they are known.
+            # Where the configuration names users of the machine, they may connect: they are known by their user id.
             mode = 0o666 if self._settings().local else 0o600
             await web.SockSite(self._runner, bound(admin, mode=mode)).start()
         if api is None:
@@ -122,7 +122,7 @@ class ApiListener:
             return _problem(Problem("unavailable", "The database or the receipts cannot be used now.", 1))
         except web.HTTPException as error:
             return _problem(_STATUSES.get(error.status, Problem("malformed")), allow=error.headers.get("Allow"))
-        except Exception:  # the guard: what failed is nobody's business but the log's
+        except Exception:  # noqa: BLE001  # the guard: what failed is nobody's business but the log's
             _log.exception("a call of the control API failed")
             return _problem(Problem("internal"))
 

@@ -33,6 +33,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "demo",
     "doctor": "doctor",
     "agents": "agents",
+    "operators": "operators",
+    "approvals": "approvals",
     "credentials": "credentials",
     "secrets": "secrets",
     "keys": "keys",
