@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from proxy.operator_settings import OperatorSettings
 
 _log: Final = logging.getLogger("proxy.api")
-MAX_BODY_BYTES: Final = 128 * 1024
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""Every form fits, also where each character is escaped."""
 MAX_STREAMS: Final = 32
 BODY_WITHIN_S: Final = 10.0
 WRITE_WITHIN_S: Final = 10.0
@@ -51,7 +52,6 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 _OPERATOR: Final = web.RequestKey("operator", object)
-_BODY: Final = {"POST", "PUT", "PATCH"}
 
 
 class ApiListener:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from proxy.documents import Strict
 from proxy.model import Action, Mode, Role  # noqa: TC001  # pydantic needs them at run time
@@ -12,7 +12,16 @@ from proxy.model import Action, Mode, Role  # noqa: TC001  # pydantic needs them
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Reason = Annotated[str, Field(max_length=500)]
 Grant = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_-]*/(\*|[a-z][a-z0-9_-]*))$", max_length=130)]
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""An integer as JSON Schema has it: 3.0 is one."""
 Limit = Annotated[int, Field(ge=1, le=1000)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Scope = Literal["all", "tenant", "agent", "account", "provider"]
 
 
@@ -56,7 +65,7 @@ class NewAgent(Strict):
 
     name: Name
     accounts: Annotated[list[Grant], Field(max_length=100)] = []
-    days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    days: Annotated[Whole, Field(ge=1, le=3650)] | None = None
 
 
 class Token(Form):
@@ -115,7 +124,7 @@ class ExplainRequest(Strict):
     agent: Name
     method: Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")]
     url: Annotated[str, Field(pattern=r"^https?://[!-~]{1,4096}$")]
-    headers: Annotated[list[tuple[str, str]], Field(max_length=64, strict=False)] = []
+    headers: Annotated[dict[HeaderName, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = {}
     body: Annotated[str, Field(max_length=65_536)] | None = None
 
 
@@ -291,4 +300,4 @@ class NewOperator(Strict):
     name: Name
     role: Annotated[Role, Field(strict=False)]
     tenant: Name | None = None
-    hours: Annotated[int, Field(ge=1, le=2160)] = 12
+    hours: Annotated[Whole, Field(ge=1, le=2160)] = 12

@@ -177,7 +177,7 @@ async def test_usage_of_budgets_is_read_from_the_table(api: Api) -> None:
 
 
 async def test_without_locks_nothing_is_said_to_be_locked(api: Api) -> None:
-    assert slug(await api.call("operator", "POST", "/locks", {"scope": "all"})) == "unavailable"
+    assert slug(await api.call("operator", "POST", "/locks", {"scope": "all"})) == "conflict"
 
 
 async def test_o10_no_secret_is_in_any_answer(api: Api) -> None:

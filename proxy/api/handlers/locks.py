@@ -38,7 +38,7 @@ async def unlock(call: Call) -> Done:
 
 def _locks(call: Call) -> Locks:
     if call.services.locks is None:
-        raise ProblemError("unavailable", "This sidecar has no locks.")
+        raise ProblemError("conflict", "This sidecar has no locks.")
     return call.services.locks
 
 

@@ -54,11 +54,13 @@ def _head(asked: ExplainRequest, generation: Generation) -> RequestHead | Denial
     url = urlsplit(asked.url)
     authority = parse_authority(url.netloc.encode("latin-1"), _PORTS[url.scheme])
     if authority is None:
-        raise ProblemError("invalid_request", errors=[("url", "has no such authority")])
+        return Denial("malformed_request", "The URL names no host.", by="canonical")
     try:
-        headers = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers)
+        headers = tuple(
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers.items()
+        )
     except UnicodeEncodeError:
-        raise ProblemError("invalid_request", errors=[("headers", "must be latin-1")]) from None
+        return Denial("malformed_request", "A header is not latin-1.", by="canonical")
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     length = () if asked.body is None else ((b"content-length", str(len(asked.body.encode())).encode()),)
     raw = RawHead(
