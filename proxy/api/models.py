@@ -18,10 +18,9 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-"""An integer as JSON Schema has it: 3.0 is one."""
+WHOLE = BeforeValidator(_whole)
+"""Takes 3.0 for an integer, as JSON Schema does."""
 Limit = Annotated[int, Field(ge=1, le=1000)]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Scope = Literal["all", "tenant", "agent", "account", "provider"]
 
 
@@ -65,7 +64,7 @@ class NewAgent(Strict):
 
     name: Name
     accounts: Annotated[list[Grant], Field(max_length=100)] = []
-    days: Annotated[Whole, Field(ge=1, le=3650)] | None = None
+    days: Annotated[int, Field(ge=1, le=3650), WHOLE] | None = None
 
 
 class Token(Form):
@@ -118,13 +117,20 @@ class PoliciesView(Form):
     policies: list[PolicyView]
 
 
+class HeaderForm(Strict):
+    """One header of a request."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+    value: Annotated[str, Field(max_length=1024)]
+
+
 class ExplainRequest(Strict):
     """A request to judge as if an agent made it. Nothing is sent."""
 
     agent: Name
     method: Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")]
     url: Annotated[str, Field(pattern=r"^https?://[!-~]{1,4096}$")]
-    headers: Annotated[dict[HeaderName, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = {}
+    headers: Annotated[list[HeaderForm], Field(max_length=32)] = []
     body: Annotated[str, Field(max_length=65_536)] | None = None
 
 
@@ -300,4 +306,4 @@ class NewOperator(Strict):
     name: Name
     role: Annotated[Role, Field(strict=False)]
     tenant: Name | None = None
-    hours: Annotated[Whole, Field(ge=1, le=2160)] = 12
+    hours: Annotated[int, Field(ge=1, le=2160), WHOLE] = 12

@@ -56,9 +56,7 @@ def _head(asked: ExplainRequest, generation: Generation) -> RequestHead | Denial
     if authority is None:
         return Denial("malformed_request", "The URL names no host.", by="canonical")
     try:
-        headers = tuple(
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers.items()
-        )
+        headers = tuple((one.name.lower().encode("latin-1"), one.value.encode("latin-1")) for one in asked.headers)
     except UnicodeEncodeError:
         return Denial("malformed_request", "A header is not latin-1.", by="canonical")
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
