@@ -16,8 +16,10 @@ from addons.firewall import Firewall
 from addons.gate import Gate
 from addons.ledger import Ledger
 from addons.tunnel import Tunnel
+from proxy.api.call import ApiServices
 from proxy.api.control import Control
 from proxy.api.key_directory import KeyDirectory
+from proxy.api.opening import open_api
 from proxy.approval_services import approval_services
 from proxy.confine.probe.standing import require_confined, standing
 from proxy.db.engine import DATABASE, open_database
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from certs.authority import CertificateAuthority
+    from proxy.api.listener import ApiListener
     from proxy.approval_services import ApprovalServices
     from proxy.capturing import Keeper
     from proxy.catalog.configuration import Configuration
@@ -106,6 +109,7 @@ class Sidecar:
         endpoints: of the first listener, then of each of `listeners.more`, as the configuration writes them, with the
             ports that were picked.
         dns: where the stub resolver answers; None where there is none.
+        api: where the control API answers by TCP, None where it does not; `admin` is its unix socket.
     """
 
     def __init__(
@@ -121,6 +125,7 @@ class Sidecar:
         lane: MitmproxyLane,
         front: Front,
         control: Control,
+        api: ApiListener | None,
     ) -> None:
         self.pipeline: Final = pipeline
         self.receipts: Final = receipts
@@ -128,6 +133,8 @@ class Sidecar:
         self.endpoints: tuple[str, ...] = ()
         self.dns: tuple[str, int] | None = None
         self.control: tuple[str, int] = ("", 0)
+        self.api: tuple[str, int] | None = None
+        self.admin: Final = parts.configuration.settings.listeners.admin
         self.reloads = 0
         self._parts: Final = parts
         self._memory: Final = memory
@@ -138,6 +145,7 @@ class Sidecar:
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
+        self._api: Final = api
         self._agents = frozenset(agent.name for agent in parts.agents())
         self._configuration = parts.configuration
 
@@ -155,6 +163,8 @@ class Sidecar:
             self.control = (host, await self._control.start(host, port))
         except OSError as error:
             raise BriefcaseError(f"{listeners.control}: {error.strerror or error}") from None
+        if self._api is not None:
+            self.api = await self._api.start(listeners.api, listeners.admin)
         first = await self._front.start(Listener(at=listeners.proxy))
         self.proxy = first.address or self.proxy
         others = [await self._front.start(listener) for listener in listeners.more]
@@ -224,7 +234,7 @@ class Sidecar:
 
     def listeners(self) -> frozenset[tuple[str, int]]:
         """Our own addresses: never dialled."""
-        return self._front.addresses | {self.control}
+        return self._front.addresses | {self.control} | ({self.api} if self.api is not None else set())
 
     def checks(self) -> dict[str, bool]:
         """What readiness depends on. The self-test passed, or there would be no sidecar."""
@@ -351,6 +361,18 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             ).answer,
         )
         stack.push_async_callback(control.close)
+        services = ApiServices(
+            database=database,
+            shared=shared,
+            home=parts.home,
+            clock=parts.clock,
+            receipts=receipts,
+            approvals=people.approvals,
+            agents=parts.agents,
+            generation=lambda: pipeline.generation,
+        )
+        if (api := open_api(settings.listeners, services)) is not None:
+            stack.push_async_callback(api.close)
         sidecar = Sidecar(
             parts=parts,
             pipeline=pipeline,
@@ -362,6 +384,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             lane=lane,
             front=front,
             control=control,
+            api=api,
         )
         started.append(sidecar)
         stack.push_async_callback(sidecar.drain)

@@ -38,6 +38,36 @@ class Reason:
     by: str
 
 
+class Role(StrEnum):
+    """What an operator may do; which routes each may use is written at `proxy/api/routes.py`."""
+
+    VIEWER = "viewer"  # look
+    APPROVER = "approver"  # and decide about approvals
+    OPERATOR = "operator"  # look, and change agents and locks; not approve
+    ADMIN = "admin"  # everything, operators as well
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A person, or a program of theirs, that administers the sidecar. Never an agent.
+
+    Attributes:
+        tenant: the only one that they see and change; None: all.
+        via: how they were known, for receipts: `token:ID` or `uid:1000`.
+        ceiling: the role of the token, which may be a lesser one; both must allow what is done.
+    """
+
+    name: str
+    role: Role
+    ceiling: Role
+    tenant: str | None
+    via: str
+
+    def may_see(self, tenant: str) -> bool:
+        """Whether what belongs to `tenant` is there for them."""
+        return self.tenant is None or self.tenant == tenant
+
+
 class Mode(StrEnum):
     """How strict a deployment is; see `docs/modes.md`."""
 

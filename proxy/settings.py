@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from proxy.approval_settings import ApprovalSettings
 from proxy.documents import Strict
 from proxy.model import Action, Mode
+from proxy.operator_settings import OperatorSettings
 from proxy.policy_settings import PolicySettings
 from proxy.risk_settings import RiskSettings
 from proxy.store_settings import SecretStoreSettings
@@ -66,6 +67,12 @@ class Listeners(Strict):
     control: Listen = "127.0.0.1:8081"
     dns: Listen | None = Field(
         default=None, description="Where redirected clients ask for names: a stub that gives every name an own address."
+    )
+    api: Listen | None = Field(
+        default=None, description="Where operators with a token reach the control API: loopback."
+    )
+    admin: Annotated[str, Field(pattern=r"^unix:/.{1,106}$")] | None = Field(
+        default=None, description="Where users of this machine reach it without a token: unix:/PATH."
     )
     more: tuple[Listener, ...] = ()
 
@@ -299,6 +306,7 @@ class Settings(Strict):
     policies: PolicySettings = PolicySettings()
     risk: RiskSettings = RiskSettings()
     approvals: ApprovalSettings = ApprovalSettings()
+    operators: OperatorSettings = OperatorSettings()
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()

@@ -34,6 +34,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "doctor",
     "policy": "policy",
     "agents": "agents",
+    "operators": "operators",
+    "approvals": "approvals",
     "credentials": "credentials",
     "secrets": "secrets",
     "keys": "keys",

@@ -183,6 +183,7 @@ def _announce(sidecar: Sidecar, error: str | None) -> None:
             proxy=sidecar.endpoints[0],
             more=sidecar.endpoints[1:],
             control=f"{sidecar.control[0]}:{sidecar.control[1]}",
+            admin=sidecar.admin,
             generation=sidecar.generation,
             reloads=sidecar.reloads,
             error=error,

@@ -292,3 +292,25 @@ risk_uses: Final = Table(
     PrimaryKeyConstraint("tenant", "agent", "profile", "operation", "host", "hour"),
     Index("risk_uses_by_age", "hour"),
 )
+
+operators: Final = Table(
+    "operators",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("tenant", Text, nullable=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger, nullable=True),
+)
+
+operator_tokens: Final = Table(
+    "operator_tokens",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("operator", Text, ForeignKey("operators.name"), nullable=False, index=True),
+    Column("role", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger, nullable=True),
+)

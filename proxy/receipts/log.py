@@ -110,10 +110,21 @@ class ReceiptLog:
         Raises:
             Refused: `receipt_unavailable`; it could not be written, or not in time.
         """
+        await self._durable("decision", fields)
+
+    async def record_change(self, fields: Mapping[str, Value]) -> None:
+        """Return when it is durable that an operator is about to change something.
+
+        Raises:
+            Refused: `receipt_unavailable`; nothing may be changed then.
+        """
+        await self._durable("change", {"id": self._ids.new(), **fields})
+
+    async def _durable(self, kind: str, fields: Mapping[str, Value]) -> None:
         if not self._thread.is_alive() or self._queue.qsize() > MAX_WAITING:
             raise Refused(_unavailable())
         future: asyncio.Future[bool] = self._loop.create_future()
-        self._queue.put(_Entry("decision", fields, future))
+        self._queue.put(_Entry(kind, fields, future))
         try:
             async with asyncio.timeout(DURABLE_WITHIN_S):
                 durable = await future
@@ -154,7 +165,7 @@ class ReceiptLog:
 
     def _end_unused(self, fields: Mapping[str, Value]) -> None:
         """A decision that became durable when nobody waited for it any more."""
-        if fields.get("decision") == "allow":
+        if fields.get("decision") == "allow":  # a change has none
             of, outcome = fields["id"], Outcome.NOT_SENT.value
             self.record_outcome({"of": of, "outcome": outcome, "error": "abandoned"})
 
