@@ -15,11 +15,11 @@ from proxy.credentials.strip import strip_foreign
 from proxy.egress.upstream import route
 from proxy.errors import Denial
 from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
-from proxy.judging import question_of, reasons, refusal
+from proxy.judging import NOT_COVERED, permitted, question_of, reasons, refusal
 from proxy.model import HTTPS_PORT, Strength
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from proxy.catalog.binding import BoundAccount
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from proxy.catalog.schema import Operation
     from proxy.credentials import CredentialSpec
     from proxy.credentials.standin import StandIn, StandIns
-    from proxy.model import Agent, Authority, Reason, RequestHead, UpstreamProxy
+    from proxy.model import AccountId, Agent, Authority, Reason, RequestHead, UpstreamProxy
     from proxy.policy import Policies
     from proxy.settings import Settings
 
@@ -130,6 +130,8 @@ def decide(
     """
     match = _match(generation, agent, head, body)
     if match is None:
+        if not permitted(agent, None, None, head, now_ms):
+            return NOT_COVERED
         return _unmatched(generation, head)
     operation = match.operation
     if operation is None or (head.websocket and not operation.websocket):
@@ -137,7 +139,7 @@ def decide(
     if operation.reads_body and head.has_body and body is None:
         return Decision(head, match, None, None, wants_body=True)
     found = _stand_ins(generation, head, body if operation.reads_body else None)
-    account = _choose_account(generation, agent, match, found)
+    account = _choose_account(generation, agent, match, found, lambda one: permitted(agent, match, one, head, now_ms))
     if isinstance(account, Denial):
         return account
     if (unfit := _unfit(match, operation, account, head)) is not None:
@@ -232,7 +234,7 @@ def _match(generation: Generation, agent: Agent, head: RequestHead, body: bytes 
         return (
             match.profile.name in named,
             match.operation is not None,
-            any(agent.may_use(account.id) for account in accounts),
+            any(agent.may_use(account.id, account.tenant) for account in accounts),
             answer is not None and answer.takes(fields),
         )
 
@@ -249,7 +251,11 @@ def _stand_ins(generation: Generation, head: RequestHead, body: bytes | None) ->
 
 
 def _choose_account(
-    generation: Generation, agent: Agent, match: Match, found: tuple[StandIn, ...]
+    generation: Generation,
+    agent: Agent,
+    match: Match,
+    found: tuple[StandIn, ...],
+    covered: Callable[[AccountId], bool],
 ) -> BoundAccount | Denial:
     """By stand-in, else the default account, else the only one that the agent may use."""
     provider = match.profile.name
@@ -261,7 +267,10 @@ def _choose_account(
         return Denial("credential_scope", "This stand-in belongs to another provider or agent.", by="identify")
     if len(named) > 1:
         return Denial("credential_scope", "Stand-ins of two accounts in one request.", by="identify")
-    usable = [a for a in accounts if agent.may_use(a.id)]
+    granted = [a for a in accounts if agent.may_use(a.id, a.tenant) and (not named or a.id in named)]
+    usable = [a for a in granted if covered(a.id)]
+    if granted and not usable:
+        return NOT_COVERED
     if named:
         chosen = [a for a in usable if a.id in named]
     else:
