@@ -150,13 +150,16 @@ async def key_ring(
     http: HttpClient,
 ) -> tuple[KeyRing, Seal]:
     """Every key, wherever it rests, and what seals the database. Raises `BriefcaseError`: its key cannot be read."""
-    if settings.seal_key is None:
-        key = persistent_key(home / SEAL_KEY)
-    else:
-        key = (await stores.get(settings.seal_key, at_least=16)).reveal()
-    seal = Seal(key)
+    seal = await seal_of(settings, home=home, stores=stores)
     elsewhere = backends(key_settings, stores=stores, http=http, clock=clock)
     return KeyRing(database=database, seal=seal, stores=stores, backends=elsewhere, clock=clock), seal
+
+
+async def seal_of(settings: State, *, home: Path, stores: SecretStores) -> Seal:
+    """What seals the database. Raises `BriefcaseError`: its key cannot be read."""
+    if settings.seal_key is None:
+        return Seal(persistent_key(home / SEAL_KEY))
+    return Seal((await stores.get(settings.seal_key, at_least=16)).reveal())
 
 
 def secret_stores(

@@ -33,6 +33,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "demo",
     "doctor": "doctor",
     "agents": "agents",
+    "lock": "lock",
+    "unlock": "unlock",
     "credentials": "credentials",
     "secrets": "secrets",
     "keys": "keys",
