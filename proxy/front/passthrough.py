@@ -100,7 +100,7 @@ async def _carry(agent: _End, upstream: _End, idle_s: float, prefix: bytes, admi
     try:
         # One clock for both ways: a long download is not idle because its agent is silent.
         async with asyncio.timeout(idle_s) as clock, asyncio.TaskGroup() as group:
-            watch = group.create_task(_watch(admitted))
+            watch = group.create_task(_watch(agent, admitted))
             ways = (
                 group.create_task(_copy(agent, upstream, clock, idle_s, admitted, prefix)),
                 group.create_task(_copy(upstream, agent, clock, idle_s, admitted)),
@@ -149,10 +149,11 @@ async def _copy(
         raise
 
 
-async def _watch(admitted: Admitted) -> None:
-    """Raises `ConnectionAbortedError` when the agent may pass nothing more, also where nothing moves."""
+async def _watch(agent: _End, admitted: Admitted) -> None:
+    """Raises `ConnectionAbortedError` when nothing more may pass, also where nothing moves; `agent` is marked."""
     while True:
         if admitted() is None:
+            agent.broken = True
             raise ConnectionAbortedError
         await asyncio.sleep(LOOK_S)
 

@@ -34,6 +34,9 @@ SOON_S, CUT_S = 1.0, 5.0
 UNREAD = "unmanaged.example.test"
 UPGRADE = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
 
+type Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+"""Its writer would close it when it is let go."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
@@ -56,7 +59,7 @@ async def locked(rig: Rig, *keys: Key) -> AsyncIterator[None]:
     finally:
         locks.unlock(database, keys)
         database.dispose()
-    async with asyncio.timeout(SOON_S):
+    async with asyncio.timeout(CUT_S):
         while (await rig.call("GET", "/x", agent="coder")).status != 200:
             await asyncio.sleep(0.1)
 
@@ -87,7 +90,9 @@ async def test_h_08_the_next_call_is_refused_within_a_second(rig: Rig, key: Key,
 
 async def stream(_seen: object, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """An answer that begins and then says nothing for a long time."""
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata: \r\n")
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata: \r\n"
+    )
     await writer.drain()
     await asyncio.sleep(30)
 
@@ -98,27 +103,27 @@ async def socket(_seen: object, reader: asyncio.StreamReader, writer: asyncio.St
     await reader.read()
 
 
-async def gone_after(reader: asyncio.StreamReader) -> float:
+async def gone_after(opened: Opened) -> float:
     """Seconds until a connection on which nothing moves is ended."""
     began_s = time.monotonic()
     try:
         async with asyncio.timeout(CUT_S + 5):
-            while await reader.read(65536):
+            while await opened[0].read(65536):
                 pass
     except (ConnectionError, ssl.SSLError):
         pass
     return time.monotonic() - began_s
 
 
-async def open_stream(rig: Rig) -> asyncio.StreamReader:
+async def open_stream(rig: Rig) -> Opened:
     rig.provider.on("/stream", stream)
     reader, writer = await rig.tls(agent="coder")
     writer.write(f"GET /stream HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\n\r\n".encode())
     assert (await read_answer(reader, head_only=True)).status == 200
-    return reader
+    return reader, writer
 
 
-async def open_socket(rig: Rig) -> asyncio.StreamReader:
+async def open_socket(rig: Rig) -> Opened:
     rig.provider.on("/socket", socket)
     reader, writer = await rig.tls(agent="coder")
     writer.write(
@@ -126,21 +131,21 @@ async def open_socket(rig: Rig) -> asyncio.StreamReader:
         f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY_SENT}\r\n\r\n".encode()
     )
     assert (await read_answer(reader)).status == 101
-    return reader
+    return reader, writer
 
 
-async def open_unread(rig: Rig) -> asyncio.StreamReader:
+async def open_unread(rig: Rig) -> Opened:
     reader, writer = await rig.connect(f"{UNREAD}:{rig.provider.port}", "coder")
     await writer.start_tls(ssl.create_default_context(cafile=str(rig.provider.root)), server_hostname=UNREAD)
     writer.write(f"GET /x HTTP/1.1\r\nHost: {UNREAD}\r\n\r\n".encode())
     assert (await read_answer(reader)).status == 200
-    return reader
+    return reader, writer
 
 
 async def test_f_14_what_runs_is_cut_and_receipts_say_so(rig: Rig) -> None:
     opened = [await open_stream(rig), await open_socket(rig), await open_unread(rig)]
     async with locked(rig, ("agent", "coder")):
-        ends = await asyncio.gather(*(gone_after(reader) for reader in opened))
+        ends = await asyncio.gather(*(gone_after(one) for one in opened))
     assert max(ends) < CUT_S, ends
     calls = [c for c in await rig.settled(1) if c.outcome is not None and c.outcome["error"] == "locked_down"]
     assert [c.outcome["outcome"] for c in calls if c.outcome] == ["response_aborted"] * 3
@@ -148,11 +153,11 @@ async def test_f_14_what_runs_is_cut_and_receipts_say_so(rig: Rig) -> None:
 
 
 async def test_f_14_of_another_agent_nothing_is_cut(rig: Rig) -> None:
-    reader = await open_stream(rig)
+    opened = await open_stream(rig)
     async with locked(rig, ("agent", "rival"), ("account", "example/blue")):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.5):
-                await gone_after(reader)
+                await gone_after(opened)
 
 
 async def test_locking_and_letting_go_are_receipted(rig: Rig) -> None:
@@ -164,7 +169,9 @@ async def test_locking_and_letting_go_are_receipted(rig: Rig) -> None:
     with database.connect() as connection:
         bodies = connection.execute(select(receipts.c.body).where(receipts.c.kind == "note")).scalars().all()
     database.dispose()
-    notes = [(n["note"], n["name"], n["by"], n["reason"]) for n in map(orjson.loads, bodies) if n.get("name") == "other"]
+    notes = [
+        (n["note"], n["name"], n["by"], n["reason"]) for n in map(orjson.loads, bodies) if n.get("name") == "other"
+    ]
     assert notes[-2:] == [("locked", "other", "ann", "a test"), ("unlocked", "other", "ann", "a test")]
 
 

@@ -74,6 +74,6 @@ async def test_agent_and_user_must_both_be_allowed(rig: Rig) -> None:
 
 
 async def test_h_06_no_header_says_on_whose_behalf(rig: Rig) -> None:
-    headers = {name: "bob" for name in ("X-User", "X-Forwarded-User", "X-Agent-Id", "Forwarded", "X-Forwarded-For")}
+    headers = dict.fromkeys(("X-User", "X-Forwarded-User", "X-Agent-Id", "Forwarded", "X-Forwarded-For"), "bob")
     assert (await rig.call("GET", "/x", agent="coder", headers=headers)).status == 200
     assert rig.provider.last.one("authorization") == f"Bearer {GOLD}"

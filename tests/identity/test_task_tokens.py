@@ -21,12 +21,13 @@ SEED = b"\x05" * 32
 KEY = public_key(SEED)
 NOW_MS = 1_790_000_000_000
 LIMITS = TaskLimits(
-    until_ms=NOW_MS + 60_000, accounts=("github/work", "stripe/*"), operations=("read", "github:merge"), paths=("/repos/",)
+    until_ms=NOW_MS + 60_000,
+    accounts=("github/work", "stripe/*"),
+    operations=("read", "github:merge"),
+    paths=("/repos/",),
 )
 TOKEN = mint(SEED, "coder", LIMITS, user="alice", task="t1")
-CALL = Called(
-    NOW_MS, "api.github.com", "GET", "/repos/x", "github/work", "github", "github:get", Action.READ
-)
+CALL = Called(NOW_MS, "api.github.com", "GET", "/repos/x", "github/work", "github", "github:get", Action.READ)
 
 
 def appended(text: str, code: str) -> str:
@@ -77,8 +78,8 @@ WIDENING = [
     'account("github/home"); provider("stripe");',
     'path("/repos/x"); time(2020-01-01T00:00:00Z);',
     'agent("admin"); user("root");',
-    "account($a) <- time($t), $a == \"github/home\";",
-    'allow($x) <- path($x);',
+    'account($a) <- time($t), $a == "github/home";',
+    "allow($x) <- path($x);",
     "check if true or account($x);",
     'check if path($path), $path.matches("(a{500}){500}");',
     'check all account($a), $a == "x";',
@@ -158,7 +159,9 @@ def test_p5_a_changed_token_is_never_another_right(at: int, letter: str) -> None
     assert found is None or (found.ids, found.agent) == (read(TOKEN, KEY).ids, "coder")  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("text", ["", "bct_", "bct_" + "A" * 43 + "_" + "_" * 200, TOKEN + "A" * 4000, TOKEN[:-1], "x" + TOKEN])
+@pytest.mark.parametrize(
+    "text", ["", "bct_", "bct_" + "A" * 43 + "_" + "_" * 200, TOKEN + "A" * 4000, TOKEN[:-1], "x" + TOKEN]
+)
 def test_p5_garbage_is_no_token(text: str) -> None:
     assert read(text, KEY) is None
 
@@ -186,7 +189,9 @@ def test_h_05_a_peer_is_part_of_what_holds() -> None:
         assert dataclasses.replace(token, peer=peer_of(source)).valid(NOW_MS) is holds
 
 
-@pytest.mark.parametrize("limits", [{"accounts": ['a/b"); allow']}, {"peers": ["uid:x"]}, {"paths": ["x"]}, {"operations": ["*"]}, {}])
+@pytest.mark.parametrize(
+    "limits", [{"accounts": ['a/b"); allow']}, {"peers": ["uid:x"]}, {"paths": ["x"]}, {"operations": ["*"]}, {}]
+)
 def test_h_09_what_is_no_limit_is_refused(limits: dict[str, list[str]]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         narrowed(TOKEN, TaskLimits(**{name: tuple(values) for name, values in limits.items()}))

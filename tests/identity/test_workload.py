@@ -8,7 +8,7 @@ import contextlib
 import json
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -25,7 +25,7 @@ from proxy.identity.registry import StaticRegistry
 from proxy.identity.throttle import FAILURES
 from proxy.identity.workload import WorkloadAuthenticator
 from proxy.identity_settings import TokenIssuer
-from proxy.model import Agent
+from proxy.model import Agent, User
 from proxy.settings import UpstreamProxyEntry
 from tests.fakes.issuer import AUDIENCE, HOST, ISSUER, NOW, SUBJECT, JwksServer, new_key, token
 from tests.fakes.upstream_proxy import UpstreamProxy
@@ -330,6 +330,24 @@ async def test_p7_memory_of_verified_tokens_is_bounded(tmp_path, monkeypatch):
         for number in range(15):
             assert await at.ask(token(key, "ES256", jti=str(number))) == "coder"
         assert len(at.authenticator._remembered) == 10
+
+
+async def test_p5_the_user_comes_from_the_claim_or_nobody_does(tmp_path):
+    key = new_key("ES256", "one")
+    rule = {"claim": "email", "map": {"a@x": "alice"}, "match": "{user}@corp.test"}
+    async with desk(tmp_path, key, user=rule) as at:
+        users = {name: User(name, ("example/*",), tenant) for name, tenant in (("alice", "main"), ("bob", "other"))}
+        coder = Agent("coder", ("example/*",), "-", users=("alice", "bob"))
+        at.authenticator.redirect(Directory(users=users, agents={"coder": coder}))
+        text = token(key, "ES256", email="a@x")
+        assert await at.ask(text) == "coder"
+        agent = at.authenticator.authenticate(f"Bearer {text}", HERE)
+        assert agent.user == users["alice"]
+        assert await at.ask(token(key, "ES256", email="alice@corp.test")) == "coder"
+        for nobody in ({"email": "bob@corp.test"}, {"email": "carl@corp.test"}, {"email": "x@y"}, {"email": 1}, {}):
+            assert await at.ask(token(key, "ES256", **nobody)) == "proxy_auth_required", nobody
+        at.authenticator.redirect(Directory(users=users, agents={"coder": replace(coder, users=())}))
+        assert at.authenticator.current(agent) is None
 
 
 @pytest.mark.parametrize("http2", [False, True])
