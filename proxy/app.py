@@ -34,11 +34,22 @@ from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
 from proxy.generation import build_generation, captures, login_slots
+from proxy.identity.directory import Directory
+from proxy.identity.locks import Locks
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
+from proxy.rights import Rights
 from proxy.risk.classifier import ExternalClassifier
 from proxy.risk.history import History
-from proxy.services import credential_services, preload, resume, secret_stores, shared_database
+from proxy.services import (
+    credential_services,
+    note_locks,
+    preload,
+    resume,
+    secret_stores,
+    shared_database,
+    tasks_before,
+)
 from proxy.settings import Listener, boot_id
 from proxy.weighing import Weigher
 
@@ -61,6 +72,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
+WATCH_RIGHTS_S: Final = 0.5
 NEED_A_RESTART: Final = ("listeners", "identity", "limits", "certificates", "secret_stores", "state", "logs")
 TOKEN_CALL_S: Final = 10.0
 CLASSIFIER_CALL_S: Final = 4.0
@@ -148,6 +160,7 @@ class Sidecar:
         self._api: Final = api
         self._agents = frozenset(agent.name for agent in parts.agents())
         self._configuration = parts.configuration
+        self.directory = Directory.of(parts.configuration.settings)
 
     @property
     def generation(self) -> int:
@@ -198,11 +211,8 @@ class Sidecar:
                 await self._install(self._configuration, self.generation + 1)
 
     async def _install(self, configuration: Configuration, number: int) -> None:
-        granted = configuration.settings.agents  # the registry learns of them only once they are in force
-        agents = tuple(
-            replace(agent, accounts=granted[agent.name].accounts) if agent.name in granted else agent
-            for agent in self._parts.agents()
-        )
+        described = Directory.of(configuration.settings).agents  # the registry learns of them once they are in force
+        agents = tuple(described.get(agent.name, agent) for agent in self._parts.agents())
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._memory, generation.accounts, configuration)
         await resume(self._broker, generation.accounts)
@@ -212,7 +222,14 @@ class Sidecar:
         self._memory.replace_stand_ins(self.pipeline.generation.stand_ins)
         self._configuration = configuration
         self._agents = frozenset(agent.name for agent in agents)
+        self.directory = Directory.of(configuration.settings)
         _log.info("configuration %d is in force", number)
+
+    async def watch_rights(self) -> None:
+        """Cut what runs for whoever was stopped, or has lost the right to it (F-14)."""
+        while True:
+            await asyncio.sleep(WATCH_RIGHTS_S)
+            self._lane.cut(self.pipeline.rights.fault)
 
     async def drain(self) -> None:
         """Stop accepting, let what is under way finish for a time, then record and close."""
@@ -333,13 +350,18 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
+        locks = Locks(shared, parts.clock, changed=partial(note_locks, receipts))
+        await locks.refresh()
+        authenticator = tasks_before(
+            parts.authenticator, credentials.seal, lambda: sidecar.directory, locks=locks, clock=parts.clock
+        )
         pipeline = Pipeline(
             generation=generation,
             broker=credentials.broker,
             memory=credentials.memory,
             receipts=receipts,
             clock=parts.clock,
-            authenticator=parts.authenticator,
+            rights=Rights(authenticator, locks, parts.clock, lambda: pipeline.generation),
             keeper=credentials.keeper,
             approvals=people.approvals,
             weigher=Weigher(history=history, classifier=classifier, clock=parts.clock),
@@ -350,7 +372,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             dialler=dialler,
             limits=settings.limits,
         )
-        front = Front(Services(pipeline, parts.authenticator, lane, dialler, settings.limits))
+        front = Front(Services(pipeline, authenticator, lane, dialler, settings.limits))
         control = Control(
             tally=pipeline.tally,
             checks=lambda: sidecar.checks(),  # noqa: PLW0108
@@ -393,6 +415,8 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         stack.callback(spawn(people.approvals.watch()).cancel)
         stack.callback(spawn(people.courier.run()).cancel)
         stack.callback(spawn(history.watch()).cancel)
+        stack.callback(spawn(locks.watch()).cancel)
+        stack.callback(spawn(sidecar.watch_rights()).cancel)
         stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
         await sidecar.start()
         yield sidecar

@@ -14,13 +14,22 @@ from proxy.credentials.kind import filled
 from proxy.egress.upstream import route
 from proxy.errors import Denial
 from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
-from proxy.judging import call_of, question_of, reasons, refusal, too_risky, without_credentials
+from proxy.judging import (
+    NOT_COVERED,
+    call_of,
+    permitted,
+    question_of,
+    reasons,
+    refusal,
+    too_risky,
+    without_credentials,
+)
 from proxy.model import HTTPS_PORT, Strength
 from proxy.risk import NO_RISK, UNKNOWN, score
 from proxy.validating import checked, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from proxy.catalog.binding import BoundAccount
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
     from proxy.catalog.schema import Operation
     from proxy.credentials import CredentialSpec
     from proxy.credentials.standin import StandIn, StandIns
-    from proxy.model import Agent, Authority, Reason, RequestHead, UpstreamProxy
+    from proxy.model import AccountId, Agent, Authority, Reason, RequestHead, UpstreamProxy
     from proxy.policy import Policies
     from proxy.risk import Call, Circumstances, Risk, SecretShapes
     from proxy.risk_settings import Thresholds
@@ -152,7 +161,7 @@ def decide(
     """
     match = _match(generation, agent, head, body)
     if match is None:
-        return _unmatched(generation, head)
+        return _unmatched(generation, head) if permitted(agent, None, None, head, now_ms) else NOT_COVERED
     certain = settled(match, head, body)
     if certain is None:
         return Decision(head, match, None, None, wants_body=True)
@@ -161,7 +170,7 @@ def decide(
     match, operation = certain, certain.operation
     assert operation is not None
     found = _stand_ins(generation, head, body if operation.reads_body else None)
-    account = _choose_account(generation, agent, match, found)
+    account = _choose_account(generation, agent, match, found, lambda one: permitted(agent, match, one, head, now_ms))
     if isinstance(account, Denial):
         return account
     if (unfit := _unfit(match, operation, account, head)) is not None:
@@ -283,7 +292,7 @@ def _match(generation: Generation, agent: Agent, head: RequestHead, body: bytes 
         return (
             match.profile.name in named,
             match.operation is not None,
-            any(agent.may_use(account.id) for account in accounts),
+            any(agent.may_use(account.id, account.tenant) for account in accounts),
             answer is not None and answer.takes(fields),
         )
 
@@ -300,7 +309,11 @@ def _stand_ins(generation: Generation, head: RequestHead, body: bytes | None) ->
 
 
 def _choose_account(
-    generation: Generation, agent: Agent, match: Match, found: tuple[StandIn, ...]
+    generation: Generation,
+    agent: Agent,
+    match: Match,
+    found: tuple[StandIn, ...],
+    covered: Callable[[AccountId], bool],
 ) -> BoundAccount | Denial:
     """By stand-in, else the default account, else the only one that the agent may use."""
     provider = match.profile.name
@@ -312,7 +325,10 @@ def _choose_account(
         return Denial("credential_scope", "This stand-in belongs to another provider or agent.", by="identify")
     if len(named) > 1:
         return Denial("credential_scope", "Stand-ins of two accounts in one request.", by="identify")
-    usable = [a for a in accounts if agent.may_use(a.id)]
+    granted = [a for a in accounts if agent.may_use(a.id, a.tenant) and (not named or a.id in named)]
+    usable = [a for a in granted if covered(a.id)]
+    if granted and not usable:
+        return NOT_COVERED
     if named:
         chosen = [a for a in usable if a.id in named]
     else:

@@ -201,6 +201,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "overloaded": Kind(503, "Overloaded", "Too many requests at once. Retry after the given time.", _INTERNAL),
     "draining": Kind(503, "Shutting down", "The proxy is stopping. Retry after the given time.", _INTERNAL),
+    "locked_down": Kind(
+        503,
+        "Stopped by the operator",
+        "The operator has stopped this agent, account or provider for now. Do not retry; ask the operator.",
+        _OUR_POLICY,
+    ),
     "policy_unavailable": Kind(
         503, "Decision unavailable", "The proxy could not decide about this call. Tell the operator.", _INTERNAL
     ),

@@ -73,6 +73,7 @@ class Tunnel:
         sealed: the operator names this host as one whose TLS is passed through; the ClientHello is still to be judged.
         port: that a redirected plain connection had dialled.
         bound: the listener says who the agent is; no token is asked for.
+        source: where it comes from, as failed attempts are counted.
     """
 
     agent: Agent
@@ -82,6 +83,7 @@ class Tunnel:
     sealed: bool = False
     port: int | None = None
     bound: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

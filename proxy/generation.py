@@ -84,7 +84,7 @@ def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key
     A kind may want one for what is no secret of the account (an access key id that stands for a role).
     """
     for account in accounts:
-        if not agent.may_use(account.id):
+        if not agent.may_use(account.id, account.tenant):
             continue
         described = account.profile.secrets
         minted = (slot for slot, secret in described.items() if secret.minted)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.credentials.strip import strip_foreign
 from proxy.errors import Denial
-from proxy.model import Reason, Strength
+from proxy.model import Called, Reason, Strength
 from proxy.policy import Question
 from proxy.risk import Call
 
@@ -15,13 +16,33 @@ if TYPE_CHECKING:
 
     from proxy.catalog.matcher import Match
     from proxy.catalog.schema import Operation
-    from proxy.model import Agent, Mode, RequestHead
+    from proxy.model import AccountId, Agent, Mode, RequestHead
     from proxy.policy import Verdict
     from proxy.risk import Circumstances, Risk, SecretShapes
     from proxy.risk_settings import RiskSettings, Thresholds
 
 MAX_LOOKED_AT_BYTES: Final = 256 * 1024
 """The longest body that is held only to be looked at."""
+
+
+NOT_COVERED: Final = Denial("policy_denied", "The task token does not cover this call.", by="policy")
+
+
+def permitted(agent: Agent, match: Match | None, account: AccountId | None, head: RequestHead, now_ms: int) -> bool:
+    """Whether the limits of the agent's task token, where it has one, cover a call with this account."""
+    if agent.session is None:
+        return True
+    operation = match.operation if match is not None else None
+    called = Called(now_ms, head.authority.host, head.method, head.path)
+    if match is not None and operation is not None:
+        called = replace(
+            called,
+            account=None if account is None else str(account),
+            provider=match.profile.name,
+            operation=f"{match.profile.name}:{operation.id}",
+            action=operation.action,
+        )
+    return agent.session.permits(called)
 
 
 def call_of(

@@ -26,6 +26,7 @@ from proxy.forwarding import forward
 from proxy.lent import held, lend_first
 from proxy.model import ANONYMOUS, Mode
 from proxy.receipts.entries import decision_entry, outcome_entry
+from proxy.rights import not_now
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
     from proxy.decision import Decision, Generation
-    from proxy.identity.registry import Authenticator
     from proxy.model import Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
+    from proxy.rights import Rights
     from proxy.risk import Circumstances
     from proxy.weighing import Weigher
 
@@ -56,7 +57,7 @@ class Pipeline:
         memory: Memory[Vocabulary],
         receipts: ReceiptLog,
         clock: Clock,
-        authenticator: Authenticator,
+        rights: Rights,
         keeper: Keeper,
         approvals: Approvals,
         weigher: Weigher,
@@ -67,7 +68,7 @@ class Pipeline:
         self._memory: Final = memory
         self._receipts: Final = receipts
         self._clock: Final = clock
-        self._authenticator: Final = authenticator
+        self.rights: Final = rights
         self._keeper: Final = keeper
         self._approvals: Final = approvals
         self._weigher: Final = weigher
@@ -83,8 +84,8 @@ class Pipeline:
         assert authority is not None
         if self.draining:
             return await self.refuse_connection(tunnel, _draining())
-        if self._authenticator.current(tunnel.agent) is None:
-            return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), _not_now())
+        if self.rights.authenticator.current(tunnel.agent) is None:
+            return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), not_now())
         if generation.catalog.tunnels(authority):
             return tunnel
         if authority in generation.unread:
@@ -103,6 +104,8 @@ class Pipeline:
         return await self._pass_through(tunnel)
 
     async def _pass_through(self, tunnel: Tunnel) -> Tunnel | Denial:
+        if (denial := self.rights.unread(tunnel)) is not None:
+            return await self.refuse_connection(tunnel, denial)
         exchange, authority = self.begin(tunnel), tunnel.authority
         assert authority is not None
         exchange.via = self.generation.via("", authority)
@@ -142,10 +145,10 @@ class Pipeline:
         exchange.generation = generation.number
         if self.draining:
             return await self.refuse(exchange, _draining())
-        agent = identify(self._authenticator, generation.stand_ins, exchange.tunnel, raw)
+        agent = identify(self.rights.authenticator, generation.stand_ins, exchange.tunnel, raw)
         if agent is None:
             exchange.tunnel = replace(exchange.tunnel, agent=ANONYMOUS)
-            return await self.refuse(exchange, _not_now())
+            return await self.refuse(exchange, not_now())
         exchange.tunnel = replace(exchange.tunnel, agent=agent)
         head = canonical(generation, exchange, raw, sni)
         if isinstance(head, Denial):
@@ -181,7 +184,8 @@ class Pipeline:
         An approval is used up last of all, so that no failure costs one: only the receipt that names it follows (P9).
         """
         head = decision.head
-        answer = local_answer(generation, exchange, decision, body, now_s=self._clock.wall_ms() // 1000)
+        locked, now_s = self.rights.locked(exchange), self._clock.wall_ms() // 1000
+        answer = locked or local_answer(generation, exchange, decision, body, now_s=now_s)
         if isinstance(answer, Denial):
             return await self.refuse(exchange, answer)
         if answer is not None:
@@ -197,6 +201,7 @@ class Pipeline:
                 self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=own, ask=ask
             )
             exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
+            self.rights.require(exchange)
             await people.use()
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
@@ -212,7 +217,7 @@ class Pipeline:
     def _stands(self, generation: Generation, exchange: Exchange) -> bool:
         """Whether what was decided before people were asked still holds: same policies and profiles, same rights."""
         agent, now = exchange.tunnel.agent, self.generation
-        return now.decides_like(generation) and not self.draining and self._authenticator.current(agent) == agent
+        return now.decides_like(generation) and not self.draining and self.rights.authenticator.current(agent) == agent
 
     async def _answer(self, exchange: Exchange, answer: Answer) -> Denial | Answer:
         """Record that the call is allowed and answered here; the answer, scrubbed like any other."""
@@ -297,7 +302,7 @@ class Pipeline:
             exchange.messages = Conversation(
                 exchange,
                 vocabulary=partial(self._memory.vocabulary, exchange.tunnel.agent.name),
-                admitted=partial(self._authenticator.current, exchange.tunnel.agent),
+                admitted=partial(self.rights.admitted, exchange),
                 rewriter=exchange.rewriter,
                 limits=exchange.forward,
             )
@@ -378,10 +383,6 @@ class Pipeline:
     def _receipt_path(self, head: RequestHead) -> str:
         path = self.generation.catalog.receipt_path(head)
         return self.generation.stand_ins.mask(path)
-
-
-def _not_now() -> Denial:
-    return Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")
 
 
 def _draining() -> Denial:

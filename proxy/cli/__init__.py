@@ -36,6 +36,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "agents": "agents",
     "operators": "operators",
     "approvals": "approvals",
+    "lock": "lock",
+    "unlock": "unlock",
     "credentials": "credentials",
     "secrets": "secrets",
     "keys": "keys",

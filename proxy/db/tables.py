@@ -72,6 +72,9 @@ agents: Final = Table(
     Column("accounts", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger, nullable=True),
+    Column("tenant", Text, nullable=True),
+    Column("groups", Text, nullable=False, server_default="[]"),
+    Column("users", Text, nullable=False, server_default="[]"),
 )
 
 agent_tokens: Final = Table(
@@ -313,4 +316,15 @@ operator_tokens: Final = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger, nullable=True),
+)
+
+locks: Final = Table(
+    "locks",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("kind", "name"),
 )

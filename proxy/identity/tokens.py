@@ -38,15 +38,17 @@ def token_in(proxy_authorization: str) -> tuple[str, str] | None:
     """
     if len(proxy_authorization) > MAX_HEADER_CHARACTERS:
         return None
-    scheme, _, rest = proxy_authorization.partition(" ")
-    for candidate in _candidates(scheme.lower(), rest.strip()):
+    for candidate in credentials_in(proxy_authorization):
         found = TOKEN.fullmatch(candidate)
         if found is not None:
             return candidate, found[1]
     return None
 
 
-def _candidates(scheme: str, rest: str) -> tuple[str, ...]:
+def credentials_in(proxy_authorization: str) -> tuple[str, ...]:
+    """What may be a token in the header: Bearer's, or Basic's password and user."""
+    scheme, _, rest = proxy_authorization.partition(" ")
+    scheme, rest = scheme.lower(), rest.strip()
     if scheme == "bearer":
         return (rest,)
     if scheme != "basic":
