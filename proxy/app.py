@@ -20,6 +20,8 @@ from proxy.api.control import Control
 from proxy.api.key_directory import KeyDirectory
 from proxy.approval.service import Approvals
 from proxy.approval.store import ApprovalStore
+from proxy.budget.service import Budgets
+from proxy.budgeting import Holds
 from proxy.confine.probe.standing import require_confined, standing
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
@@ -302,6 +304,8 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             key=credentials.seal.derived("approval fingerprints"),
             clock=parts.clock,
         )
+        budgets = Budgets(shared, owner=receipts.chain, clock=parts.clock)
+        stack.push_async_callback(budgets.close)
         credentials.keeper.load(partial(login_slots, parts.configuration.profiles))
         generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
@@ -315,6 +319,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             authenticator=parts.authenticator,
             keeper=credentials.keeper,
             approvals=approvals,
+            holds=Holds(budgets, parts.clock),
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -350,6 +355,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         await resume(credentials.broker, generation.accounts)
         stack.callback(spawn(credentials.broker.watch()).cancel)
         stack.callback(spawn(approvals.watch()).cancel)
+        stack.callback(spawn(budgets.watch()).cancel)
         stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
         await sidecar.start()
         yield sidecar

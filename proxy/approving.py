@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.approval.fingerprint import Asked
 from proxy.approval.service import Waiter
+from proxy.budget_settings import USD
 from proxy.errors import Denial, Refused
 from proxy.model import Strength
 
@@ -81,6 +82,7 @@ def _asked(
         body=body,
         strength=decision.ruling.strength,
         reasons=decision.ruling.reasons,
+        cost_microusd=decision.estimate.most.get(USD, 0),
         needs=approvals.settings.approvers,
     )
 

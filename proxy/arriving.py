@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import ABSOLUTE, Place, canonical_head
 from proxy.catalog.base_url import relocated, resolve
@@ -11,10 +11,14 @@ from proxy.errors import Denial
 from proxy.exchange import Capture
 
 if TYPE_CHECKING:
-    from proxy.catalog.matcher import Catalog
+    from proxy.catalog.binding import BoundAccount
+    from proxy.catalog.matcher import Catalog, Match
     from proxy.decision import Generation
     from proxy.exchange import Exchange
     from proxy.model import Authority, Headers, RawHead, RequestHead
+
+NOT_NOW: Final = Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")
+DRAINING: Final = Denial("draining", "The proxy is shutting down.", by="pipeline", retry_after_s=5)
 
 
 def canonical(generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None) -> RequestHead | Denial:
@@ -41,3 +45,13 @@ def relocate(catalog: Catalog, base: str, authority: Authority, headers: Headers
         (n, relocated(catalog, v, base=base, authority=authority) if n in ("location", "content-location") else v)
         for n, v in headers
     )
+
+
+def describe(exchange: Exchange, match: Match | None, account: BoundAccount | None = None) -> None:
+    """Note for the receipts what the call is, and whose account it uses."""
+    if account is not None:
+        exchange.account = str(account.id)
+    if match is not None:
+        exchange.profile = match.profile.name
+        if match.operation is not None:
+            exchange.operation, exchange.action = match.operation.id, match.operation.action.value

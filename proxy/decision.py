@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from proxy.budget.meters.estimate import NOTHING
+from proxy.budget_settings import USD
 from proxy.canonical import HeadLimits, set_query
 from proxy.credentials.answers.fields import body_fields
 from proxy.credentials.kind import filled
 from proxy.credentials.strip import strip_foreign
 from proxy.egress.upstream import route
 from proxy.errors import Denial
+from proxy.estimating import estimated, is_asked, usage_of
 from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
 from proxy.judging import question_of, reasons, refusal
 from proxy.model import HTTPS_PORT, Strength
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from proxy.budget.meters.estimate import Estimate
     from proxy.catalog.binding import BoundAccount
     from proxy.catalog.matcher import Catalog, Match
     from proxy.catalog.schema import Operation
@@ -53,6 +57,11 @@ class Generation:
     allow_private: Mapping[str, tuple[str, ...]]
     unread: frozenset[Authority] = frozenset()
 
+    @property
+    def estimates(self) -> bool:
+        """Whether somebody wants to know what calls may use."""
+        return is_asked(self.settings, self.policies)
+
     def decides_like(self, other: Generation) -> bool:
         """Whether policies and profiles are the same as in `other`."""
         return self.policies.version == other.policies.version and self.profile_versions == other.profile_versions
@@ -67,6 +76,10 @@ class Generation:
         entry = self.settings.providers.get(provider)
         own = entry.upstream_proxy if entry is not None else None
         return route(own or self.settings.egress.upstream_proxy, authority)
+
+    def receipt_path(self, head: RequestHead) -> str:
+        """The path as receipts may show it."""
+        return self.stand_ins.mask(self.catalog.receipt_path(head))
 
     def private(self, host: str) -> tuple[str, ...]:
         """Private addresses that `host` may resolve to."""
@@ -100,6 +113,7 @@ class Decision:
         captured: ids of the captured secrets that take the place of the account's own, by slot.
         wants_body: not yet a yes: the body has to be read to know whose account is meant.
         ruling: what the policies said.
+        estimate: the most that it may use.
         otherwise: the same with the account's next credential, for where this one cannot be had.
     """
 
@@ -110,6 +124,7 @@ class Decision:
     named: bool = False
     captured: Mapping[str, str] = field(default_factory=dict)
     ruling: Ruling = Ruling()
+    estimate: Estimate = NOTHING
     wants_body: bool = False
     otherwise: Decision | None = None
 
@@ -122,11 +137,18 @@ class Decision:
 
 
 def decide(
-    generation: Generation, agent: Agent, head: RequestHead, body: bytes | None = None, *, now_ms: int
+    generation: Generation,
+    agent: Agent,
+    head: RequestHead,
+    body: bytes | None = None,
+    *,
+    now_ms: int,
+    left_microusd: int | None = None,
 ) -> Decision | Denial:
     """Whether `agent` may make this request at `now_ms`, and with which account. Pure.
 
-    `body` is only looked at, and only asked for (`Decision.wants_body`), where a token call's fields name the account.
+    `body` is only looked at, and only asked for (`Decision.wants_body`), where a token call's fields name the account,
+    or where it says what the call may cost. `left_microusd` is what budgets have left, where that is known.
     """
     match = _match(generation, agent, head, body)
     if match is None:
@@ -142,8 +164,21 @@ def decide(
         return account
     if (unfit := _unfit(match, operation, account, head)) is not None:
         return unfit
+    estimates = generation.estimates
+    if estimates and usage_of(match) is not None and head.has_body and body is None:
+        return Decision(head, match, None, None, wants_body=True)
+    estimate = estimated(generation.settings, match, head, body, now_ms=now_ms) if estimates else NOTHING
     verdict = generation.policies.judge(
-        question_of(agent, match, str(account.id), head, mode=generation.settings.mode, now_ms=now_ms)
+        question_of(
+            agent,
+            match,
+            str(account.id),
+            head,
+            mode=generation.settings.mode,
+            now_ms=now_ms,
+            cost_microusd=estimate.most.get(USD, 0),
+            left_microusd=left_microusd,
+        )
     )
     refused = refusal(verdict)
     if refused is not None and not generation.settings.policies.observe:
@@ -158,9 +193,11 @@ def decide(
     decision: Decision | None = None
     for credential in reversed(credentials):
         clean = _clean(head, match, account, credential[1].reads)
-        decision = Decision(clean, match, account, credential, bool(found), captured, ruling, otherwise=decision)
+        decision = Decision(
+            clean, match, account, credential, bool(found), captured, ruling, estimate, otherwise=decision
+        )
     clean = _clean(head, match, account, frozenset())
-    return decision or Decision(clean, match, account, None, bool(found), captured, ruling)
+    return decision or Decision(clean, match, account, None, bool(found), captured, ruling, estimate)
 
 
 def _observed(ruling: Ruling, refused: Denial | None) -> Ruling:

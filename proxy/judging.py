@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from proxy.policy import Verdict
 
 
-def question_of(agent: Agent, match: Match, account: str, head: RequestHead, *, mode: Mode, now_ms: int) -> Question:
+def question_of(
+    agent: Agent,
+    match: Match,
+    account: str,
+    head: RequestHead,
+    *,
+    mode: Mode,
+    now_ms: int,
+    cost_microusd: int = 0,
+    left_microusd: int | None = None,
+) -> Question:
     """What is asked of the policies about a call of a listed operation."""
     profile, operation = match.profile, match.operation
     assert operation is not None
@@ -31,6 +41,8 @@ def question_of(agent: Agent, match: Match, account: str, head: RequestHead, *, 
         params=match.params,
         data_class=operation.data_class or "",
         body_bytes=head.content_length,
+        cost_microusd=cost_microusd,
+        budget_left_microusd=left_microusd,
     )
 
 

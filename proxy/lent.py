@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from proxy.model import AccountId, Agent, RequestHead, ResponseHead
 
 
+WHOLE: Final = 64 * 1024 * 1024
 REPLAYED_BYTES: Final = 256 * 1024
 """A body up to this size is held where the request may have to be sent twice."""
 
@@ -40,7 +41,8 @@ def held(decision: Decision) -> Hold | None:
     if decision.match is None or decision.match.operation is None:
         return None
     if decision.wants_body:
-        return Hold(min(MAX_FIELDS_BYTES, decision.match.operation.limits.max_held_bytes))
+        operation = decision.match.operation
+        return Hold(min(MAX_FIELDS_BYTES if operation.reads_body else WHOLE, operation.limits.max_held_bytes))
     if decision.ruling.strength:  # whoever approves sees all of it
         return Hold(min(MAX_REVIEW_BYTES, decision.match.operation.limits.max_held_bytes))
     limit = decision.match.operation.limits.max_held_bytes

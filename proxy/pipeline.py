@@ -1,7 +1,7 @@
 """READ THIS FIRST: the way of one request, on one screen.
 
-    match -> identify -> validate -> authorize -> approve -> mint -> present -> record intent
-          -> (dial, stream both ways, scrubbed) -> record outcome
+    match -> identify -> validate -> authorize -> approve -> reserve -> mint -> present -> record intent
+          -> (dial, stream both ways, scrubbed) -> settle -> record outcome
 
 `decide()` (`proxy/decision.py`: match to authorize) is pure. `Pipeline` adds what has an effect, in that order and
 nowhere else, and answers the calls of a lane (see `proxy/exchange.py`).
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.answering import local_answer
 from proxy.approving import approve, named_in
-from proxy.arriving import canonical, relocate
+from proxy.arriving import DRAINING, NOT_NOW, canonical, describe, relocate
 from proxy.caller import identify
 from proxy.conversation import Conversation
 from proxy.decision import Decision, Generation, decide
@@ -31,18 +31,15 @@ from proxy.tally import Tally
 
 if TYPE_CHECKING:
     from proxy.approval.service import Approvals
+    from proxy.budgeting import Holds
     from proxy.capturing import Keeper
-    from proxy.catalog.binding import BoundAccount
-    from proxy.catalog.matcher import Match
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
     from proxy.identity.registry import Authenticator
-    from proxy.model import Headers, RawHead, RequestHead, ResponseHead
+    from proxy.model import Headers, RawHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
-
-DRAIN_RETRY_S: Final = 5
 
 
 class Pipeline:
@@ -59,6 +56,7 @@ class Pipeline:
         authenticator: Authenticator,
         keeper: Keeper,
         approvals: Approvals,
+        holds: Holds,
     ) -> None:
         self.generation = generation
         self.draining = False
@@ -69,6 +67,7 @@ class Pipeline:
         self._authenticator: Final = authenticator
         self._keeper: Final = keeper
         self._approvals: Final = approvals
+        self._holds: Final = holds
         keeper.publish = self.publish
         self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
         self.tally: Final = Tally()
@@ -80,9 +79,9 @@ class Pipeline:
         generation, authority = self.generation, tunnel.authority
         assert authority is not None
         if self.draining:
-            return await self.refuse_connection(tunnel, _draining())
+            return await self.refuse_connection(tunnel, DRAINING)
         if self._authenticator.current(tunnel.agent) is None:
-            return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), _not_now())
+            return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), NOT_NOW)
         if generation.catalog.tunnels(authority):
             return tunnel
         if authority in generation.unread:
@@ -132,18 +131,18 @@ class Pipeline:
         try:
             return await self._on_head(self.generation, exchange, raw, sni)
         finally:
-            exchange.deciding = False
+            self._decided(exchange)
 
     async def _on_head(
         self, generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None
     ) -> Denial | Hold | Answer | Forward:
         exchange.generation = generation.number
         if self.draining:
-            return await self.refuse(exchange, _draining())
+            return await self.refuse(exchange, DRAINING)
         agent = identify(self._authenticator, generation.stand_ins, exchange.tunnel, raw)
         if agent is None:
             exchange.tunnel = replace(exchange.tunnel, agent=ANONYMOUS)
-            return await self.refuse(exchange, _not_now())
+            return await self.refuse(exchange, NOT_NOW)
         exchange.tunnel = replace(exchange.tunnel, agent=agent)
         head = canonical(generation, exchange, raw, sni)
         if isinstance(head, Denial):
@@ -152,10 +151,14 @@ class Pipeline:
         exchange.head = head
         decision = decide(generation, agent, head, now_ms=self._clock.wall_ms())
         if isinstance(decision, Denial):
-            _describe(exchange, generation.catalog.match(head))
+            describe(exchange, generation.catalog.match(head))
             return await self.refuse(exchange, decision)
-        _describe(exchange, decision.match, decision.account)
-        if (hold := held(decision)) is not None:
+        describe(exchange, decision.match, decision.account)
+        try:
+            asking = await self._holds.foreseen(generation, exchange, decision)
+        except Refused as refused:
+            return await self.refuse(exchange, refused.denial)
+        if (hold := held(asking)) is not None:
             self._pending[exchange.id] = (generation, decision)
             return hold
         return await self._admit(generation, exchange, decision, None)
@@ -172,18 +175,23 @@ class Pipeline:
                 decision = decided
             return await self._admit(generation, exchange, decision, body)
         finally:
-            exchange.deciding = False
+            self._decided(exchange)
+
+    def _decided(self, exchange: Exchange) -> None:
+        exchange.deciding = False
+        if not exchange.allowed:
+            self._holds.give_up(exchange)
 
     async def _admit(
         self, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
     ) -> Denial | Answer | Forward:
-        """approve -> mint -> present -> record intent. Nothing is resolved or dialled before the receipt is durable.
+        """approve -> reserve -> mint -> present -> record intent. Nothing is dialled before the receipt is durable.
 
         An approval is used up last of all, so that no failure costs one: only the receipt that names it follows (P9).
         """
         head = decision.head
         exchange.policies, exchange.observed = decision.ruling.policies, decision.ruling.observed
-        _describe(exchange, decision.match, decision.account)
+        describe(exchange, decision.match, decision.account)
         answer = local_answer(generation, exchange, decision, body, now_s=self._clock.wall_ms() // 1000)
         if isinstance(answer, Denial):
             return await self.refuse(exchange, answer)
@@ -192,7 +200,10 @@ class Pipeline:
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         try:
             stands = partial(self._stands, generation, exchange)
+            plan = self._holds.plan(generation, exchange, decision)
+            decision, granted = await self._holds.asked(plan, decision, body)
             approval = await approve(self._approvals, generation, exchange, decision, body, stands=stands)
+            await self._holds.reserve(plan, exchange, decision, granted)
             carrying = await lend_first(
                 self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=self._keeper.owns
             )
@@ -269,6 +280,8 @@ class Pipeline:
             again, body = await presenter.again()
         except Refused:
             return None
+        if not await self._holds.again(exchange, head.status):
+            return None
         exchange.attempts += 1
         exchange.forward = replace(forward, head=again, body=body)
         return exchange.forward
@@ -277,6 +290,8 @@ class Pipeline:
         """The upstream's head: refused, to be relayed through the scanner, or its body to be held whole."""
         assert exchange.forward is not None
         exchange.status = head.status
+        if exchange.meter is not None:
+            exchange.meter.head(head.status, head.headers)
         if (presenter := exchange.presenter) is not None:
             presenter.learn(head)
             if withheld := presenter.withheld:
@@ -316,6 +331,8 @@ class Pipeline:
             content = await taker.take(head, body)
         except Refused as refused:
             return refused.denial
+        if exchange.meter is not None:
+            exchange.meter.came(len(body), content, request_bytes=exchange.request_bytes)
         return self._scrubbed(exchange, head.status, headers_of_whole(head.headers), content)
 
     def publish(self, new: tuple[StandIn, ...]) -> None:
@@ -334,12 +351,18 @@ class Pipeline:
                 exchange.fault = "response_withheld"
                 return Cut("response_withheld")
         exchange.response_bytes += len(clean)
+        meter = exchange.meter
+        if meter is not None and not meter.came(len(data), clean, request_bytes=exchange.request_bytes):
+            exchange.fault = "budget_exceeded"
+            return Cut("budget_exceeded")
         return clean
 
     def on_trailers(self, exchange: Exchange, trailers: Headers) -> Headers:
         """Scrub trailers."""
         clean, hits = scrub_headers(trailers, self._memory.vocabulary(exchange.tunnel.agent.name))
         exchange.redactions += hits
+        if exchange.meter is not None:
+            exchange.meter.came(sum(len(name) + len(value) for name, value in trailers), b"", request_bytes=0)
         return clean
 
     # -- end -----------------------------------------------------------------------------------------------------
@@ -360,6 +383,7 @@ class Pipeline:
         self.tally.redactions += exchange.redactions
         self.tally.request_bytes += exchange.request_bytes
         self.tally.response_bytes += exchange.response_bytes
+        self._holds.end(exchange, outcome)
         self._receipts.record_outcome(outcome_entry(exchange, outcome, now_s=self._clock.monotonic_s()))
 
     def end_pass_through(
@@ -372,27 +396,5 @@ class Pipeline:
 
     def _entry(self, exchange: Exchange) -> dict[str, str | int | bool | None]:
         """What its decision receipt says, but for the decision."""
-        path = self._receipt_path(exchange.head) if exchange.head is not None else None
+        path = self.generation.receipt_path(exchange.head) if exchange.head is not None else None
         return decision_entry(exchange, path=path)
-
-    def _receipt_path(self, head: RequestHead) -> str:
-        path = self.generation.catalog.receipt_path(head)
-        return self.generation.stand_ins.mask(path)
-
-
-def _describe(exchange: Exchange, match: Match | None, account: BoundAccount | None = None) -> None:
-    """Note for the receipts what the call is, and whose account it uses."""
-    if account is not None:
-        exchange.account = str(account.id)
-    if match is not None:
-        exchange.profile = match.profile.name
-        if match.operation is not None:
-            exchange.operation, exchange.action = match.operation.id, match.operation.action.value
-
-
-def _not_now() -> Denial:
-    return Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")
-
-
-def _draining() -> Denial:
-    return Denial("draining", "The proxy is shutting down.", by="pipeline", retry_after_s=DRAIN_RETRY_S)

@@ -59,6 +59,20 @@ def reserve(connection: Connection, id_: str, plan: Plan, *, owner: str, now_ms:
         if isinstance(passed, Exhausted):
             return passed
         next_us[toll.key] = passed
+    found = look(connection, id_, plan)
+    if isinstance(found, Exhausted):
+        return found
+    for key, value in next_us.items():
+        _put_rate(connection, key, value)
+    for charge in plan.charges:
+        _count(connection, charge.key, charge.span.bucket, held=charge.amount)
+    if plan.charges:
+        connection.execute(insert(budget_holds), _rows(id_, plan, owner=owner, until_ms=now_ms + HOLD_S * 1000))
+    return found
+
+
+def look(connection: Connection, id_: str, plan: Plan) -> Reserved | Exhausted:
+    """What a reservation of the charges in `plan` would find now; takes nothing."""
     warnings: list[str] = []
     asks: list[str] = []
     for charge in plan.charges:
@@ -71,27 +85,22 @@ def reserve(connection: Connection, id_: str, plan: Plan, *, owner: str, now_ms:
         for soft in charge.soft:
             if after > charge.limit * soft.at:
                 (warnings if soft.then == "warn" else asks).append(charge.budget)
-    for key, value in next_us.items():
-        _put_rate(connection, key, value)
-    for charge in plan.charges:
-        _count(connection, charge.key, charge.span.bucket, held=charge.amount)
-    if plan.charges:
-        connection.execute(
-            insert(budget_holds),
-            [
-                {
-                    "hold": id_,
-                    "key": charge.key,
-                    "bucket": charge.span.bucket,
-                    "unit": charge.unit,
-                    "amount": charge.amount,
-                    "owner": owner,
-                    "until_ms": now_ms + HOLD_S * 1000,
-                }
-                for charge in plan.charges
-            ],
-        )
     return Reserved(id_, plan, tuple(dict.fromkeys(warnings)), tuple(dict.fromkeys(asks)))
+
+
+def _rows(id_: str, plan: Plan, *, owner: str, until_ms: int) -> list[dict[str, str | int]]:
+    return [
+        {
+            "hold": id_,
+            "key": charge.key,
+            "bucket": charge.span.bucket,
+            "unit": charge.unit,
+            "amount": charge.amount,
+            "owner": owner,
+            "until_ms": until_ms,
+        }
+        for charge in plan.charges
+    ]
 
 
 def taken(connection: Connection, charge: Charge) -> int:
