@@ -107,6 +107,10 @@ class Price(Strict):
     per_million: Annotated[dict[Unit, Annotated[int, Field(ge=0, le=10**15)]], Field(min_length=1)] = Field(
         description="Micro-dollars for a million of each unit: 3000000 is 3 dollars."
     )
+    long_from: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
+        default=None, description="With this much input, cached or not, the whole call has the other price."
+    )
+    long_per_million: dict[Unit, Annotated[int, Field(ge=0, le=10**15)]] = {}
 
 
 LARGEST: Final = 2**53 - 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from proxy.budget.meters.json_values import at, is_missing, read, whole
-from proxy.budget.meters.prices import cost_microusd, dearest, price_of
+from proxy.budget.meters.prices import dearest, most_microusd, price_of
 from proxy.budget_settings import USD
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Estimate:
     """
 
     most: Mapping[str, int] = field(default_factory=dict)
-    price: Mapping[str, int] | None = None
+    price: Price | None = None
     priced_as: str | None = None
 
 
@@ -45,14 +45,14 @@ def estimate(
     document = read(body) if body else None
     readable = not body or isinstance(document, dict)
     most = {unit: _amount(one, document, len(body or b""), readable=readable) for unit, one in usage.most.items()}
-    valid = [price for price in prices if price.valid_from <= today]
+    valid = [price for price in prices if price.valid_from <= today and not most.keys().isdisjoint(price.per_million)]
     if not valid:
         return Estimate(most)
     model = _model(usage, document, params)
     found = price_of(valid, model) if model is not None else None
-    price = found.per_million if found is not None else dearest(valid)
-    most[USD] = cost_microusd(price, most, at_most=True)
-    return Estimate(most, price, found.model if found is not None else "dearest")
+    price = found or dearest(valid)
+    most[USD] = most_microusd(price, most)
+    return Estimate(most, price, price.model)
 
 
 def _amount(most: Most, document: Json | None, body_bytes: int, *, readable: bool) -> int:

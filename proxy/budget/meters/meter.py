@@ -85,7 +85,7 @@ class Meter:
         price = self.estimate.price
         if price is None:
             return None
-        needed = {unit for unit in price if price[unit] and unit not in OF_INPUT and unit in usage.most}
+        needed = {unit for unit in price.per_million if unit not in OF_INPUT and unit in usage.most}
         if not needed <= found.keys():
             return None
         return cost_microusd(price, found, includes_cached=usage.includes_cached)
