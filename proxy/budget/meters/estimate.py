@@ -58,7 +58,7 @@ def estimate(
 def _amount(most: Most, document: Json | None, body_bytes: int, *, readable: bool) -> int:
     if not readable:
         return most.cap * most.max_times
-    asked = _asked(most, document)
+    asked = _asked(most, document) if all(is_missing(at(document, one)) for one in most.cap_if) else None
     times = _times(most, document)
     counted = _counted(most, document)
     if asked is None or counted is None:

@@ -25,6 +25,9 @@ class Most(Strict):
     default: Count = Field(default=0, description="Where the body has none of the fields.")
     entries: tuple[Pointer, ...] = Field(default=(), description="Lists in the body: how many entries they have.")
     cap: Count
+    cap_if: tuple[Pointer, ...] = Field(
+        default=(), description="Where the body has one of these, more counts than it shows: the cap is reserved."
+    )
     times: tuple[Pointer, ...] = Field(default=(), description="A whole number in the body that multiplies it.")
     max_times: Annotated[int, Field(ge=1, le=10_000)] = 1
 
@@ -37,6 +40,9 @@ class Usage(Strict):
     most: dict[Unit, Most] = {}
     read: dict[Unit, tuple[Pointer, ...]] = Field(
         default={}, description="Where the answer, or an event of a stream, tells it; the last one counts."
+    )
+    add: dict[Unit, tuple[Pointer, ...]] = Field(
+        default={}, description="What is told apart, and counts to the unit; added where it stands beside it."
     )
     headers: dict[Unit, str] = Field(default={}, description="Or the header of the answer that does.")
     grows: tuple[Unit, ...] = Field(

@@ -96,7 +96,12 @@ class Tap:
             for pointer in pointers:
                 found = at(value, pointer)
                 if not is_missing(found):
-                    self._note(unit, whole(found))
+                    self._note(unit, self._sum(unit, whole(found), value))
+
+    def _sum(self, unit: str, amount: int | None, document: Json) -> int | None:
+        beside = [at(document, pointer) for pointer in self._usage.add.get(unit, ())]
+        more = [whole(found) for found in beside if not is_missing(found)]
+        return None if amount is None or None in more else amount + sum(one for one in more if one is not None)
 
     def _note(self, unit: str, amount: int | None) -> None:
         if amount is None:
