@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.budget.limits import Subject, planned
 from proxy.budget.meters.meter import Meter
 from proxy.budget.meters.tap import Tap
+from proxy.budget.ways import State, Way, ending
 from proxy.errors import Denial, Refused
 from proxy.estimating import usage_of
 from proxy.exchange import Outcome
@@ -110,12 +111,13 @@ class Holds:
         meter = exchange.meter
         if self._plans.pop(exchange.id, None) is None or not isinstance(meter, Meter):
             return
-        if not exchange.dialled:
+        whole_answer = outcome is Outcome.COMPLETED and exchange.messages is None
+        way = ending(dialled=exchange.dialled, whole_answer=whole_answer)
+        if way.end is State.RELEASED:
             self._budgets.release(meter.id)
             exchange.used = dict.fromkeys(exchange.reserved, 0)
-            return
-        whole_answer = outcome is Outcome.COMPLETED and exchange.messages is None
-        self._settle(exchange, meter, whole_answer=whole_answer)
+        else:
+            self._settle(exchange, meter, whole_answer=way is Way.ANSWERED)
 
     def give_up(self, exchange: Exchange) -> None:
         """It is refused after all: nothing was sent."""
