@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from proxy.budget.limits import Subject, planned
+from proxy.budget.limits import Reserved, Subject, planned
 from proxy.budget.meters.meter import Meter
 from proxy.budget.meters.tap import Tap
 from proxy.budget.ways import State, Way, ending
+from proxy.budget_settings import USD
+from proxy.decision import decide
 from proxy.errors import Denial, Refused
-from proxy.estimating import usage_of
+from proxy.estimating import LEFT, usage_of
 from proxy.exchange import Outcome
 from proxy.model import Reason, Strength
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from proxy.budget.limits import Plan, Reserved
+    from proxy.budget.limits import Plan
     from proxy.budget.service import Budgets
     from proxy.clock import Clock
     from proxy.decision import Decision, Generation
@@ -45,28 +47,40 @@ class Holds:
         """`asked` for a head whose body is still to come: whoever is asked sees all of it. Raises `Refused`."""
         if decision.wants_body or not decision.head.has_body:
             return decision
-        return (await self.asked(self.plan(generation, exchange, decision), decision, b""))[0]
+        plan = self.plan(generation, exchange, decision)
+        return _asking(decision, (await self._seen(plan)).asks)
 
-    async def asked(self, plan: Plan, decision: Decision, body: bytes | None) -> tuple[Decision, frozenset[str]]:
+    async def asked(
+        self, generation: Generation, exchange: Exchange, decision: Decision, plan: Plan, body: bytes | None
+    ) -> tuple[Decision, frozenset[str]]:
         """With the reasons of budgets for which a person has to be asked first, and the names of those budgets.
 
+        Policies that look at what is left decide once more.
+
         Raises:
-            Refused: a limit stands in the way already: nobody is asked in vain.
+            Refused: a limit stands in the way already: nobody is asked in vain; or the policies do not want it now.
         """
-        if not any(not charge.hard or charge.soft for charge in plan.charges):
-            return decision, frozenset()
-        found = await self._budgets.look(plan)
-        if not found.asks:
-            return decision, frozenset()
-        if decision.head.has_body and body is None:  # it was not foreseen that somebody has to see it
+        wants_left = generation.policies.speaks_of(LEFT) and any(charge.unit == USD for charge in plan.charges)
+        found = await self._seen(plan, always=wants_left)
+        if wants_left:
+            decision = self._again(generation, exchange, body, found.left[USD])
+        if found.asks and decision.head.has_body and body is None:  # it was not foreseen that somebody has to see it
             raise Refused(_reached_now())
-        ruling = decision.ruling
-        reasons = tuple(
-            Reason(f"budget:{name}", f"Budget {name} asks before this is spent.", "reserve") for name in found.asks
-        )
-        strength = max(ruling.strength, Strength.APPROVAL)
-        more = replace(ruling, strength=strength, reasons=(*ruling.reasons, *reasons))
-        return replace(decision, ruling=more), frozenset(found.asks)
+        return _asking(decision, found.asks), frozenset(found.asks)
+
+    async def _seen(self, plan: Plan, *, always: bool = False) -> Reserved:
+        """What a reservation would find, where it can matter. Raises `Refused`."""
+        if always or any(not charge.hard or charge.soft for charge in plan.charges):
+            return await self._budgets.look(plan)
+        return Reserved("", plan)
+
+    def _again(self, generation: Generation, exchange: Exchange, body: bytes | None, left_microusd: int) -> Decision:
+        assert exchange.head is not None
+        agent, now_ms = exchange.tunnel.agent, self._clock.wall_ms()
+        decided = decide(generation, agent, exchange.head, body, now_ms=now_ms, left_microusd=left_microusd)
+        if isinstance(decided, Denial):
+            raise Refused(decided)
+        return decided
 
     async def reserve(self, plan: Plan, exchange: Exchange, decision: Decision, granted: frozenset[str]) -> None:
         """Take it all, durably, before anything leaves. `granted`: budgets for which a person has said yes.
@@ -131,7 +145,7 @@ class Holds:
         for charge in plan.charges:
             most[charge.unit] = charge.amount
         usage = usage_of(decision.match) if decision.match is not None else None
-        wanted = usage is not None and not most.keys().isdisjoint((*usage.most, "usd"))
+        wanted = usage is not None and not most.keys().isdisjoint((*usage.most, USD))
         tap = Tap(usage) if usage is not None and wanted else None
         exchange.meter = Meter(reserved.id or id_, most, decision.estimate, usage, tap)
         exchange.reserved = _sum(exchange.reserved, most)
@@ -144,6 +158,16 @@ class Holds:
         exchange.used = _sum(exchange.used or {}, charged)
         exchange.estimated_units = tuple(sorted({*exchange.estimated_units, *unknown}))
         exchange.over_units = tuple(sorted({*exchange.over_units, *meter.over}))
+
+
+def _asking(decision: Decision, asks: tuple[str, ...]) -> Decision:
+    """With a reason to ask a person for each of the budgets `asks`."""
+    if not asks:
+        return decision
+    ruling = decision.ruling
+    reasons = tuple(Reason(f"budget:{name}", f"Budget {name} asks before this is spent.", "reserve") for name in asks)
+    strength = max(ruling.strength, Strength.APPROVAL)
+    return replace(decision, ruling=replace(ruling, strength=strength, reasons=(*ruling.reasons, *reasons)))
 
 
 def _reached_now() -> Denial:

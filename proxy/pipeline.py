@@ -201,7 +201,7 @@ class Pipeline:
         try:
             stands = partial(self._stands, generation, exchange)
             plan = self._holds.plan(generation, exchange, decision)
-            decision, granted = await self._holds.asked(plan, decision, body)
+            decision, granted = await self._holds.asked(generation, exchange, decision, plan, body)
             approval = await approve(self._approvals, generation, exchange, decision, body, stands=stands)
             await self._holds.reserve(plan, exchange, decision, granted)
             carrying = await lend_first(

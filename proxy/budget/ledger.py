@@ -75,9 +75,12 @@ def look(connection: Connection, id_: str, plan: Plan) -> Reserved | Exhausted:
     """What a reservation of the charges in `plan` would find now; takes nothing."""
     warnings: list[str] = []
     asks: list[str] = []
+    left: dict[str, int] = {}
     for charge in plan.charges:
         before = taken(connection, charge)
         after = before + charge.amount
+        spare = max(0, charge.limit - before)
+        left[charge.unit] = min(spare, left.get(charge.unit, spare))
         if after > charge.limit:
             if charge.hard:
                 return _exhausted(charge, before)
@@ -85,7 +88,7 @@ def look(connection: Connection, id_: str, plan: Plan) -> Reserved | Exhausted:
         for soft in charge.soft:
             if after > charge.limit * soft.at:
                 (warnings if soft.then == "warn" else asks).append(charge.budget)
-    return Reserved(id_, plan, tuple(dict.fromkeys(warnings)), tuple(dict.fromkeys(asks)))
+    return Reserved(id_, plan, tuple(dict.fromkeys(warnings)), tuple(dict.fromkeys(asks)), left)
 
 
 def _rows(id_: str, plan: Plan, *, owner: str, until_ms: int) -> list[dict[str, str | int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -157,9 +157,11 @@ class Reserved:
     Attributes:
         warnings: budgets of which a soft limit is reached.
         asks: budgets for which a person has to be asked, because a soft limit or the limit itself is passed.
+        left: by unit, what the tightest budget had left before.
     """
 
     id: str
     plan: Plan
     warnings: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
+    left: Mapping[str, int] = field(default_factory=dict)
