@@ -21,7 +21,7 @@ from proxy.api.key_directory import KeyDirectory
 from proxy.approval.service import Approvals
 from proxy.approval.store import ApprovalStore
 from proxy.budget.service import Budgets
-from proxy.budgeting import Holds
+from proxy.budgeting import Holds, owner_in
 from proxy.confine.probe.standing import require_confined, standing
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
@@ -304,8 +304,9 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             key=credentials.seal.derived("approval fingerprints"),
             clock=parts.clock,
         )
-        budgets = Budgets(shared, owner=receipts.chain, clock=parts.clock)
+        budgets = Budgets(shared, owner=owner_in(receipts.chain), clock=parts.clock)
         stack.push_async_callback(budgets.close)
+        budgets.bury(receipts.is_over)
         credentials.keeper.load(partial(login_slots, parts.configuration.profiles))
         generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)

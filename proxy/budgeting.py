@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -173,6 +174,11 @@ def _asking(decision: Decision, asks: tuple[str, ...]) -> Decision:
 def _reached_now() -> Denial:
     detail = "A budget that asks first was reached just now; send the call again."
     return Denial("approval_required", detail, by="reserve", retry_after_s=1)
+
+
+def owner_in(chain: str) -> str:
+    """A name for this process's holds: its receipt chain, and what tells it from one that had the chain before."""
+    return f"{chain}/{secrets.token_hex(6)}"
 
 
 def subject_of(exchange: Exchange, decision: Decision) -> Subject:

@@ -17,7 +17,7 @@ from proxy.db.engine import take_turns
 from proxy.db.tables import budget_counters, budget_holds, budget_rates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
 
@@ -150,6 +150,18 @@ def sweep(connection: Connection, *, now_ms: int) -> tuple[str, ...]:
     """Settle what processes that died left behind, at the reserved amounts; the ids of those holds."""
     over = select(budget_holds.c.hold).where(budget_holds.c.until_ms <= now_ms).distinct()
     left = tuple(connection.execute(over).scalars())
+    for id_ in left:
+        settle(connection, id_, {})
+    return left
+
+
+def bury(connection: Connection, is_dead: Callable[[str], bool]) -> tuple[str, ...]:
+    """As `sweep`, at once, what belongs to owners of which it is known that they are dead."""
+    owners = [
+        owner for owner in connection.execute(select(budget_holds.c.owner).distinct()).scalars() if is_dead(owner)
+    ]
+    mine = budget_holds.c.owner.in_(owners)
+    left = tuple(connection.execute(select(budget_holds.c.hold).where(mine).distinct()).scalars())
     for id_ in left:
         settle(connection, id_, {})
     return left

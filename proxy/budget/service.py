@@ -119,6 +119,14 @@ class Budgets:
             self._queue.put(_Task(lambda c, now_ms: ledger.forget(c, now_ms=now_ms)))
             await asyncio.sleep(RENEW_S)
 
+    def bury(self, is_dead: Callable[[str], bool]) -> None:
+        """Settle at once what other processes left behind, where `is_dead` says so of the owner. Never blocks."""
+
+        def settled(connection: Connection, _now_ms: int) -> None:
+            self._tell(ledger.bury(connection, lambda owner: owner != self._owner and is_dead(owner)))
+
+        self._queue.put(_Task(settled))
+
     async def close(self) -> None:
         """Write what is left, then stop."""
         self._stopping = True
@@ -126,7 +134,11 @@ class Budgets:
         await asyncio.to_thread(self._thread.join, WITHIN_S)
 
     def _sweep(self, connection: Connection, now_ms: int) -> None:
-        for id_ in ledger.sweep(connection, now_ms=now_ms):
+        self._tell(ledger.sweep(connection, now_ms=now_ms))
+
+    @staticmethod
+    def _tell(left: tuple[str, ...]) -> None:
+        for id_ in left:
             _log.warning("the reservation of %s was left behind; it counts as used", id_)
 
     # -- the thread ----------------------------------------------------------------------------------------------

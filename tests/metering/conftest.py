@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.rig import Rig
+    from tests.rig.provider import Provider
 
 MODELS = """\
 schema: 1
@@ -52,7 +53,14 @@ operations:
 
 
 @asynccontextmanager
-async def metered(folder: Path, *budgets: dict[str, Any], **settings: Any) -> AsyncIterator[Rig]:
+async def metered(
+    folder: Path,
+    *budgets: dict[str, Any],
+    agents: dict[str, tuple[str, ...]] | None = None,
+    environment: dict[str, str] | None = None,
+    provider: Provider | None = None,
+    **settings: Any,
+) -> AsyncIterator[Rig]:
     """A rig whose provider `example` is called under `budgets`."""
     blocks = {
         "providers": {"example": {"accounts": {"main": {"secrets": {"api_key": "env:EXAMPLE_API_KEY"}}}}},
@@ -60,5 +68,7 @@ async def metered(folder: Path, *budgets: dict[str, Any], **settings: Any) -> As
         "approvals": {"hold_s": 0},
         **settings,
     }
-    async with running_rig(folder, profiles={"example": MODELS}, settings=blocks) as rig:
+    async with running_rig(
+        folder, profiles={"example": MODELS}, settings=blocks, agents=agents, environment=environment, provider=provider
+    ) as rig:
         yield rig
