@@ -112,7 +112,7 @@ class Holds:
         meter = exchange.meter
         id_ = f"{exchange.id}#{exchange.attempts + 1}"
         try:
-            reserved = await self._budgets.reserve(id_, known[1])
+            reserved = await self._budgets.reserve(id_, replace(known[1], tolls=()))  # rates count the agent's calls
         except Refused:
             return False
         if isinstance(meter, Meter):
