@@ -21,6 +21,8 @@ from proxy.api.control import Control
 from proxy.api.key_directory import KeyDirectory
 from proxy.api.opening import open_api
 from proxy.approval_services import approval_services
+from proxy.budget.service import Budgets
+from proxy.budgeting import Holds, owner_in
 from proxy.confine.probe.standing import require_confined, standing
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
@@ -346,6 +348,9 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             key=credentials.seal.derived("risk features"),
             clock=parts.clock,
         )
+        budgets = Budgets(shared, owner=owner_in(receipts.chain), clock=parts.clock)
+        stack.push_async_callback(budgets.close)
+        budgets.bury(receipts.is_over)
         credentials.keeper.load(partial(login_slots, parts.configuration.profiles))
         generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
@@ -365,6 +370,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             keeper=credentials.keeper,
             approvals=people.approvals,
             weigher=Weigher(history=history, classifier=classifier, clock=parts.clock),
+            holds=Holds(budgets, parts.clock),
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -417,6 +423,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         stack.callback(spawn(history.watch()).cancel)
         stack.callback(spawn(locks.watch()).cancel)
         stack.callback(spawn(sidecar.watch_rights()).cancel)
+        stack.callback(spawn(budgets.watch()).cancel)
         stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
         await sidecar.start()
         yield sidecar
