@@ -61,10 +61,8 @@ def decide(
     account = account_for(generation, agent, match, found, lambda one: permitted(agent, match, one, head, now_ms))
     if isinstance(account, Denial):
         return account
-    if (unfit := _unfit(match, operation, account, head)) is not None:
-        return unfit
     clean = cleaned(head, match, account, frozenset())
-    valid = checked(generation.catalog, match, clean, body)
+    valid = _unfit(match, operation, account, head) or checked(generation.catalog, match, clean, body)
     if isinstance(valid, Denial):
         return valid
     call = call_of(
