@@ -33,6 +33,7 @@ from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
 from proxy.generation import build_generation, captures, login_slots
+from proxy.manifest import Manifest, Refusals
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
 from proxy.services import credential_services, preload, resume, secret_stores, shared_database
@@ -315,6 +316,12 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             authenticator=parts.authenticator,
             keeper=credentials.keeper,
             approvals=approvals,
+            manifest=Manifest(
+                approvals=approvals.store,
+                refusals=Refusals(),
+                clock=parts.clock,
+                roots=parts.authority.bundle_pem,
+            ),
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(

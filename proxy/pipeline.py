@@ -17,28 +17,29 @@ from typing import TYPE_CHECKING, Final
 from proxy.answering import local_answer
 from proxy.approving import approve, named_in
 from proxy.arriving import canonical, relocate
-from proxy.caller import identify
+from proxy.caller import identify, not_now
 from proxy.conversation import Conversation
 from proxy.decision import Decision, Generation, decide
+from proxy.describing import describe
 from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
 from proxy.forwarding import forward
 from proxy.lent import held, lend_first
-from proxy.model import ANONYMOUS
+from proxy.manifest.pages import no_tunnel
+from proxy.model import ANONYMOUS, INTERNAL
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
     from proxy.approval.service import Approvals
     from proxy.capturing import Keeper
-    from proxy.catalog.binding import BoundAccount
-    from proxy.catalog.matcher import Match
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
     from proxy.identity.registry import Authenticator
+    from proxy.manifest import Manifest
     from proxy.model import Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
 
@@ -59,6 +60,7 @@ class Pipeline:
         authenticator: Authenticator,
         keeper: Keeper,
         approvals: Approvals,
+        manifest: Manifest,
     ) -> None:
         self.generation = generation
         self.draining = False
@@ -69,6 +71,7 @@ class Pipeline:
         self._authenticator: Final = authenticator
         self._keeper: Final = keeper
         self._approvals: Final = approvals
+        self._manifest: Final = manifest
         keeper.publish = self.publish
         self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
         self.tally: Final = Tally()
@@ -82,7 +85,9 @@ class Pipeline:
         if self.draining:
             return await self.refuse_connection(tunnel, _draining())
         if self._authenticator.current(tunnel.agent) is None:
-            return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), _not_now())
+            return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), not_now())
+        if authority.host == INTERNAL:
+            return await self.refuse_connection(tunnel, no_tunnel())
         if generation.catalog.tunnels(authority):
             return tunnel
         if authority in generation.unread:
@@ -143,18 +148,21 @@ class Pipeline:
         agent = identify(self._authenticator, generation.stand_ins, exchange.tunnel, raw)
         if agent is None:
             exchange.tunnel = replace(exchange.tunnel, agent=ANONYMOUS)
-            return await self.refuse(exchange, _not_now())
+            return await self.refuse(exchange, not_now())
         exchange.tunnel = replace(exchange.tunnel, agent=agent)
         head = canonical(generation, exchange, raw, sni)
         if isinstance(head, Denial):
             return await self.refuse(exchange, head)
         exchange.named_approval = named_in(raw)
         exchange.head = head
+        if head.authority.host == INTERNAL:
+            told = await self._manifest.answer(generation, exchange, head)
+            return await self.refuse(exchange, told) if isinstance(told, Denial) else await self._answer(exchange, told)
         decision = decide(generation, agent, head, now_ms=self._clock.wall_ms())
         if isinstance(decision, Denial):
-            _describe(exchange, generation.catalog.match(head))
+            describe(exchange, generation.catalog.match(head))
             return await self.refuse(exchange, decision)
-        _describe(exchange, decision.match, decision.account)
+        describe(exchange, decision.match, decision.account)
         if (hold := held(decision)) is not None:
             self._pending[exchange.id] = (generation, decision)
             return hold
@@ -183,7 +191,7 @@ class Pipeline:
         """
         head = decision.head
         exchange.policies, exchange.observed = decision.ruling.policies, decision.ruling.observed
-        _describe(exchange, decision.match, decision.account)
+        describe(exchange, decision.match, decision.account)
         answer = local_answer(generation, exchange, decision, body, now_s=self._clock.wall_ms() // 1000)
         if isinstance(answer, Denial):
             return await self.refuse(exchange, answer)
@@ -247,6 +255,7 @@ class Pipeline:
         if denial.slug == "receipt_unavailable":  # what could not be written is not tried twice under one id
             return denial
         fields = {**self._entry(exchange), "decision": "deny", "slug": denial.slug, "denied_by": denial.by}
+        self._note(exchange, denial)
         try:
             await self._receipts.record_decision(fields)
         except Refused as refused:
@@ -254,6 +263,11 @@ class Pipeline:
         else:
             exchange.decided = True
         return exchange.denial
+
+    def _note(self, exchange: Exchange, denial: Denial) -> None:
+        """For the agent that asks later why its call was refused."""
+        agent, now_ms = exchange.tunnel.agent, self._clock.wall_ms()
+        self._manifest.refusals.note(agent, denial, self._entry(exchange), now_ms=now_ms)
 
     # -- response ------------------------------------------------------------------------------------------------
 
@@ -356,6 +370,8 @@ class Pipeline:
             self._record_outcome(exchange, outcome)
 
     def _record_outcome(self, exchange: Exchange, outcome: Outcome) -> None:
+        if exchange.denial is not None:
+            self._note(exchange, exchange.denial)
         self.tally.outcomes[outcome.value] += 1
         self.tally.redactions += exchange.redactions
         self.tally.request_bytes += exchange.request_bytes
@@ -378,20 +394,6 @@ class Pipeline:
     def _receipt_path(self, head: RequestHead) -> str:
         path = self.generation.catalog.receipt_path(head)
         return self.generation.stand_ins.mask(path)
-
-
-def _describe(exchange: Exchange, match: Match | None, account: BoundAccount | None = None) -> None:
-    """Note for the receipts what the call is, and whose account it uses."""
-    if account is not None:
-        exchange.account = str(account.id)
-    if match is not None:
-        exchange.profile = match.profile.name
-        if match.operation is not None:
-            exchange.operation, exchange.action = match.operation.id, match.operation.action.value
-
-
-def _not_now() -> Denial:
-    return Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")
 
 
 def _draining() -> Denial:
