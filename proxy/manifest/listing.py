@@ -50,6 +50,7 @@ def listing(generation: Generation, agent: Agent, profile: Profile, *, now_ms: i
 
 def _account(generation: Generation, agent: Agent, profile: Profile, account: BoundAccount, now_ms: int) -> Fields:
     held = generation.stand_ins.held(agent.name, account.id)
+    matches = (Match(profile, profile.hosts[0], operation, {}) for operation in profile.operations)
     variables = {slot: profile.secrets[slot].env for slot in held if slot in profile.secrets}
     return {
         "account": str(account.id),
@@ -60,11 +61,7 @@ def _account(generation: Generation, agent: Agent, profile: Profile, account: Bo
             for slot, value in sorted(held.items())
         ],
         "operations": [
-            found
-            for operation in profile.operations
-            if (
-                found := _operation(generation, agent, Match(profile, profile.hosts[0], operation, {}), account, now_ms)
-            )
+            found for match in matches if (found := _operation(generation, agent, match, account, now_ms)) is not None
         ],
     }
 

@@ -106,29 +106,33 @@ class Manifest:
 
     async def _page(self, generation: Generation, agent: Agent, head: RequestHead) -> Answer:
         match head.segments:
-            case () | ("",):
-                return _told(head, self._index(generation, agent))
-            case ("operations",):
-                return _told(head, await self._operations(generation, agent, profiles_of(generation, agent)))
-            case ("operations", name):
-                named = [profile for profile in profiles_of(generation, agent) if profile.name == name]
-                found = await self._operations(generation, agent, named)
-                return _told(head, found) if found["profiles"] else _missing(head)
-            case ("budgets",):
-                return _told(head, {"budgets": list(await self._budgets(agent))})
-            case ("approvals",):
-                return _told(head, {"approvals": await self._own_approvals(agent)})
-            case ("approvals", id_):
-                one = await self._approval(agent, id_)
-                return _missing(head) if one is None else _told(head, one)
-            case ("last-refusal",):
-                return _told(head, {"refused": self.refusals.of(agent)})
             case ("ca.pem",):
                 return _answer(self._roots(), PEM)
             case ("SKILL.md",):
                 return _answer(self._skill, MARKDOWN)
-            case _:
-                return _missing(head)
+        content = await self._content(generation, agent, head.segments)
+        return _missing(head) if content is None else _told(head, content)
+
+    async def _content(self, generation: Generation, agent: Agent, segments: tuple[str, ...]) -> Fields | None:
+        """What a page says; None where there is no such page."""
+        match segments:
+            case () | ("",):
+                return self._index(generation, agent)
+            case ("operations",):
+                return await self._operations(generation, agent, profiles_of(generation, agent))
+            case ("operations", name):
+                named = [profile for profile in profiles_of(generation, agent) if profile.name == name]
+                found = await self._operations(generation, agent, named)
+                return found if found["profiles"] else None
+            case ("budgets",):
+                return {"budgets": list(await self._budgets(agent))}
+            case ("approvals",):
+                return {"approvals": await self._own_approvals(agent)}
+            case ("approvals", id_):
+                return await self._approval(agent, id_)
+            case ("last-refusal",):
+                return {"refused": self.refusals.of(agent)}
+        return None
 
     @staticmethod
     def _index(generation: Generation, agent: Agent) -> Fields:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from proxy.errors import Denial
     from proxy.model import Agent
+    from proxy.receipts.record import Value
 
 MAX_AGENTS: Final = 1024
 
@@ -23,9 +24,7 @@ class Refusals:
         self._max: Final = max_agents
         self._last: Final[OrderedDict[tuple[str, str], Mapping[str, object]]] = OrderedDict()
 
-    def note(
-        self, agent: Agent, denial: Denial, receipt: Mapping[str, str | int | bool | None], *, now_ms: int
-    ) -> None:
+    def note(self, agent: Agent, denial: Denial, receipt: Mapping[str, Value], *, now_ms: int) -> None:
         """Remember it. `receipt` are the fields of the call's decision receipt: what may be written down of it."""
         if agent == ANONYMOUS:
             return
