@@ -13,6 +13,7 @@ from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
 from proxy.catalog.modes import mode_mistakes
+from proxy.catalog.pinning import open_file_findings, pin_mistakes
 from proxy.catalog.policies import load_policies
 from proxy.catalog.upstream_proxies import anchored, upstream_proxy_mistakes
 from proxy.confine.probe.ways import WAYS
@@ -59,7 +60,9 @@ def load_configuration(path: Path) -> Configuration:
         settings = _absolute(document.validated(Settings), path.parent)
     except ConfigError as error:
         raise ConfigError([*error.findings, *findings]) from None
-    findings += [document.finding(place, message) for place, message in mistakes(settings, profiles)]
+    found = (*mistakes(settings, profiles), *pin_mistakes(settings))
+    findings += [document.finding(place, message) for place, message in found]
+    findings += open_file_findings(path, settings)
     policies: Policies | None = None
     try:
         policies = load_policies(settings, profiles)

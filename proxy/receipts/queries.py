@@ -40,9 +40,19 @@ class Report:
 
 
 def recent(
-    database: Engine, *, limit: int, chain: str | None = None, agent: str | None = None, refused: bool = False
+    database: Engine,
+    *,
+    limit: int,
+    chain: str | None = None,
+    agent: str | None = None,
+    refused: bool = False,
+    observed: bool = False,
+    since_ms: int | None = None,
 ) -> list[Call]:
-    """The newest calls, oldest first."""
+    """The newest calls, oldest first.
+
+    `observed`: only those that policies would have refused or had approved, were they not only observed.
+    """
     where = ["d.kind = 'decision'"]
     named: dict[str, Any] = {"limit": limit}
     if chain is not None:
@@ -53,6 +63,11 @@ def recent(
         named["agent"] = agent
     if refused:
         where.append("json_extract(d.body, '$.decision') = 'deny'")
+    if observed:
+        where.append("json_extract(d.body, '$.observed') IS NOT NULL")
+    if since_ms is not None:
+        where.append("d.at_ms >= :since_ms")
+        named["since_ms"] = since_ms
     return list(reversed(_calls(database, f"{' AND '.join(where)} ORDER BY d.rowid DESC LIMIT :limit", named)))
 
 

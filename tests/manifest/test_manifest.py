@@ -193,7 +193,9 @@ async def test_nothing_unmanaged_is_asked_in_its_place(tmp_path: Path) -> None:
         assert (await read(rig, "/")).status == 200
         assert operations((await read(rig, "/operations", agent="narrow")).json()) == {}
         reader, writer = await asyncio.open_connection(*rig.sidecar.proxy)
-        writer.write(f"CONNECT briefcased.internal:443 HTTP/1.1\r\nHost: briefcased.internal:443\r\n{rig.credentials()}\r\n".encode())
+        writer.write(
+            f"CONNECT briefcased.internal:443 HTTP/1.1\r\nHost: briefcased.internal:443\r\n{rig.credentials()}\r\n".encode()
+        )
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
         writer.close()
 
