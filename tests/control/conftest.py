@@ -33,13 +33,14 @@ async def controlled(
     hold_s: float = 0.0,
     text: str = POLICIES,
     agents: Mapping[str, tuple[str, ...]] | None = None,
+    profiles: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Rig]:
     """A rig with the policies `text`."""
     file = folder / "own.cedar"
     file.write_text(text)
     blocks = {"policies": {"files": [str(file)]}, "approvals": {"hold_s": hold_s}, **settings}
-    async with running_rig(folder, settings=blocks, agents=agents) as rig:
+    async with running_rig(folder, settings=blocks, agents=agents, profiles=profiles) as rig:
         yield rig
 
 

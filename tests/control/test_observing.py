@@ -7,14 +7,33 @@ import ssl
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 import yaml
 
+from proxy.cli.receipts import line
+from proxy.db.engine import DATABASE, open_database
+from proxy.receipts import queries
+from tests.control.conftest import controlled
 from tests.rig.process import HOST, configured
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+async def test_readiness_and_receipts_tell_observed_policies(tmp_path: Path) -> None:
+    async with controlled(tmp_path, policies={"preset": "read-only", "observe": True}) as rig:
+        await rig.call("GET", "/read")
+        await rig.call("POST", "/written", content=b"x")
+        await rig.settled(2)
+        assert rig.sidecar.details()["policies"] == "observed"
+        database = open_database(rig.home / DATABASE)
+        (call,) = queries.recent(database, limit=10, observed=True)
+        database.dispose()
+        assert call.decision["path"] == "/written"
+        assert line(call).endswith("(observed: policy_denied)")
+
+
+@pytest.mark.slow
 async def test_up_readyz_and_receipts_say_that_policies_are_only_observed(tmp_path: Path) -> None:
     async with configured(tmp_path) as up:
         data = yaml.safe_load(up.config.read_text())

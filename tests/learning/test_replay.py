@@ -6,8 +6,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 import yaml
 
+from proxy.cli.learn import profile_text
+from proxy.learning import propose, seen_of
+from tests.control.conftest import controlled
 from tests.rig.process import HOST, configured
 
 if TYPE_CHECKING:
@@ -39,6 +43,28 @@ async def statuses(up: Up, calls: tuple[tuple[str, str], ...]) -> list[int]:
         return [(await client.request(method, url + path)).status_code for method, path in calls]
 
 
+async def test_what_a_sidecar_has_let_through_another_lets_through_by_the_proposal(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("observing", "enforcing")]
+    for folder in folders:
+        folder.mkdir()
+    async with controlled(folders[0], policies={"preset": "read-only", "observe": True}) as rig:
+        for method, path in SEEN:
+            assert (await rig.call(method, path, content=b"x" if method == "POST" else None)).status == 200
+        calls = [call for one in await rig.settled(len(SEEN)) if (call := seen_of(one.decision, one.outcome))]
+        profiles, port = dict(rig.configuration.profiles), rig.provider.port
+    proposal = propose(calls, profiles)
+    text = profile_text(proposal.profiles["example"]).replace("{", "{{").replace("}", "}}")
+    narrowed = {"example": text.replace(f"port: {port}", "port: {port}")}
+    providers = {"example": {"accounts": {"main": {"secrets": {"api_key": "env:EXAMPLE_API_KEY"}}}}}
+    async with controlled(folders[1], text=proposal.policies, profiles=narrowed, providers=providers) as rig:
+        for method, path in SEEN:
+            assert (await rig.call(method, path, content=b"x" if method == "POST" else None)).status == 200
+        for method, path in NEIGHBOURS:
+            assert (await rig.call(method, path)).status == 403, path
+        assert len(rig.provider.requests) == len(SEEN)
+
+
+@pytest.mark.slow
 async def test_everything_seen_is_allowed_by_the_proposal_and_neighbours_are_not(tmp_path: Path) -> None:
     learnt = tmp_path / "learnt"
     async with configured(tmp_path) as up:
