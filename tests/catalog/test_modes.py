@@ -10,10 +10,12 @@ import pytest
 from proxy.catalog.configuration import load_configuration
 from proxy.catalog.modes import GA_REFUSES, STAGING_REFUSES, mode_warnings
 from proxy.catalog.pinning import profiles_digest
+from proxy.cli.check import check
 from proxy.cli.closed import require_closed
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.model import Mode
 from proxy.settings import Settings
+from tests.docs import pages
 from tests.rig.sidecar import EXAMPLE
 
 if TYPE_CHECKING:
@@ -105,3 +107,28 @@ def test_j07_the_control_listener_is_out_of_the_agents_reach(proxy: str, control
     settings = Settings.model_validate({"version": 1, "listeners": {"proxy": proxy, "control": control}})
     assert bool(list(GA_REFUSES["control_among_agents"](settings, {}))) == refused
     assert "control_among_agents" in STAGING_REFUSES
+
+
+def test_w21_the_table_of_knobs_says_what_the_rules_do() -> None:
+    rows = {row[4].strip("`"): row for row in pages.table(pages.text("modes.md"), "knob")}
+    assert GA_REFUSES.keys() <= rows.keys()
+    for name in GA_REFUSES:
+        _, reference, staging, ga, _ = rows[name]
+        assert ga.startswith("refused"), name
+        assert staging.startswith("refused" if name in STAGING_REFUSES else "warned of"), name
+        assert reference != "refused", name
+
+
+def test_check_prints_the_pin_and_what_only_ga_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, "staging")
+    check(file, as_json=False)
+    told = capsys.readouterr().out
+    assert f"{file}: warning: profiles: pin them with what `briefcased check` prints" in told
+    assert f"\nprofiles_digest: {profiles_digest([tmp_path / 'mine'])}\n" in told
+    assert "; mode staging," in told
+
+
+def test_the_configurations_that_are_shipped_pin_the_profiles_beside_them() -> None:
+    for name in ("briefcased.yaml", "shared/first.yaml", "shared/second.yaml"):
+        text = (pages.ROOT / "deploy/compose" / name).read_text()
+        assert f"profiles_digest: {profiles_digest([pages.ROOT / 'deploy/compose/profiles'])}\n" in text
