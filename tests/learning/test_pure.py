@@ -123,6 +123,11 @@ def test_what_is_masked_may_be_anything_and_nothing_else(shop: Profile) -> None:
     assert slugs([file("/files/sk-1/x"), file("/files/sk-1/y")], proposal) == [None, "policy_denied"]
 
 
+def test_i10_a_star_in_a_path_stands_for_itself(shop: Profile) -> None:
+    proposal = propose([file("/files/{key}/a*b")], {"shop": shop})
+    assert slugs([file("/files/sk-1/a*b"), file("/files/sk-1/axb")], proposal) == [None, "policy_denied"]
+
+
 def test_the_same_calls_in_any_order_give_the_same_text(shop: Profile) -> None:
     assert propose(SEEN, {"shop": shop}) == propose(SEEN[::-1], {"shop": shop})
 

@@ -178,7 +178,7 @@ async def test_p1_no_page_holds_a_secret(rig: Rig) -> None:
             assert b"PRIVATE KEY" not in answer.body
 
 
-async def test_h01_without_a_token_nothing_is_told(rig: Rig) -> None:
+async def test_h01_h10_without_a_token_nothing_is_told(rig: Rig) -> None:
     reader, writer = await asyncio.open_connection(*rig.sidecar.proxy)
     writer.write(b"GET http://briefcased.internal/ HTTP/1.1\r\nHost: briefcased.internal\r\nConnection: close\r\n\r\n")
     whole = await reader.read()
