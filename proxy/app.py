@@ -32,6 +32,7 @@ from proxy.engine.tls import AgentSide, UpstreamSide
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
 from proxy.generation import build_generation, captures, login_slots
+from proxy.manifest import Manifest, Refusals
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
 from proxy.rights import Rights
@@ -141,6 +142,12 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             approvals=deciding.people.approvals,
             weigher=Weigher(history=deciding.history, classifier=deciding.classifier, clock=parts.clock),
             holds=Holds(deciding.budgets, parts.clock),
+            manifest=Manifest(
+                approvals=deciding.people.approvals.store,
+                refusals=Refusals(),
+                clock=parts.clock,
+                roots=parts.authority.bundle_pem,
+            ),
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import is_local, parse_authority
+from proxy.errors import Denial
 from proxy.exchange import Capture
 from proxy.model import BY_NAME, Agent
 
@@ -37,6 +38,11 @@ def identify(authenticator: Authenticator, stand_ins: StandIns, tunnel: Tunnel, 
     if not isinstance(found, Agent):
         return None
     return found if base_url or found.token_id == tunnel.agent.token_id else None
+
+
+def not_now() -> Denial:
+    """What whoever cannot be believed is told."""
+    return Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")
 
 
 def _from_a_browser(raw: RawHead) -> bool:

@@ -108,6 +108,20 @@ def question_of(
     left_microusd: int | None = None,
 ) -> Question:
     """What is asked of the policies about a call of a listed operation."""
+    return replace(
+        plain_question(agent, match, account, head, mode=mode, now_ms=call.now_ms),
+        fields=fields,
+        first_use=call.circumstances.first_use(call.use),
+        body_bytes=head.content_length if call.body is None else len(call.body),
+        risk=risk.score,
+        risk_reasons=risk.codes,
+        cost_microusd=cost_microusd,
+        budget_left_microusd=left_microusd,
+    )
+
+
+def plain_question(agent: Agent, match: Match, account: str, head: RequestHead, *, mode: Mode, now_ms: int) -> Question:
+    """As `question_of`, of a call of which no more is known than its head: without risk, cost or body."""
     profile, operation = match.profile, match.operation
     assert operation is not None
     return Question(
@@ -119,16 +133,10 @@ def question_of(
         head=head,
         account=account,
         mode=mode,
-        now_ms=call.now_ms,
+        now_ms=now_ms,
         params=match.params,
         data_class=operation.data_class or "",
-        fields=fields,
-        first_use=call.circumstances.first_use(call.use),
-        body_bytes=head.content_length if call.body is None else len(call.body),
-        risk=risk.score,
-        risk_reasons=risk.codes,
-        cost_microusd=cost_microusd,
-        budget_left_microusd=left_microusd,
+        body_bytes=head.content_length,
     )
 
 

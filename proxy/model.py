@@ -13,6 +13,10 @@ HTTPS_PORT: Final = 443
 """Of `https` URLs (RFC 9110, section 4.2.2)."""
 
 
+INTERNAL: Final = "briefcased.internal"
+"""Where the sidecar itself answers its agents, over plain HTTP; the name is never resolved or dialled."""
+
+
 class Action(StrEnum):
     """What an operation does at the provider."""
 

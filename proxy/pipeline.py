@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Final
 from proxy.answering import local_answer
 from proxy.approving import Asking, named_in
 from proxy.arriving import DRAINING, canonical, relocate
-from proxy.caller import identify
+from proxy.caller import identify, not_now
 from proxy.conversation import Conversation
 from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
 from proxy.forwarding import forward
 from proxy.lent import held, lend_first
-from proxy.model import ANONYMOUS, Mode
+from proxy.manifest.pages import no_tunnel
+from proxy.model import ANONYMOUS, INTERNAL, Mode
 from proxy.receipts.entries import decision_entry, outcome_entry
-from proxy.rights import not_now
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
     from proxy.decision import Decision, Generation
+    from proxy.manifest import Manifest
     from proxy.model import Headers, RawHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
     from proxy.rights import Rights
@@ -61,6 +62,7 @@ class Pipeline:
         approvals: Approvals,
         weigher: Weigher,
         holds: Holds,
+        manifest: Manifest,
     ) -> None:
         self.generation = generation
         self.draining = False
@@ -73,6 +75,7 @@ class Pipeline:
         self._approvals: Final = approvals
         self._weigher: Final = weigher
         self._holds: Final = holds
+        self._manifest: Final = manifest
         keeper.publish = self.publish
         self._pending: Final[dict[str, tuple[Generation, Circumstances]]] = {}
         self.tally: Final = Tally()
@@ -87,6 +90,8 @@ class Pipeline:
             return await self.refuse_connection(tunnel, DRAINING)
         if self.rights.authenticator.current(tunnel.agent) is None:
             return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), not_now())
+        if authority.host == INTERNAL:
+            return await self.refuse_connection(tunnel, no_tunnel())
         if generation.catalog.tunnels(authority):
             return tunnel
         if authority in generation.unread:
@@ -156,6 +161,9 @@ class Pipeline:
             return await self.refuse(exchange, head)
         exchange.named_approval = named_in(raw)
         exchange.head = head
+        if head.authority.host == INTERNAL:
+            told = await self._manifest.answer(generation, exchange, head)
+            return await self.refuse(exchange, told) if isinstance(told, Denial) else await self._answer(exchange, told)
         known = await self._weigher.circumstances(exchange)
         decision, known = await self._weigher.decide(generation, exchange, None, known)
         if isinstance(decision, Denial):
@@ -265,6 +273,7 @@ class Pipeline:
         if denial.slug == "receipt_unavailable":  # what could not be written is not tried twice under one id
             return denial
         fields = {**self._entry(exchange), "decision": "deny", "slug": denial.slug, "denied_by": denial.by}
+        self._note(exchange, denial)
         try:
             await self._receipts.record_decision(fields)
         except Refused as refused:
@@ -272,6 +281,11 @@ class Pipeline:
         else:
             exchange.decided = True
         return exchange.denial
+
+    def _note(self, exchange: Exchange, denial: Denial) -> None:
+        """For the agent that asks later why its call was refused."""
+        agent, now_ms = exchange.tunnel.agent, self._clock.wall_ms()
+        self._manifest.refusals.note(agent, denial, self._entry(exchange), now_ms=now_ms)
 
     # -- response ------------------------------------------------------------------------------------------------
 
@@ -386,6 +400,8 @@ class Pipeline:
             self._record_outcome(exchange, outcome)
 
     def _record_outcome(self, exchange: Exchange, outcome: Outcome) -> None:
+        if exchange.denial is not None:
+            self._note(exchange, exchange.denial)
         self.tally.outcomes[outcome.value] += 1
         self.tally.redactions += exchange.redactions
         self.tally.request_bytes += exchange.request_bytes

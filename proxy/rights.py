@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.caller import not_now
 from proxy.errors import Denial, Refused
 from proxy.identity.locks import ALL
 from proxy.model import Called
@@ -98,8 +99,3 @@ class Rights:
             described = self._generation().catalog.profiles.get(profile)
             if described is not None and described.provider is not None:
                 yield "provider", described.provider
-
-
-def not_now() -> Denial:
-    """Nobody that we know."""
-    return Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")

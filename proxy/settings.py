@@ -270,6 +270,9 @@ class Settings(Strict):
     users: dict[Name, UserEntry] = {}
     agents: dict[Name, AgentEntry] = {}
     profiles: tuple[Path, ...] = Field(default=(), strict=False, description="Directories with further profiles.")
+    profiles_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = Field(
+        default=None, description="Of all their files, as `briefcased check` prints it; others are then refused."
+    )
     unmatched: Literal["refuse", "pass"] = Field(
         default="refuse", description="Hosts without a profile: refused, or passed through unread."
     )

@@ -24,6 +24,7 @@ from proxy.credentials.standin import RANDOM, make
 from proxy.credentials.token_kind import TokenKind
 from proxy.credentials.totp import TotpCredential
 from proxy.egress.addresses import is_metadata
+from proxy.model import INTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +81,8 @@ def _hosts(profile: Profile) -> Iterator[Mistake]:
     for index, rule in enumerate(profile.hosts):
         if (problem := bad_host(rule.host, bound=_bound(profile, rule))) is not None:
             yield ("hosts", index, "host"), problem
+        if rule.host == INTERNAL:
+            yield ("hosts", index, "host"), "this is where the sidecar itself answers"
         if (rule.host, rule.port) in seen:
             yield ("hosts", index, "host"), "this host stands twice"
         seen.add((rule.host, rule.port))

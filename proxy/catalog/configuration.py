@@ -14,6 +14,7 @@ from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
 from proxy.catalog.metering import budget_mistakes
 from proxy.catalog.modes import mode_mistakes
+from proxy.catalog.pinning import open_file_findings, pin_mistakes
 from proxy.catalog.policies import load_policies
 from proxy.catalog.tenants import tenant_mistakes
 from proxy.catalog.upstream_proxies import anchored, upstream_proxy_mistakes
@@ -61,7 +62,9 @@ def load_configuration(path: Path) -> Configuration:
         settings = _absolute(document.validated(Settings), path.parent)
     except ConfigError as error:
         raise ConfigError([*error.findings, *findings]) from None
-    findings += [document.finding(place, message) for place, message in mistakes(settings, profiles)]
+    found = (*mistakes(settings, profiles), *pin_mistakes(settings))
+    findings += [document.finding(place, message) for place, message in found]
+    findings += open_file_findings(path, settings)
     policies: Policies | None = None
     try:
         policies = load_policies(settings, profiles)

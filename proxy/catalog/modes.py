@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from proxy.canonical import is_local
 from proxy.catalog.approval_checks import channel_refs
 from proxy.catalog.checks import stays
+from proxy.catalog.listening import SPECIAL
 from proxy.catalog.store_checks import login_refs
 from proxy.catalog.upstream_proxies import entries
 from proxy.egress.addresses import Reach, classify
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.catalog.schema import Profile
     from proxy.settings import Settings
 
+EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # what is refused, not what is bound
 type Rule = Callable[[Settings, Mapping[str, Profile]], Iterator[Mistake]]
 
 
@@ -80,6 +83,41 @@ def _unchecked_confinement(settings: Settings, _profiles: Mapping[str, Profile])
         )
 
 
+def _observed_policies(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    if settings.policies.observe:
+        yield ("policies", "observe"), "policies that are only observed are refused in mode"
+
+
+def _open_policies(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    if settings.policies.preset == "open":
+        yield (
+            ("policies", "preset"),
+            "use another preset, or files of yours alone; open asks nobody and is refused in mode",
+        )
+
+
+def _unpinned_profiles(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    if settings.profiles and settings.profiles_digest is None:
+        yield (
+            ("profiles",),
+            "pin them with what `briefcased check` prints; without profiles_digest they are refused in mode",
+        )
+
+
+def _control_among_agents(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    """Loopback counts for nobody: whoever is on this machine reaches whatever listens here."""
+    listeners = settings.listeners
+    control = _host(listeners.control)
+    agents = {_host(at) for at in (listeners.proxy, *(one.at for one in listeners.more)) if not at.startswith(SPECIAL)}
+    remote = {host for host in agents if not is_local(host)}
+    if control in remote or (control in EVERY_ADDRESS and remote):
+        yield ("listeners", "control"), "an address that agents from elsewhere reach is refused in mode"
+
+
+def _host(at: str) -> str:
+    return at.rpartition(":")[0].strip("[]")
+
+
 GA_REFUSES: Final[Mapping[str, Rule]] = {
     "unmatched": _unmatched,
     "debug_logs": _debug_logs,
@@ -88,9 +126,21 @@ GA_REFUSES: Final[Mapping[str, Rule]] = {
     "loopback_targets": _loopback_targets,
     "plain_database": _plain_database,
     "unchecked_confinement": _unchecked_confinement,
+    "observed_policies": _observed_policies,
+    "open_policies": _open_policies,
+    "unpinned_profiles": _unpinned_profiles,
+    "control_among_agents": _control_among_agents,
 }
-STAGING_REFUSES: Final = frozenset({"unmatched", "plain_upstreams", "plain_database"})
-"""What would carry data or credentials where nobody looks is refused before production too."""
+STAGING_REFUSES: Final = frozenset({"unmatched", "plain_upstreams", "plain_database", "control_among_agents"})
+"""What would carry data or credentials where nobody looks, or show agents our own side, is refused before too."""
+
+
+def mode_warnings(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    """What `ga` would refuse of a configuration in mode `staging`; nothing in the other modes."""
+    if settings.mode is Mode.STAGING:
+        for name, rule in GA_REFUSES.items():
+            if name not in STAGING_REFUSES:
+                yield from ((place, f"{message} {Mode.GA}") for place, message in rule(settings, profiles))
 
 
 def mode_mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:

@@ -43,6 +43,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "keys": "keys",
     "budgets": "budgets",
     "receipts": "receipts",
+    "learn": "learn",
     "ca": "ca",
 }
 """Commands by name, each with its module: a function of the module's own name, or `app`, a group of commands."""

@@ -10,6 +10,8 @@ import orjson
 import typer
 
 from proxy.catalog.configuration import load_configuration
+from proxy.catalog.modes import mode_warnings
+from proxy.catalog.pinning import profiles_digest
 from proxy.cli.words import counted
 from proxy.errors import ConfigError
 
@@ -35,6 +37,10 @@ def check(
         raise typer.Exit(2 if findings else 0)
     settings = configuration.settings
     accounts = sum(len(provider.accounts) for provider in settings.providers.values())
+    for place, message in mode_warnings(settings, configuration.profiles):
+        sys.stdout.write(f"{config}: warning: {'.'.join(map(str, place))}: {message}\n")
+    if settings.profiles:
+        sys.stdout.write(f"profiles_digest: {profiles_digest(settings.profiles)}\n")
     sys.stdout.write(
         f"{config}: good; mode {settings.mode}, {counted(len(settings.providers), 'provider')},"
         f" {counted(accounts, 'account')},"

@@ -28,13 +28,17 @@ def list_(
     chain: Annotated[str | None, typer.Option(help="Only this chain.")] = None,
     agent: Annotated[str | None, typer.Option(help="Only this agent.")] = None,
     refused: Annotated[bool, typer.Option("--refused", help="Only refusals.")] = False,
+    observed: Annotated[
+        bool, typer.Option("--observed", help="Only what observed policies would have refused or had approved.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List calls, oldest first."""
     from proxy.receipts import queries
 
     with database() as engine:
-        _print(queries.recent(engine, limit=limit, chain=chain, agent=agent, refused=refused), as_json=as_json)
+        found = queries.recent(engine, limit=limit, chain=chain, agent=agent, refused=refused, observed=observed)
+        _print(found, as_json=as_json)
 
 
 @app.command("show")
@@ -111,6 +115,8 @@ def line(call: Call) -> str:
         end = f"refused {decision['slug']}"
     else:
         end = f"{outcome.get('status') or '-'} {outcome.get('outcome', 'under way')}"
+    if decision.get("observed"):
+        end += f" (observed: {decision['observed']})"
     who = decision.get("account") or "-"
     return (
         f"{when} {decision['id']} {decision['agent']:<10} {decision.get('method') or 'CONNECT':<7} {target} {who} {end}"

@@ -14,7 +14,10 @@ from certs.bundle import merged_bundle, write_bundle
 from certs.storage import ca_directory, ca_passphrase
 from proxy import logs
 from proxy.catalog.configuration import load_configuration
+from proxy.catalog.modes import mode_warnings
+from proxy.catalog.pinning import open_files
 from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.closed import require_closed
 from proxy.cli.state import SidecarState, local_passphrase, write_state
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError, ConfigError
@@ -22,6 +25,8 @@ from proxy.notify import Notifier
 from proxy.settings import environment, home, service_manager
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from proxy.app import Sidecar
     from proxy.catalog.configuration import Configuration
     from proxy.cli.hand_over import HandOvers
@@ -41,7 +46,20 @@ def up(config: ConfigOption = CONFIG) -> None:
     configuration = load_configuration(config)
     logging_settings = configuration.settings.logs
     logs.configure(level=logging_settings.level.upper(), style=logging_settings.style)
+    for warning in _warnings(config, configuration):
+        _log.warning("%s", warning)
+    require_closed(home(), configuration.settings.mode)
     asyncio.run(_up(config, configuration))
+
+
+def _warnings(config: Path, configuration: Configuration) -> Iterator[str]:
+    """What is allowed in this mode, and would not be in a stricter one."""
+    settings = configuration.settings
+    yield from (f"{path}: other accounts may write it" for path in open_files(config, settings))
+    for place, message in mode_warnings(settings, configuration.profiles):
+        yield f"{config}: {'.'.join(map(str, place))}: {message}"
+    if settings.policies.observe:
+        yield "policies are only observed: what they would refuse or have approved goes through"
 
 
 async def _up(path: Path, configuration: Configuration) -> None:

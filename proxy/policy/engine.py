@@ -121,6 +121,20 @@ class Policies:
             advice=tuple(dict.fromkeys(text for verdict in verdicts for text in verdict.advice)),
         )
 
+    def settled(self, question: Question, verdict: Verdict) -> bool:
+        """Whether `verdict` holds for every call of this operation by this agent, whatever its context."""
+        resource = resource_of(question)
+        if not verdict.allowed and any(not self.policies[id_].reads_context for id_ in verdict.policies):
+            return True
+        actions = (self._action(resource), *(action for action, _ in _RESERVATIONS))
+        return not any(
+            policy.reads_context
+            for subject in subjects(question.agent)
+            for action in (actions if verdict.allowed else actions[:1])
+            for policy in self._slices.matching(subject.uids, resource.uids, action)
+            if verdict.allowed or verdict.policies or policy.permits
+        )
+
     def _judge(
         self, subject: Subject, whose: tuple[Subject, ...], resource: Resource, context: Mapping[str, Value]
     ) -> Verdict:

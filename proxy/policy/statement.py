@@ -57,6 +57,11 @@ class Policy:
     text: str = field(repr=False)
 
     @property
+    def reads_context(self) -> bool:
+        """Whether a condition looks at the call's context."""
+        return b'{"Var":"context"}' in orjson.dumps(self.compiled["conditions"])
+
+    @property
     def strength(self) -> Strength:
         """What its `@approval` asks for, where it permits."""
         return APPROVALS.get(self.annotations.get("approval", ""), Strength.NONE)

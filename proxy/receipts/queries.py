@@ -47,9 +47,14 @@ def recent(
     chain: str | None = None,
     agent: str | None = None,
     refused: bool = False,
+    observed: bool = False,
+    since_ms: int | None = None,
     tenant: str | None = None,
 ) -> list[Call]:
-    """The newest calls, oldest first."""
+    """The newest calls, oldest first.
+
+    `observed`: only those that policies would have refused or had approved, were they not only observed.
+    """
     where = ["d.kind = 'decision'"]
     named: dict[str, Any] = {"limit": limit}
     if chain is not None:
@@ -63,6 +68,11 @@ def recent(
     if tenant is not None:
         where.append(f"coalesce(json_extract(d.body, '$.tenant'), '{TENANT}') = :tenant")
         named["tenant"] = tenant
+    if observed:
+        where.append("json_extract(d.body, '$.observed') IS NOT NULL")
+    if since_ms is not None:
+        where.append("d.at_ms >= :since_ms")
+        named["since_ms"] = since_ms
     return list(reversed(_calls(database, f"{' AND '.join(where)} ORDER BY d.rowid DESC LIMIT :limit", named)))
 
 

@@ -156,6 +156,10 @@ RELAXED = {
     "loopback_targets": {"egress": {"allow_private": [{"host": "a.test", "addresses": ["127.0.0.1"]}]}},
     "unchecked_confinement": {"confinement": {}},
     "plain_database": {"state": {"seal_key": "file:/k", "shared": {"host": "db.example", "tls": "off"}}},
+    "observed_policies": {"policies": {"observe": True}},
+    "open_policies": {"policies": {"preset": "open"}},
+    "unpinned_profiles": {"profiles": ["profiles"]},
+    "control_among_agents": {"listeners": {"proxy": "0.0.0.0:8080", "control": "0.0.0.0:8081"}},
 }
 
 

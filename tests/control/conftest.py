@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.rig import running_rig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from tests.rig import Rig
@@ -28,13 +28,19 @@ when { resource.action == "read" };
 
 @asynccontextmanager
 async def controlled(
-    folder: Path, *, hold_s: float = 0.0, text: str = POLICIES, **settings: Any
-) -> AsyncIterator[Rig]:  # settings
+    folder: Path,
+    *,
+    hold_s: float = 0.0,
+    text: str = POLICIES,
+    agents: Mapping[str, tuple[str, ...]] | None = None,
+    profiles: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Rig]:
     """A rig with the policies `text`."""
     file = folder / "own.cedar"
     file.write_text(text)
     blocks = {"policies": {"files": [str(file)]}, "approvals": {"hold_s": hold_s}, **settings}
-    async with running_rig(folder, settings=blocks) as rig:
+    async with running_rig(folder, settings=blocks, agents=agents, profiles=profiles) as rig:
         yield rig
 
 

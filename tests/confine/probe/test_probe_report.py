@@ -229,7 +229,7 @@ async def test_ga_without_a_check_has_to_say_so(up):
     await up.start()
     async with httpx.AsyncClient(trust_env=False) as client:
         ready = (await client.get(f"http://{up.state['control']}/readyz")).json()
-    assert ready["details"] == {"confinement": "not checked"}
+    assert ready["details"] == {"confinement": "not checked", "policies": "enforced"}
 
 
 @pytest.mark.slow

@@ -24,7 +24,14 @@
 {{- $_ := set $providers $name (mustMerge (dict "accounts" $accounts) (omit $provider "accounts")) -}}
 {{- end -}}
 {{- with $providers -}}{{- $_ := set $config "providers" . -}}{{- end -}}
-{{- if $values.profiles -}}{{- $_ := set $config "profiles" (list "profiles") -}}{{- end -}}
+{{- if $values.profiles -}}
+{{- $_ := set $config "profiles" (list "profiles") -}}
+{{- $sums := "" -}}
+{{- range $file, $text := $values.profiles -}}
+{{- $sums = printf "%s%s  %s\n" $sums (printf "%s\n" (trimSuffix "\n" $text) | sha256sum) $file -}}
+{{- end -}}
+{{- $_ := set $config "profiles_digest" (printf "sha256:%s" ($sums | sha256sum)) -}}
+{{- end -}}
 {{- if $values.handOver.enabled -}}
 {{- $_ := set $agent "hand_over" (dict "directory" $values.handOver.directory "proxy" $listeners.proxy) -}}
 {{- end -}}

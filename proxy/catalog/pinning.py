@@ -1,0 +1,60 @@
+"""Whether the files of a configuration are the ones that the operator meant, and nobody else may change them."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from typing import TYPE_CHECKING, Final
+
+from proxy.errors import Finding
+from proxy.model import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from proxy.catalog.checks import Mistake
+    from proxy.settings import Settings
+
+OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+def profiles_digest(folders: Iterable[Path]) -> str:
+    """Of every profile in `folders`: what `sha256sum *.yaml | sha256sum` says of one folder (in the C locale)."""
+    whole = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")):
+            whole.update(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n".encode())
+    return f"sha256:{whole.hexdigest()}"
+
+
+def pin_mistakes(settings: Settings) -> Iterator[Mistake]:
+    """Profiles that are not the pinned ones. Reads them."""
+    if settings.profiles_digest is None:
+        return
+    try:
+        found = profiles_digest(settings.profiles)
+    except OSError as error:
+        yield ("profiles_digest",), f"a profile cannot be read: {error.strerror}"
+        return
+    if found != settings.profiles_digest:
+        yield ("profiles_digest",), f"the profiles are others: {found}"
+
+
+def open_files(config: Path, settings: Settings) -> Iterator[Path]:
+    """Files and directories that decide, and that other accounts may write."""
+    profiles = (path for folder in settings.profiles for path in (folder, *sorted(folder.glob("*.yaml"))))
+    for path in (config, *settings.policies.files, *profiles):
+        try:
+            if path.stat().st_mode & OTHERS_WRITE:
+                yield path
+        except OSError:
+            continue  # whoever reads it says so
+
+
+def open_file_findings(config: Path, settings: Settings) -> Iterator[Finding]:
+    """Those files as mistakes, in the modes that refuse them."""
+    if settings.mode is not Mode.REFERENCE:
+        for path in open_files(config, settings):
+            message = f"other accounts may write it, which is refused in mode {settings.mode}: chmod go-w"
+            yield Finding(str(path), 1, "(file)", message)
