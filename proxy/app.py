@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +23,7 @@ from proxy.approval.service import Approvals
 from proxy.approval.store import ApprovalStore
 from proxy.confine.probe.standing import require_confined, standing
 from proxy.db.engine import DATABASE, open_database
+from proxy.db.threads import in_thread
 from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
@@ -32,7 +34,7 @@ from proxy.errors import BriefcaseError
 from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
-from proxy.generation import build_generation, captures, login_slots
+from proxy.generation import build_generation, captures, login_slots, tells_graphql
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
 from proxy.services import credential_services, preload, resume, secret_stores, shared_database
@@ -350,9 +352,16 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         await resume(credentials.broker, generation.accounts)
         stack.callback(spawn(credentials.broker.watch()).cancel)
         stack.callback(spawn(approvals.watch()).cancel)
+        if tells_graphql(generation.catalog):
+            stack.callback(spawn(_load_graphql()).cancel)
         stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
         await sidecar.start()
         yield sidecar
+
+
+async def _load_graphql() -> None:
+    """Load what parses GraphQL before the first such call: that takes half a second, which nobody should wait for."""
+    await in_thread(importlib.import_module, "proxy.catalog.validation.selections")
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from proxy.approval.states import Vote
 from tests.rig import running_rig
 from tests.rig.sidecar import accounts
 
@@ -58,6 +59,7 @@ operations:
 POLICIES = """
 @id("all") permit (principal, action, resource);
 @id("much") @advice("At most 100.") forbid (principal, action, resource) when { context.fields has amount && context.fields.amount > 100 };
+@id("ask") forbid (principal, action == Action::"callWithoutApproval", resource) when { resource.id == "mcp.call" };
 @id("eve") forbid (principal, action, resource) when { context.fields has to && context.fields.to == "eve" };
 """
 
@@ -69,6 +71,7 @@ async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
     policies.write_text(POLICIES)
     blocks = {
         "policies": {"files": [str(policies)]},
+        "approvals": {"hold_s": 0.0},
         "providers": {"example": accounts(api_key="env:EXAMPLE_API_KEY")},
     }
     async with running_rig(folder, profiles={"example": PROFILE}, settings=blocks) as rig:
@@ -85,40 +88,40 @@ def rpc(method: str, **params: str) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 
 
-@pytest.mark.parametrize(
-    ("path", "type_", "body", "status", "problem"),
-    [
-        ("/pay", JSON, b'{"amount": 7,\n "note":"\xc3\xa9"}', 200, None),
-        ("/pay", JSON, b'{"amount":0}', 422, "invalid_request"),
-        ("/pay", JSON, b"{}", 422, "invalid_request"),
-        ("/pay", JSON, b"", 422, "invalid_request"),
-        ("/pay", JSON, b'{"amount":7,"amount":700}', 400, "ambiguous_request"),
-        ("/pay", JSON, b'{"amount":7,"AMOUNT":700}', 400, "ambiguous_request"),
-        ("/pay", JSON, b'{"amount":101}', 403, "policy_denied"),
-        ("/pay", "text/plain", b'{"amount":7}', 400, "ambiguous_request"),
-        ("/pay", JSON, b'{"amount":7,"note":"' + b"x" * 4096 + b'"}', 413, "request_too_large"),
-        ("/form", FORM, b"to=bob&n=1", 200, None),
-        ("/form", FORM, b"to=eve", 403, "policy_denied"),
-        ("/form", FORM, b"to=bob&to=eve", 400, "ambiguous_request"),
-        ("/graphql", JSON, READ, 200, None),
-        ("/graphql", JSON, CHANGE, 403, "policy_denied"),
-        ("/graphql", JSON, b'{"query":"{"}', 400, "ambiguous_request"),
-        ("/graphql", JSON, b"[" + READ + b"," + CHANGE + b"]", 403, "policy_denied"),
-        ("/mcp", JSON, rpc("tools/list"), 200, None),
-        ("/mcp", JSON, rpc("tools/call", name="search"), 200, None),
-        ("/mcp", JSON, rpc("tools/call", name="delete"), 403, "operation_not_allowed"),
-        ("/batch", JSON, b"{}", 403, "operation_not_allowed"),
-    ],
-)  # fmt: skip
+CALLS = [
+    ("/pay", JSON, b'{"amount": 7,\n "note":"\xc3\xa9"}', 200, None),
+    ("/pay", JSON, b'{"amount":0}', 422, "invalid_request"),
+    ("/pay", JSON, b"{}", 422, "invalid_request"),
+    ("/pay", JSON, b"", 422, "invalid_request"),
+    ("/pay", JSON, b'{"amount":7,"amount":700}', 400, "ambiguous_request"),
+    ("/pay", JSON, b'{"amount":7,"AMOUNT":700}', 400, "ambiguous_request"),
+    ("/pay", JSON, b'{"amount":101}', 403, "policy_denied"),
+    ("/pay", "text/plain", b'{"amount":7}', 400, "ambiguous_request"),
+    ("/pay", JSON, b'{"amount":7,"note":"' + b"x" * 4096 + b'"}', 413, "request_too_large"),
+    ("/form", FORM, b"to=bob&n=1", 200, None),
+    ("/form", FORM, b"to=eve", 403, "policy_denied"),
+    ("/form", FORM, b"to=bob&to=eve", 400, "ambiguous_request"),
+    ("/graphql", JSON, READ, 200, None),
+    ("/graphql", JSON, CHANGE, 403, "policy_denied"),
+    ("/graphql", JSON, b'{"query":"{"}', 400, "ambiguous_request"),
+    ("/graphql", JSON, b"[" + READ + b"," + CHANGE + b"]", 403, "policy_denied"),
+    ("/mcp", JSON, rpc("tools/list"), 200, None),
+    ("/mcp", JSON, rpc("tools/call", name="search"), 403, "approval_required"),
+    ("/mcp", JSON, rpc("tools/call", name="delete"), 403, "operation_not_allowed"),
+    ("/batch", JSON, b"{}", 403, "operation_not_allowed"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("http2", [False, True])
-async def test_p3_p8_what_leaves_is_what_was_checked(
-    rig: Rig, path: str, type_: str, body: bytes, status: int, problem: str | None, http2: bool
-) -> None:
-    before = len(rig.provider.requests)
-    answer = await rig.call("POST", path, content=body, headers={"Content-Type": type_}, http2=http2)
-    assert (answer.status, answer.problem) == (status, problem)
-    arrived = rig.provider.requests[before:]
-    assert [seen.body for seen in arrived] == ([body] if problem is None else [])
+async def test_p3_p8_what_leaves_is_what_was_checked(rig: Rig, http2: bool) -> None:
+    async with rig.client(http2=http2) as client:
+        for path, type_, body, status, problem in CALLS:
+            before = len(rig.provider.requests)
+            answer = await client.post(path, content=body, headers={"Content-Type": type_})
+            slug = answer.json()["type"].rpartition(":")[2] if problem else None
+            assert (answer.status_code, slug) == (status, problem), (path, body)
+            arrived = [seen.body for seen in rig.provider.requests[before:]]
+            assert arrived == ([body] if problem is None else []), (path, body)
 
 
 async def test_the_refusal_names_places_and_no_values(rig: Rig) -> None:
@@ -172,6 +175,20 @@ async def test_receipts_say_which_operation_it_was(rig: Rig) -> None:
         ("graphql.change", "deny", "policy"),
         (None, "deny", "validate"),
     ]
+
+
+async def test_p9_what_only_the_body_tells_waits_for_a_person_and_leaves_as_it_was(rig: Rig) -> None:
+    body, headers = rpc("tools/call", name="search", q="one"), {"Content-Type": JSON}
+    asked = await rig.call("POST", "/mcp", content=body, headers=headers)
+    assert asked.problem == "approval_required"
+    card = rig.sidecar.approvals.store.card(asked.json()["approval_id"])
+    assert card is not None
+    assert (card["operation"], card["body"]) == ("mcp.call", body.decode())
+    await rig.sidecar.approvals.vote(asked.json()["approval_id"], Vote("ann", yes=True))
+    other = await rig.call("POST", "/mcp", content=rpc("tools/call", name="search", q="two"), headers=headers)
+    assert other.problem == "approval_required"
+    done = await rig.call("POST", "/mcp", content=body, headers=headers)
+    assert (done.status, rig.provider.requests[-1].body) == (200, body)
 
 
 async def test_many_at_once_do_not_meet(rig: Rig) -> None:

@@ -145,6 +145,8 @@ FIELDS = operation(
         ({"transfer": {"amount": 7}}, "Count=2", "ambiguous_request"),
         ({"transfer": {"amount": 7}}, "count[]=2", "ambiguous_request"),
         ({"transfer": {"amount": 7}}, "count=07", ("invalid_request", ["/query/count"])),
+        ({"transfer": {"amount": 7}}, "transfer[amount]=9", "ambiguous_request"),
+        ({"transfer": {"amount": 7}}, "Live=true", "ambiguous_request"),
         ({"transfer": {"amount": 7}}, "dry=yes", ("invalid_request", ["/query/dry"])),
     ],
 )  # fmt: skip

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
+import io
+import random
+
 import pytest
+from werkzeug.formparser import parse_form_data
 
 from proxy.catalog.validation.forms import read_form
 from proxy.catalog.validation.multipart import boundary_of, read_multipart
@@ -27,6 +33,8 @@ PAY = operation(
         (b"amount=12&amount=13", "ambiguous_request"),
         (b"amount=12;amount=13", "ambiguous_request"),
         (b"amount=12&Amount=13", "ambiguous_request"),
+        (b"amount=12&amount%5B%5D=13", "ambiguous_request"),
+        (b"amount=12&+amount=13", "ambiguous_request"),
         (b"amount=x", ("invalid_request", ["/body/amount"])),
         (b"label=x", ("invalid_request", ["/body/amount"])),
         (b"amount=1%2", "ambiguous_request"),
@@ -37,6 +45,13 @@ PAY = operation(
 )
 def test_c09_a_form_is_what_its_schema_says(body, wanted):
     assert checked(PAY, body, head(type_=FORM)) == wanted
+
+
+def test_c09_a_value_that_counts_does_not_stand_in_the_url_either():
+    of = PAY.model_copy(update={"body": PAY.body.model_copy(update={"required": False})})
+    for query in ("amount=13", "amount[]=13", "Amount=13"):
+        for body in (b"amount=12", b""):
+            assert checked(of, body, head(type_=FORM, query=query)) == "ambiguous_request"
 
 
 def test_c09_a_form_says_only_utf8():
@@ -106,6 +121,50 @@ def test_c18_what_parsers_of_multipart_disagree_about_is_refused(body):
 def test_c18_a_boundary_is_one_and_plain(type_):
     with pytest.raises(UnclearError):
         boundary_of(type_)
+
+
+@pytest.mark.parametrize("runs", [400, pytest.param(6000, marks=pytest.mark.slow)])
+def test_c18_what_is_read_of_a_multipart_body_is_read_alike_by_others(runs):
+    """Random damage to a body: whatever is still accepted has the same fields for three other parsers."""
+    drawn = random.Random(11)
+    whole = (
+        part("title", "one") + part("tag", "1") + part("tag", "2") + part("file", "abc\r\n-", FILE) + "--B--\r\n"
+    ).encode()
+    accepted = 0
+    for _ in range(runs):
+        text = bytearray(whole)
+        for _ in range(drawn.randint(1, 2)):
+            at = drawn.randrange(len(text))
+            text[at : at + drawn.randint(0, 2)] = drawn.choice(
+                [b"", b"\r\n", b"\n", b"-", b"--B", b'"', b";", b"=", b" ", b"\t", b"x", b"\r\n--B\r\n", b"\\", b"%22"]
+            )
+        try:
+            found = read_multipart(bytes(text), b"B")
+        except UnclearError:
+            continue
+        accepted += 1
+        texts = sorted(
+            (name, one)
+            for name, value in found.items()
+            for one in (value if isinstance(value, list) else [value])
+            if isinstance(one, str)
+        )
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "CONTENT_TYPE": "multipart/form-data; boundary=B",
+            "CONTENT_LENGTH": str(len(text)),
+            "wsgi.input": io.BytesIO(text),
+        }
+        _, form, _ = parse_form_data(environ)
+        assert sorted(form.items(multi=True)) == texts, bytes(text)
+        message = email.message_from_bytes(
+            b"Content-Type: multipart/form-data; boundary=B\r\n\r\n" + text, policy=email.policy.HTTP
+        )
+        named = [(one.get_param("name", header="content-disposition"), one) for one in message.iter_parts()]
+        assert (
+            sorted((n, o.get_payload(decode=True).decode()) for n, o in named if o.get_filename() is None) == texts
+        ), bytes(text)
+    assert accepted > runs / 20
 
 
 def test_multipart_fields_are_what_their_schema_says():

@@ -35,12 +35,13 @@ def test_c12_what_parsers_disagree_about_is_refused(text):
         read_json(text)
 
 
-def test_c12_what_is_read_is_read_alike_by_others():
+@pytest.mark.parametrize("runs", [3000, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_c12_what_is_read_is_read_alike_by_others(runs):
     """Random damage to a document: whatever is still accepted means the same to two parsers."""
     drawn = random.Random(7)
     whole = b'{"amount":100,"to":"acct","list":[1,2.5,true,null,{"x":"\\u00e9"}],"n":-3e2}'
     accepted = 0
-    for _ in range(20_000):
+    for _ in range(runs):
         text = bytearray(whole)
         for _ in range(drawn.randint(1, 3)):
             text[drawn.randrange(len(text))] = drawn.choice(b'"{}[]:,0123456789.eE+-\\ntrufals a\x00\xff')
@@ -50,7 +51,7 @@ def test_c12_what_is_read_is_read_alike_by_others():
             continue
         accepted += 1
         assert value == orjson.loads(text) == json.loads(text)
-    assert accepted > 500
+    assert accepted > runs / 50
 
 
 @pytest.mark.parametrize("name", ["AMOUNT", "Amount", "amounT"])
