@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,7 @@ from proxy.budgeting import Holds
 from proxy.confine.probe.standing import require_confined
 from proxy.control_services import control_services
 from proxy.db.engine import DATABASE, open_database
+from proxy.db.threads import in_thread
 from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
@@ -31,7 +33,7 @@ from proxy.engine.selftest import self_test
 from proxy.engine.tls import AgentSide, UpstreamSide
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
-from proxy.generation import build_generation, captures, login_slots
+from proxy.generation import build_generation, captures, login_slots, tells_graphql
 from proxy.manifest import Manifest, Refusals
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
@@ -197,8 +199,15 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         learning = credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))
         for work in (credentials.broker.watch(), learning, sidecar.watch_rights(), *deciding.work()):
             stack.callback(spawn(work).cancel)
+        if tells_graphql(generation.catalog):
+            stack.callback(spawn(_load_graphql()).cancel)
         await sidecar.start()
         yield sidecar
+
+
+async def _load_graphql() -> None:
+    """Load what parses GraphQL before the first such call: that takes half a second, which nobody should wait for."""
+    await in_thread(importlib.import_module, "proxy.catalog.validation.selections")
 
 
 @contextlib.asynccontextmanager

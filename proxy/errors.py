@@ -38,7 +38,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "ambiguous_request": Kind(
         400,
         "Ambiguous request",
-        "Send the path and headers in one plain form: no encoded slashes, dot segments, empty segments or duplicates.",
+        "Send path, headers and body in one plain form: no encoded slashes, dot segments, duplicates or compression.",
         _BAD_REQUEST,
     ),
     "ca_not_trusted": Kind(

@@ -78,6 +78,11 @@ def captures(catalog: Catalog) -> bool:
     return any(one.capture is not None for profile in catalog.profiles.values() for one in profile.operations)
 
 
+def tells_graphql(catalog: Catalog) -> bool:
+    """Whether an enabled profile tells calls apart by their GraphQL documents."""
+    return any(one.graphql is not None for profile in catalog.profiles.values() for one in profile.operations)
+
+
 def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key: bytes) -> Iterator[StandIn]:
     """One stand-in for every secret of every account that `agent` may use, also for those that are minted.
 

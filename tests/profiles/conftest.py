@@ -35,13 +35,14 @@ class Call:
     segments: tuple[str, ...]
     query: dict[str, str]
     websocket: bool = False
+    body: str | None = None
 
     @classmethod
-    def of(cls, method: str, url: str, *, websocket: bool = False) -> Call:
+    def of(cls, method: str, url: str, *, websocket: bool = False, body: str | None = None) -> Call:
         parts = urlsplit(url)
         segments = tuple(unquote(segment) for segment in parts.path.split("/")[1:])
         query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        return cls(method, parts.hostname or "", segments, query, websocket)
+        return cls(method, parts.hostname or "", segments, query, websocket, body)
 
 
 def pieces(template: str) -> tuple[str, ...]:
@@ -72,7 +73,26 @@ def covers(template: str, segments: tuple[str, ...]) -> bool:
 def rank(operation: Operation) -> tuple[object, ...]:
     """The leftmost more literal segment wins, then the number of discriminators."""
     weight = tuple(0 if piece == "**" else 1 if is_name(piece) else 2 for piece in pieces(operation.path))
-    return (weight if weight[-1] == 0 else (*weight, 3), len(operation.query) + len(operation.headers))
+    graphql, jsonrpc = operation.graphql, operation.jsonrpc
+    told = (graphql is not None) + (jsonrpc is not None)
+    told += bool(graphql and graphql.fields) + bool(jsonrpc and jsonrpc.tools)
+    return (weight if weight[-1] == 0 else (*weight, 3), len(operation.query) + len(operation.headers) + told)
+
+
+def told_by(operation: Operation, body: str | None) -> bool:
+    """Whether a plain body is the operation's: one document with one operation, or one message."""
+    if operation.graphql is None and operation.jsonrpc is None:
+        return True
+    sent = orjson.loads(body or "{}")
+    if operation.graphql is not None:
+        kind, _, rest = re.sub(r"\(.*?\)|\w+:(?= \w)", "", sent.get("query", "")).partition("{")
+        top = set(re.findall(r"\w+", re.sub(r"\{[^{}]*\}", "", rest.rpartition("}")[0])))
+        allowed = operation.graphql.fields
+        return (kind.strip() or "query") in operation.graphql.operations and (not allowed or top <= set(allowed))
+    method, jsonrpc = sent.get("method", ""), operation.jsonrpc
+    assert jsonrpc is not None
+    known = any(method == one or (one.endswith("*") and method.startswith(one[:-1])) for one in jsonrpc.methods)
+    return known and (not jsonrpc.tools or sent["params"]["name"] in jsonrpc.tools)
 
 
 def resolve(profile: Profile, call: Call) -> Operation | None:
@@ -86,6 +106,7 @@ def resolve(profile: Profile, call: Call) -> Operation | None:
         and operation.websocket == call.websocket
         and covers(operation.path, call.segments)
         and all(call.query.get(name) == value for name, value in operation.query.items())
+        and told_by(operation, call.body)
     ]
     return max(found, key=rank, default=None)
 
@@ -94,9 +115,9 @@ def operation_of(profile: Profile, operation_id: str) -> Operation:
     return next(operation for operation in profile.operations if operation.id == operation_id)
 
 
-def call_of(method: str, url: str) -> Call:
+def call_of(method: str, url: str, body: str | None = None) -> Call:
     plain = re.sub(r"\{(?:stand_in|secret):([a-z_]+)\}", r"\1", url)
-    return Call.of(method, plain)
+    return Call.of(method, plain, body=body)
 
 
 @pytest.fixture(params=sorted(PROFILES))

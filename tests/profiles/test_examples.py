@@ -29,7 +29,7 @@ def test_there_are_examples_of_each_kind(profile):
 @pytest.mark.parametrize(("profile", "example"), EXAMPLES, ids=lambda value: getattr(value, "name", None))
 def test_examples_agree_with_the_operations(profile, example):
     expect = example.expect
-    found = resolve(profile, call_of(example.request.method, example.request.url))
+    found = resolve(profile, call_of(example.request.method, example.request.url, example.request.body))
     assert (found.id if found else None) == expect.operation
     assert set(example.account_secrets) <= set(profile.secrets)
     match expect.denied:

@@ -111,18 +111,29 @@ def _raw(body: BodySpec | None, spec: FieldSpec, received: Received) -> tuple[Js
     if spec.pointer is None:
         assert spec.query is not None
         return _parameter(received, spec.query), True
+    texts = body is not None and body.format != "json"
+    top = spec.pointer.split("/")[1].replace("~1", "/").replace("~0", "~").casefold()
+    if any(_base(name) == top for name in received.query()):  # many frameworks put both together
+        raise UnclearError("A value that policies look at in the body stands in the URL.")
     if not received.body:
-        return None, False
+        return None, texts
     content = received.content(body or JSON)
+    if texts and isinstance(content, dict) and any(_base(key) == top and key.casefold() != top for key in content):
+        raise UnclearError("A value that policies look at stands there in two forms.")
     if isinstance(content, list) and body is None:
         raise UnclearError("A batch has no single value for what the operator's rules look at.")
-    return at_pointer(content, spec.pointer), body is not None and body.format != "json"
+    return at_pointer(content, spec.pointer), texts
 
 
 def _parameter(received: Received, name: str) -> Json:
     """A query parameter; its name in other capitals, or as a list (`name[]`), would be a second reading."""
     parameters = received.query()
     folded = name.casefold()
-    if any(key != name and key.casefold().partition("[")[0] == folded for key in parameters):
+    if any(key != name and _base(key) == folded for key in parameters):
         raise UnclearError("A parameter that policies look at stands there in two forms.")
     return parameters.get(name)
+
+
+def _base(name: str) -> str:
+    """A parameter's name as the most forgiving server reads it."""
+    return name.casefold().partition("[")[0].strip()

@@ -9,23 +9,19 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from graphql import GraphQLError, parse
-from graphql.language import FragmentDefinitionNode, OperationDefinitionNode
-
 from proxy.catalog.validation.json_text import member, read_json
-from proxy.catalog.validation.selections import Fragments
 from proxy.catalog.validation.unclear import UnclearError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from graphql import DocumentNode
 
     from proxy.catalog.validation.json_text import Json
     from proxy.catalog.validation.received import Received
     from proxy.catalog.validation.spec import GraphqlSpec
 
 MAX_TOKENS: Final = 10_000
+"""Of all documents of a request: they are parsed in between other requests."""
+MAX_BATCH: Final = 100
 ENVELOPE: Final = frozenset({"query", "operationName", "variables", "extensions"})
 PERSISTED: Final = frozenset({"id", "documentid", "doc_id", "docid", "queryid", "query_id", "hash", "operationid"})
 """Names by which servers look documents up, in lower case."""
@@ -54,15 +50,15 @@ def read_graphql(received: Received) -> tuple[Document, ...]:
     if head.method in ("GET", "HEAD"):
         if head.has_body:
             raise UnclearError("A GraphQL query in the URL has no body.")
-        return (_document(_from_query(received.query())),)
+        return (_document(_from_query(received.query()), 1),)
     parameters = {name.partition("=")[0].lower() for name in (head.query or "").split("&")}
     if "%" in "".join(parameters) or parameters & ({name.lower() for name in ENVELOPE} | PERSISTED):
         raise UnclearError("A GraphQL document stands in the body or in the URL, not in both.")
     content = received.content()
     entries = content if isinstance(content, list) else [content]
-    if not entries:
-        raise UnclearError("An empty GraphQL batch.")
-    return tuple(_document(_envelope(entry)) for entry in entries)
+    if not 0 < len(entries) <= MAX_BATCH:
+        raise UnclearError("A GraphQL batch holds nothing, or too much.")
+    return tuple(_document(_envelope(entry), len(entries)) for entry in entries)
 
 
 def fits(spec: GraphqlSpec, documents: tuple[Document, ...]) -> bool:
@@ -107,7 +103,8 @@ def _envelope(entry: Json) -> dict[str, Json]:
     return entry
 
 
-def _document(envelope: Mapping[str, Json]) -> Document:
+def _document(envelope: Mapping[str, Json], among: int) -> Document:
+    """What the document of `envelope` does; `among` so many that share what may be parsed for one request."""
     for name in ("variables", "extensions"):
         if not isinstance(envelope.get(name), dict | None):
             raise UnclearError("GraphQL variables and extensions are objects.")
@@ -121,7 +118,10 @@ def _document(envelope: Mapping[str, Json]) -> Document:
         raise UnclearError("A GraphQL request has a document.")
     if digest is not None and digest != hashlib.sha256(text.encode()).hexdigest():
         raise UnclearError("A GraphQL request has a document and the hash of another one.")
-    return read_document(text, chosen or None)
+    from proxy.catalog.validation.selections import counted  # noqa: PLC0415  # its library takes half a second to load
+
+    count = counted(text, chosen or None, max_tokens=MAX_TOKENS // among)
+    return Document(count.kinds, count.fields - {"__typename"}, count.depth, count.aliases)
 
 
 def _digest(extensions: Json) -> str | None:
@@ -133,35 +133,3 @@ def _digest(extensions: Json) -> str | None:
     if not isinstance(digest, str):
         raise UnclearError("A persisted GraphQL query is named by its SHA-256.")
     return digest
-
-
-def read_document(text: str, chosen: str | None = None) -> Document:
-    """What the document `text` does. `chosen` is the operation that the request names.
-
-    Every operation counts, also one that is not chosen. Raises `UnclearError`.
-    """
-    try:
-        document = parse(text, no_location=True, max_tokens=MAX_TOKENS, allow_empty_selection_sets=False)
-        return _counted(document, chosen)
-    except (GraphQLError, RecursionError):
-        raise UnclearError("The GraphQL document cannot be read, or is too large.") from None
-
-
-def _counted(document: DocumentNode, chosen: str | None) -> Document:
-    operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
-    named = [one for one in document.definitions if isinstance(one, FragmentDefinitionNode)]
-    if not operations or len(operations) + len(named) != len(document.definitions):
-        raise UnclearError("A GraphQL document holds operations and fragments, and nothing else.")
-    names = [one.name.value if one.name is not None else None for one in operations]
-    if len(set(names)) != len(names) or (None in names and len(names) > 1):
-        raise UnclearError("Two GraphQL operations of one document have the same name, or one has none.")
-    if chosen not in names and (chosen is not None or len(names) > 1):
-        raise UnclearError("The GraphQL request does not say which operation of its document is meant.")
-    fragments = Fragments(named)
-    counts = [fragments.count(one.selection_set) for one in operations]
-    return Document(
-        kinds=frozenset(one.operation.value for one in operations),
-        fields=frozenset().union(*(count.fields for count in counts)) - {"__typename"},
-        depth=max(count.depth for count in counts),
-        aliases=sum(count.aliases for count in counts),
-    )

@@ -45,7 +45,7 @@ def read_multipart(body: bytes, boundary: bytes) -> dict[str, Json]:
     """
     delimiter = b"--" + boundary
     first, *pieces = (b"\r\n" + body).split(b"\r\n" + delimiter)
-    if first or not pieces or pieces[-1] not in (b"--", b"--\r\n"):
+    if first or not pieces[:-1] or pieces[-1] not in (b"--", b"--\r\n"):
         raise UnclearError("A multipart body begins and ends with its delimiter.")
     if body.count(delimiter) != len(pieces):
         raise UnclearError("The delimiter of a multipart body stands inside a part.")

@@ -1,27 +1,44 @@
-"""GraphQL selections with their fragments resolved: each fragment is counted once, however often it is spread. Pure."""
+"""A GraphQL document, parsed, and its selections with their fragments resolved. Pure.
+
+A fragment is counted once, however often it is spread: what it adds is added up, not walked through again.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from graphql.language import FieldNode, FragmentSpreadNode, InlineFragmentNode
+from graphql import GraphQLError, parse
+from graphql.language import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+)
 
 from proxy.catalog.validation.unclear import UnclearError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from graphql.language import FragmentDefinitionNode, SelectionNode, SelectionSetNode
+    from graphql import DocumentNode
+    from graphql.language import SelectionNode, SelectionSetNode
+
+MAX_TEXT: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Of a selection: names of the fields at its top, how deep it goes, aliases at all depths."""
+    """Of a selection, or a whole document: names of the fields at its top, how deep it goes, aliases at all depths.
+
+    `kinds` are those of a document's operations: `query`, `mutation`, `subscription`.
+    """
 
     fields: frozenset[str] = frozenset()
     depth: int = 0
     aliases: int = 0
+    kinds: frozenset[str] = frozenset()
 
 
 class Fragments:
@@ -65,3 +82,37 @@ class Fragments:
         if (count := self._counts[name]) is None:
             raise UnclearError("A GraphQL fragment leads to itself.")
         return count
+
+
+def counted(text: str, chosen: str | None, *, max_tokens: int) -> Count:
+    """What the document `text` does. `chosen` is the operation that the request names.
+
+    Every operation counts, also one that is not chosen. Raises `UnclearError`.
+    """
+    try:
+        document = parse(
+            text, no_location=True, max_tokens=max_tokens, max_source_length=MAX_TEXT, allow_empty_selection_sets=False
+        )
+        return _whole(document, chosen)
+    except (GraphQLError, RecursionError):
+        raise UnclearError("The GraphQL document cannot be read, or is too large.") from None
+
+
+def _whole(document: DocumentNode, chosen: str | None) -> Count:
+    operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+    named = [one for one in document.definitions if isinstance(one, FragmentDefinitionNode)]
+    if not operations or len(operations) + len(named) != len(document.definitions):
+        raise UnclearError("A GraphQL document holds operations and fragments, and nothing else.")
+    names = [one.name.value if one.name is not None else None for one in operations]
+    if len(set(names)) != len(names) or (None in names and len(names) > 1):
+        raise UnclearError("Two GraphQL operations of one document have the same name, or one has none.")
+    if chosen not in names and (chosen is not None or len(names) > 1):
+        raise UnclearError("The GraphQL request does not say which operation of its document is meant.")
+    fragments = Fragments(named)
+    counts = [fragments.count(one.selection_set) for one in operations]
+    return Count(
+        kinds=frozenset(one.operation.value for one in operations),
+        fields=frozenset().union(*(count.fields for count in counts)),
+        depth=max(count.depth for count in counts),
+        aliases=sum(count.aliases for count in counts),
+    )

@@ -1,0 +1,84 @@
+"""JSON-RPC and MCP: which method and tool decide, and every message of a batch counts."""
+
+from __future__ import annotations
+
+import base64
+
+import orjson
+import pytest
+
+from tests.validation.calls import head, operation, told
+
+READ = operation(
+    "read",
+    jsonrpc={
+        "methods": ["initialize", "ping", "tools/list", "resources/*", "notifications/*"],
+        "max_batch": 3,
+        "responses": True,
+    },
+)
+TOOLS = operation("tools", jsonrpc={"methods": ["tools/call"], "tools": ["list_issues", "get_issue"]})
+ALL = [TOOLS, READ, operation("rest", action="admin")]
+
+
+def message(method: str, params: object = None, **more: object) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, **({} if params is None else {"params": params}), **more}
+
+
+def call(name: object) -> dict[str, object]:
+    return message("tools/call", {"name": name, "arguments": {"name": "x", "Name": "y"}})
+
+
+@pytest.mark.parametrize(
+    ("sent", "wanted"),
+    [
+        (message("initialize"), "read"),
+        (message("notifications/cancelled"), "read"),
+        (message("resources/read", {"uri": "file:///x"}), "read"),
+        (message("resource"), "rest"),
+        (message("tools/listing"), "rest"),
+        (call("list_issues"), "tools"),
+        (call("delete_repository"), "rest"),
+        (call("list_issues "), "rest"),
+        (call(None), "ambiguous_request"),
+        (call(["list_issues"]), "ambiguous_request"),
+        (message("tools/call"), "ambiguous_request"),
+        (message("tools/call", [1]), "ambiguous_request"),
+        (message("tools/call", {"name": "list_issues", "Name": "delete_repository"}), "ambiguous_request"),
+        ({**message("ping"), "Method": "tools/call"}, "ambiguous_request"),
+        ({**message("ping"), "extra": 1}, "ambiguous_request"),
+        ({**message("ping"), "jsonrpc": "1.0"}, "ambiguous_request"),
+        ({"id": 1, "method": "ping"}, "ambiguous_request"),
+        ({"jsonrpc": "2.0", "id": 1, "method": None}, "ambiguous_request"),
+        ({"jsonrpc": "2.0", "id": 1, "method": "ping", "result": {}}, "ambiguous_request"),
+        ({"jsonrpc": "2.0", "id": 1, "result": {}}, "read"),
+        ({"jsonrpc": "2.0", "id": 1}, "ambiguous_request"),
+        ([message("ping"), message("tools/list")], "read"),
+        ([message("ping"), call("delete_repository")], "rest"),
+        ([message("ping"), call("list_issues")], "rest"),
+        ([call("list_issues"), call("get_issue")], "invalid_request"),
+        ([message("ping")] * 4, "invalid_request"),
+        ([], "ambiguous_request"),
+        ("ping", "ambiguous_request"),
+    ],
+)  # fmt: skip
+def test_c15_methods_tools_and_batches(sent, wanted):
+    assert told(ALL, orjson.dumps(sent)) == wanted
+
+
+def test_c12_a_method_twice_is_refused():
+    assert told(ALL, b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}') == "ambiguous_request"
+
+
+@pytest.mark.parametrize(
+    ("headers", "wanted"),
+    [
+        ({"mcp_method": "tools/call", "mcp_name": "get_issue"}, "tools"),
+        ({"mcp_method": "tools/call", "mcp_name": f"=?base64?{base64.b64encode(b'get_issue').decode()}?="}, "tools"),
+        ({"mcp_method": "tools/list"}, "ambiguous_request"),
+        ({"mcp_name": "delete_repository"}, "ambiguous_request"),
+        ({"mcp_name": "=?base64?/w==?="}, "ambiguous_request"),
+    ],
+)  # fmt: skip
+def test_mcp_headers_say_what_the_body_says(headers, wanted):
+    assert told(ALL, orjson.dumps(call("get_issue")), head(**headers)) == wanted
