@@ -29,7 +29,7 @@ class Pod:
         self.container = self.manifests.container("briefcased")
         self.root = root
         for path in self.manifests.mounts("briefcased").values():
-            self.below(path).mkdir(parents=True)
+            self.below(path).mkdir(mode=0o700, parents=True)  # ours here; a kubelet's volume is root's
 
     def below(self, path):
         return self.root / path.lstrip("/")
