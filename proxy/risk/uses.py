@@ -48,15 +48,14 @@ def bounded(past: Past) -> Past | None:
 
 def add(connection: Connection, rows: Mapping[Row, int]) -> None:
     """Count calls. In order, so that sidecars that write together do not wait for each other in a ring."""
+    if not rows:
+        return
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    for row in sorted(rows):
-        statement = insert(risk_uses).values(**row._asdict(), calls=rows[row])
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(risk_uses.primary_key.columns),
-                set_={"calls": risk_uses.c.calls + statement.excluded.calls},
-            )
-        )
+    new = insert(risk_uses)
+    counted = new.on_conflict_do_update(
+        index_elements=list(risk_uses.primary_key.columns), set_={"calls": risk_uses.c.calls + new.excluded.calls}
+    )
+    connection.execute(counted, [{**row._asdict(), "calls": rows[row]} for row in sorted(rows)])
 
 
 def past_of(connection: Connection, key: Key, *, now_hour: int) -> Past | None:
