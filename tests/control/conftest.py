@@ -27,7 +27,9 @@ when { resource.action == "read" };
 
 
 @asynccontextmanager
-async def controlled(folder: Path, *, hold_s: float = 0.0, text: str = POLICIES, **settings: Any) -> AsyncIterator[Rig]:  # settings
+async def controlled(
+    folder: Path, *, hold_s: float = 0.0, text: str = POLICIES, **settings: Any
+) -> AsyncIterator[Rig]:  # settings
     """A rig with the policies `text`."""
     file = folder / "own.cedar"
     file.write_text(text)
