@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,14 @@ from sqlalchemy import text
 
 from proxy.clock import SystemClock
 from proxy.db.engine import open_database, writing
+from proxy.db.shared import open_shared
 from proxy.db.tables import risk_uses
 from proxy.model import Agent
 from proxy.risk import HOUR_MS, Past, Usage, uses
 from proxy.risk.history import MAX_UNWRITTEN, History
+from proxy.secret import Secret
+from proxy.settings import SharedDatabase
+from tests.rig.postgres import PASSWORD, postgres
 
 CODER = Agent("coder", ("*",), "t1")
 OTHER_TENANT = replace(CODER, tenant="other")
@@ -34,11 +39,33 @@ class Clock(SystemClock):
         return self.passed_s
 
 
-@pytest.fixture
-def database(tmp_path):
-    engine = open_database(tmp_path / "x.db")
+@pytest.fixture(scope="session")
+def server():
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database(request, tmp_path):
+    if request.param == "sqlite":
+        engine = open_database(tmp_path / "x.db")
+    else:
+        server = request.getfixturevalue("server")
+        settings = SharedDatabase(host="localhost", port=server.port, ca_bundle=server.ca)
+        engine = open_shared(settings, Secret("password", PASSWORD.encode()))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM risk_uses")
     yield engine
     engine.dispose()
+
+
+@contextmanager
+def unreadable(database):
+    with writing(database) as connection:
+        connection.execute(text("ALTER TABLE risk_uses RENAME TO gone"))
+    yield
+    with writing(database) as connection:
+        connection.execute(text("ALTER TABLE gone RENAME TO risk_uses"))
 
 
 def row(hour, operation="read", host="a.test", agent=CODER):
@@ -106,11 +133,8 @@ async def test_what_is_older_than_thirty_days_is_new_again_and_forgotten(databas
 async def test_p5_a_database_that_cannot_be_read_makes_the_past_unknown(database):
     clock = Clock()
     history = History(database, clock=clock)
-    with writing(database) as connection:
-        connection.execute(text("ALTER TABLE risk_uses RENAME TO gone"))
-    assert await history.past(CODER) is None
-    with writing(database) as connection:
-        connection.execute(text("ALTER TABLE gone RENAME TO risk_uses"))
+    with unreadable(database):
+        assert await history.past(CODER) is None
     clock.passed_s += 5
     assert await history.past(CODER) == Past()
 
@@ -119,22 +143,18 @@ async def test_p5_what_was_read_too_long_ago_is_not_believed(database):
     clock = Clock()
     history = History(database, clock=clock)
     await history.past(CODER)
-    with writing(database) as connection:
-        connection.execute(text("ALTER TABLE risk_uses RENAME TO gone"))
-    clock.passed_s += 60
-    assert await history.past(CODER) == Past()
-    clock.passed_s += 61
-    assert await history.past(CODER) is None
+    with unreadable(database):
+        clock.passed_s += 60
+        assert await history.past(CODER) == Past()
+        clock.passed_s += 61
+        assert await history.past(CODER) is None
 
 
 async def test_calls_that_cannot_be_written_stay_for_the_next_time(database):
     history = History(database, clock=Clock())
     history.note(CODER, "alpha", "read", "a.test")
-    with writing(database) as connection:
-        connection.execute(text("ALTER TABLE risk_uses RENAME TO gone"))
-    await history.close()
-    with writing(database) as connection:
-        connection.execute(text("ALTER TABLE gone RENAME TO risk_uses"))
+    with unreadable(database):
+        await history.close()
     history.note(CODER, "alpha", "read", "a.test")
     await history.close()
     with database.connect() as connection:
