@@ -39,6 +39,7 @@ REVEALS = {
     "proxy/credentials/google.py",
     "proxy/credentials/google_federation.py",
     "proxy/credentials/workload_federation.py",
+    "proxy/risk/classifier.py",  # the wire to a classifier
     "proxy/secretstore/asking.py",  # the wire to a store
     "proxy/secretstore/local.py",  # the store's passphrase
 }

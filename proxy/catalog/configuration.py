@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority, parse_host
-from proxy.catalog import approval_checks, store_checks, token_issuers
+from proxy.catalog import approval_checks, risk_checks, store_checks, token_issuers
 from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
@@ -127,6 +127,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             ),
             "confinement": confinement.model_copy(update={"report": at(confinement.report)}),
             "approvals": approval_checks.anchored(settings.approvals, base),
+            "risk": risk_checks.anchored(settings.risk, base),
             "secret_stores": store_checks.anchored(settings.secret_stores, base),
             "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
         }
@@ -146,6 +147,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from token_issuers.token_issuer_mistakes(settings)
     yield from store_checks.store_mistakes(settings)
     yield from approval_checks.approval_mistakes(settings)
+    yield from risk_checks.risk_mistakes(settings)
     yield from _state(settings)
     yield from budget_mistakes(settings, profiles)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):

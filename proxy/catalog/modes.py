@@ -46,6 +46,12 @@ def _environment_secrets(settings: Settings, _profiles: Mapping[str, Profile]) -
         for name in ("username", "password"):
             if (getattr(proxy, name) or "").startswith("env:"):
                 yield (*below, name), "use file:, exec: or local:; secrets in the environment are refused in mode"
+    classifier = settings.risk.classifier
+    if classifier is not None and (classifier.token or "").startswith("env:"):
+        yield (
+            ("risk", "classifier", "token"),
+            "use file:, exec: or local:; secrets in the environment are refused in mode",
+        )
     for login, ref in (*login_refs(settings.secret_stores), *channel_refs(settings.approvals)):
         if ref.startswith("env:"):
             yield login, "use file:, exec: or local:; secrets in the environment are refused in mode"

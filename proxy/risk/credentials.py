@@ -23,17 +23,17 @@ MIN_ENTROPY_BITS: Final = 4.3
 
 def private_key(call: Call) -> bool:
     """The first line of a private key. Source: RFC 7468."""
-    return any(_PRIVATE in piece[:_LABEL_CHARS] for text in call.texts for piece in text.split(_PEM)[1:])
+    return _PEM in call.text and any(_PRIVATE in piece[:_LABEL_CHARS] for piece in call.text.split(_PEM)[1:])
 
 
 def known_secret(call: Call) -> bool:
     """A token of a known vendor that is not a stand-in."""
-    return any(map(call.shapes.within, call.texts))
+    return call.shapes.within(call.text)
 
 
 def jwt(call: Call) -> bool:
     """Three parts, of which the first begins an encoded JSON object. Source: RFC 7519."""
-    return any(map(_is_jwt, call.words))
+    return any(map(_is_jwt, call.long_words))
 
 
 def _is_jwt(word: bytes) -> bool:
@@ -45,7 +45,7 @@ def _is_jwt(word: bytes) -> bool:
 
 def high_entropy(call: Call) -> bool:
     """A word that is long and random."""
-    return any(len(word) in _RANDOM_CHARS and _is_random(word) for word in call.words)
+    return any(len(word) in _RANDOM_CHARS and _is_random(word) for word in call.long_words)
 
 
 def _is_random(word: bytes) -> bool:

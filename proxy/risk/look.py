@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from proxy.risk_settings import RiskSettings
 
 _WORD: Final = bytes(c if (c < 128 and chr(c).isalnum()) or chr(c) in "_-+/." else 32 for c in range(256))  # noqa: PLR2004  # ASCII
+_NUMBER: Final = bytes(c if chr(c) in "0123456789-+." else 32 for c in range(256))
+LONG_CHARS: Final = 24
 _ESCAPE: Final = "\\u"
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 PLAIN_ENCODINGS: Final = frozenset({"", "identity"})
@@ -27,6 +29,8 @@ KNOWN_PREFIXES: Final = (
 """Beginnings of widespread tokens, also where no profile for them is enabled. Source: each vendor's documentation."""
 MIN_PREFIX: Final = 3
 MIN_REST: Final = 16
+MAX_CANDIDATES: Final = 500
+"""What looks right at first but is not: so many of it do not come by chance, and count as one that is."""
 
 
 class SecretShapes:
@@ -40,12 +44,11 @@ class SecretShapes:
 
     def within(self, text: str) -> bool:
         """Whether one of the prefixes begins a word, and at least 16 characters like a token's follow."""
-        for _, start, end in self._automaton.find_matches_as_indexes(text):
-            if start and (text[start - 1].isalnum() or text[start - 1] == "_"):
-                continue
-            if _random(text[end : end + MIN_REST]):
-                return True
-        return False
+        found = self._automaton.find_matches_as_indexes(text)
+        begun = (
+            end for _, start, end in found if not start or not (text[start - 1].isalnum() or text[start - 1] == "_")
+        )
+        return any(n >= MAX_CANDIDATES or _random(text[end : end + MIN_REST]) for n, end in enumerate(begun))
 
 
 def _random(rest: str) -> bool:
@@ -88,13 +91,13 @@ class Call:
         return self.body is None or len(self.body) > self.settings.look_bytes or encoding not in PLAIN_ENCODINGS
 
     @cached_property
-    def texts(self) -> tuple[str, ...]:
-        """Path, query, headers and as much of the body as is looked at, each decoded once."""
+    def text(self) -> str:
+        """Path, query, headers and as much of the body as is looked at, each decoded once, a line between them."""
         head = self.head
-        texts = [unquote(head.path), unquote_plus(head.query or ""), *(value for _, value in head.headers)]
+        pieces = [unquote(head.path), unquote_plus(head.query or ""), *(value for _, value in head.headers)]
         if self.body:
-            texts.append(self._body_text(self.body[: self.settings.look_bytes]))
-        return tuple(self.mask(text) for text in texts if text)
+            pieces.append(self._body_text(self.body[: self.settings.look_bytes]))
+        return self.mask("\n".join(pieces))
 
     def _body_text(self, body: bytes) -> str:
         text = body.decode("utf-8", "replace")
@@ -103,9 +106,24 @@ class Call:
         return unescaped(text) if _ESCAPE in text else text
 
     @cached_property
+    def raw(self) -> bytes:
+        """The text in UTF-8."""
+        return self.text.encode("utf-8", "replace")
+
+    @cached_property
     def words(self) -> tuple[bytes, ...]:
-        """Runs of letters, digits and `_-+/.` in all texts."""
-        return tuple(word for text in self.texts for word in text.encode("utf-8", "replace").translate(_WORD).split())
+        """Runs of letters, digits and `_-+/.`."""
+        return tuple(self.raw.translate(_WORD).split())
+
+    @cached_property
+    def long_words(self) -> tuple[bytes, ...]:
+        """Those that may be more than a word."""
+        return tuple(word for word in self.words if len(word) >= LONG_CHARS)
+
+    @cached_property
+    def numbers(self) -> tuple[bytes, ...]:
+        """Runs of digits and `-+.`."""
+        return tuple(self.raw.translate(_NUMBER).split())
 
 
 def unescaped(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.risk.look import MAX_CANDIDATES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -11,8 +13,6 @@ if TYPE_CHECKING:
 
 MANY: Final = 5
 """Addresses or numbers that make a list: one alone is often what a call is about."""
-_DIGITS: Final = frozenset(b"0123456789")
-_NUMBER: Final = bytes(c if chr(c) in "0123456789-+." else 32 if chr(c) in " ()" else 10 for c in range(256))
 _ADDRESS: Final = bytes(c if (c < 128 and chr(c).isalnum()) or chr(c) in "@._%+-" else 32 for c in range(256))  # noqa: PLR2004  # ASCII
 _CARD_GROUPS: Final = frozenset({(4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 6, 5), (4, 6, 4)})
 # Lengths of payment card numbers by their first four digits. Source: ISO/IEC 7812 and the networks' public ranges.
@@ -31,8 +31,6 @@ _CARDS: Final = (
     (range(6200, 6300), (16, 17, 18, 19)),
 )
 _CARD_SIZES: Final = {str(first).encode(): sizes for firsts, sizes in _CARDS for first in firsts}
-MAX_CANDIDATES: Final = 500
-"""Numbers that look right but for their check digits: so many do not come by chance, and count as one that is."""
 # Length of an IBAN by country. Source: the IBAN registry of ISO 13616.
 _IBAN_CHARS: Final = {
     country.encode(): size
@@ -64,7 +62,7 @@ _PHONE: Final = range(8, 16)
 
 def card_number(call: Call) -> bool:
     """A number in a card network's range whose check digit is right."""
-    return _any_right((digits.decode("ascii") for line in _lines(call) for digits in _card_like(_groups(line))), luhn)
+    return _any_right((digits.decode("ascii") for digits in _card_like(_groups(call.numbers))), luhn)
 
 
 def _any_right[T](candidates: Iterator[T], right: Callable[[T], bool]) -> bool:
@@ -118,7 +116,7 @@ def is_iban(text: bytes) -> bool:
 
 def ssn(call: Call) -> bool:
     """A number in the form of those of the Social Security Administration (US), in a range that was ever given out."""
-    return any(_is_ssn(piece) for line in _lines(call) for piece in line.split())
+    return any(len(piece) == sum(_SSN) + 2 and _is_ssn(piece) for piece in call.numbers)
 
 
 def _is_ssn(piece: bytes) -> bool:
@@ -131,12 +129,9 @@ def _is_ssn(piece: bytes) -> bool:
 
 def email_list(call: Call) -> bool:
     """Several different e-mail addresses."""
-    found: set[bytes] = set()
-    for text in call.texts:
-        if text.count("@") >= MANY:
-            pieces = text.encode("utf-8", "replace").translate(_ADDRESS).split()
-            found.update(piece.lower() for piece in pieces if _is_address(piece))
-    return len(found) >= MANY
+    if call.text.count("@") < MANY:
+        return False
+    return len({piece.lower() for piece in call.raw.translate(_ADDRESS).split() if _is_address(piece)}) >= MANY
 
 
 def _is_address(piece: bytes) -> bool:
@@ -146,25 +141,30 @@ def _is_address(piece: bytes) -> bool:
 
 def phone_list(call: Call) -> bool:
     """Several different telephone numbers in international form."""
-    found: set[bytes] = set()
-    for line in _lines(call):
-        for piece in line.split(b"+")[1:]:
-            digits = bytes(c for c in piece[:20] if c in _DIGITS)
-            if len(digits) in _PHONE:
-                found.add(digits)
-    return len(found) >= MANY
+    if call.text.count("+") < MANY:
+        return False
+    return len({digits for digits in _international(call.numbers) if len(digits) in _PHONE}) >= MANY
 
 
-def _lines(call: Call) -> Iterator[bytes]:
-    """Runs of digits, with what separates them in numbers."""
-    for text in call.texts:
-        for line in text.encode("utf-8", "replace").translate(_NUMBER).split(b"\n"):
-            if len(line) > 7:  # noqa: PLR2004  # no number that is looked for is shorter
-                yield line
+def _international(numbers: tuple[bytes, ...]) -> Iterator[bytes]:
+    """What follows each plus, with the groups behind it as far as they fit."""
+    for start, number in enumerate(numbers):
+        if number.startswith(b"+"):
+            digits = number[1:].replace(b"-", b"")
+            for group in numbers[start + 1 : start + 6]:
+                more = digits + group.replace(b"-", b"")
+                if len(more) >= _PHONE.stop or group.startswith(b"+"):
+                    break
+                digits = more
+            yield digits
 
 
-def _groups(line: bytes) -> list[bytes]:
-    """Its runs of digits, without fractions: random digits after a point are no numbers of anything."""
+def _groups(numbers: tuple[bytes, ...]) -> list[bytes]:
+    """Runs of digits, without fractions: random digits after a point are no numbers of anything."""
     return [
-        group for piece in line.replace(b"-", b" ").split() if b"." not in piece for group in piece.split(b"+") if group
+        group
+        for number in numbers
+        if b"." not in number.rstrip(b".")
+        for group in number.rstrip(b".").replace(b"+", b"-").split(b"-")
+        if group
     ]

@@ -89,12 +89,12 @@ def _encoded(call: Call) -> tuple[str, ...]:
 
 def base64_blob(call: Call) -> bool:
     """A long run of base64: whatever is inside was not looked at."""
-    return any(len(word) >= BLOB_CHARS and _BASE64.issuperset(word) for word in call.words)
+    return any(len(word) >= BLOB_CHARS and _BASE64.issuperset(word) for word in call.long_words)
 
 
 def hidden_characters(call: Call) -> bool:
     """Characters that nobody sees."""
-    return any(not text.isascii() and (not _HIDDEN.isdisjoint(text) or _joined(text)) for text in call.texts)
+    return not call.text.isascii() and (not _HIDDEN.isdisjoint(call.text) or _joined(call.text))
 
 
 def _joined(text: str) -> bool:
@@ -112,7 +112,7 @@ def _latin(char: str) -> bool:
 
 def look_alike_letters(call: Call) -> bool:
     """Words in which Latin letters stand beside letters of other scripts that look the same."""
-    return any(_mixed(text) for text in call.texts if not text.isascii() and not _LOOK_ALIKE.isdisjoint(text))
+    return not call.text.isascii() and _mixed(call.text)
 
 
 def _mixed(text: str) -> bool:
@@ -124,7 +124,7 @@ def _mixed(text: str) -> bool:
 
 def injection(call: Call) -> bool:
     """Phrases by which a text tries to take a model over; upper and lower case, spaces and hidden characters aside."""
-    return any(_AUTOMATON.find_matches_as_indexes(_folded(text)) for text in call.texts)
+    return bool(_AUTOMATON.find_matches_as_indexes(_folded(call.text)))
 
 
 def _folded(text: str) -> str:

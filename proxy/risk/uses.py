@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import and_, case, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from proxy.db.tables import risk_uses
 from proxy.risk.circumstances import Past, Usage
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Connection
+    from sqlalchemy.dialects import postgresql
 
 type Key = tuple[str, str]
 """Tenant and agent."""
@@ -48,15 +49,17 @@ def bounded(past: Past) -> Past | None:
 
 def add(connection: Connection, rows: Mapping[Row, int]) -> None:
     """Count calls. In order, so that sidecars that write together do not wait for each other in a ring."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    for row in sorted(rows):
-        statement = insert(risk_uses).values(**row._asdict(), calls=rows[row])
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(risk_uses.primary_key.columns),
-                set_={"calls": risk_uses.c.calls + statement.excluded.calls},
-            )
-        )
+    if not rows:
+        return
+    new: sqlite.Insert | postgresql.Insert = sqlite.insert(risk_uses)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # most sidecars never need it
+
+        new = postgresql.insert(risk_uses)
+    counted = new.on_conflict_do_update(
+        index_elements=list(risk_uses.primary_key.columns), set_={"calls": risk_uses.c.calls + new.excluded.calls}
+    )
+    connection.execute(counted, [{**row._asdict(), "calls": rows[row]} for row in sorted(rows)])
 
 
 def past_of(connection: Connection, key: Key, *, now_hour: int) -> Past | None:
