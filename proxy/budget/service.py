@@ -35,6 +35,7 @@ MAX_BATCH: Final = 256
 WITHIN_S: Final = 5.0
 RENEW_S: Final = 15.0
 RETRY_S: Final = 0.25
+UNAVAILABLE: Final = "budget_unavailable"
 
 
 @dataclass(slots=True, eq=False)
@@ -68,14 +69,12 @@ class Budgets:
         """
         if not plan:
             return Reserved(id_, plan)
-        done = False
         try:
-            found = await self._found(lambda c, now_ms: ledger.reserve(c, id_, plan, owner=self._owner, now_ms=now_ms))
-            done = True
-        finally:
-            if not done:
+            return await self._found(lambda c, now_ms: ledger.reserve(c, id_, plan, owner=self._owner, now_ms=now_ms))
+        except (Refused, asyncio.CancelledError) as error:
+            if not isinstance(error, Refused) or error.denial.slug == UNAVAILABLE:
                 self.release(id_)  # it may still be written: then it is given back
-        return found
+            raise
 
     async def look(self, plan: Plan) -> Reserved:
         """What reserving `plan` would find now; takes nothing. Raises as `reserve`."""
@@ -198,4 +197,4 @@ def _refusal(found: Exhausted, now_ms: int) -> Denial:
 
 
 def _unavailable() -> Denial:
-    return Denial("budget_unavailable", "Budgets cannot be read or written now.", by="reserve", retry_after_s=5)
+    return Denial(UNAVAILABLE, "Budgets cannot be read or written now.", by="reserve", retry_after_s=5)

@@ -265,3 +265,12 @@ def test_p10_k_01_ten_thousand_requests_in_three_processes_with_kills(tmp_path: 
         used, held = connection.execute(select(budget_counters.c.used, budget_counters.c.held)).one()
     assert 0 < sent.stat().st_size <= used + held
     assert used + held == LIMIT  # all of it was asked for many times over, and no more was given
+
+
+def test_k_07_holds_of_the_dead_count_as_used_at_once(book: Book) -> None:
+    wanted = plan({"name": "b", "limit": 9}, now_ms=book.clock.wall)
+    for owner in ("dead/1", "dead/2", "alive/1"):
+        book.take(owner, wanted, owner=owner)
+    with writing(book.engine) as connection:
+        assert set(ledger.bury(connection, lambda owner: owner.startswith("dead/"))) == {"dead/1", "dead/2"}
+    assert book.sums() == (2, 1)
