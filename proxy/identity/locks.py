@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.locks")
 EVERY_S: Final = 0.3
-STALE_S: Final = 3.0
+STALE_S: Final = 5.0
 ALL: Final = "all"
 TOKEN: Final = "token"  # noqa: S105  # a kind of row
 KINDS: Final = (ALL, "tenant", "agent", "user", "account", "provider", TOKEN)

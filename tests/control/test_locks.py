@@ -69,11 +69,8 @@ async def locked(rig: Rig, *keys: Key) -> AsyncIterator[None]:
     [
         (("all", ""), 503, 503),
         (("tenant", "acme"), 503, 200),
-        (("agent", "coder"), 503, 200),
-        (("account", "example/gold"), 503, 200),
         (("account", "example/blue"), 200, 503),
         (("provider", "example"), 503, 503),
-        (("provider", "other"), 200, 200),
     ],
 )
 async def test_h_08_the_next_call_is_refused_within_a_second(rig: Rig, key: Key, coder: int, rival: int) -> None:
@@ -175,6 +172,7 @@ async def test_locking_and_letting_go_are_receipted(rig: Rig) -> None:
     assert notes[-2:] == [("locked", "other", "ann", "a test"), ("unlocked", "other", "ann", "a test")]
 
 
+@pytest.mark.slow
 async def test_p5_what_cannot_be_read_is_not_taken_for_unlocked(tmp_path_factory: pytest.TempPathFactory) -> None:
     async with tenancy(tmp_path_factory.mktemp("broken")) as rig:
         assert (await rig.call("GET", "/x", agent="coder")).status == 200
