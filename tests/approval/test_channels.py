@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from proxy.egress.http import HttpClient
-    from tests.approval.conftest import Hands
+    from tests.approval.hands import Hands
     from tests.approval.receiver import Receiver, SlackServer
 
 

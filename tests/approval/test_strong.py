@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from proxy.approval.statement import Proof
-    from tests.approval.conftest import Hands
+    from tests.approval.hands import Hands
 
 STRONG = asked(strength=Strength.STRONG)
 
