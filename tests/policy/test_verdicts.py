@@ -167,7 +167,16 @@ def test_a_question_outside_the_schema_refuses() -> None:
     assert (verdict.allowed, verdict.failed) == (False, True)
 
 
-NAMES = ['a"b', "a\nb", 'x", action, resource); permit(principal', 'Agent::"root"', "\u202eevil", "a\\", "\x00", "'; --"]
+NAMES = [
+    'a"b',
+    "a\nb",
+    'x", action, resource); permit(principal',
+    'Agent::"root"',
+    "\u202eevil",
+    "a\\",
+    "\x00",
+    "'; --",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
