@@ -44,7 +44,7 @@ def local_answer(
         params=match.params,
         fields=found,
         holder=_holder(generation, agent, account),
-        holders=tuple(_holder(generation, agent, one) for one in accounts if agent.may_use(one.id)),
+        holders=tuple(_holder(generation, agent, one) for one in accounts if agent.may_use(one.id, one.tenant)),
         named=decision.named,
         now_s=now_s,
     )

@@ -16,8 +16,10 @@ from addons.firewall import Firewall
 from addons.gate import Gate
 from addons.ledger import Ledger
 from addons.tunnel import Tunnel
+from proxy.api.call import ApiServices
 from proxy.api.control import Control
 from proxy.api.key_directory import KeyDirectory
+from proxy.api.opening import open_api
 from proxy.approval_services import approval_services
 from proxy.confine.probe.standing import require_confined, standing
 from proxy.db.engine import DATABASE, open_database
@@ -32,16 +34,31 @@ from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
 from proxy.generation import build_generation, captures, login_slots
+from proxy.identity.directory import Directory
+from proxy.identity.locks import Locks
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
-from proxy.services import credential_services, preload, resume, secret_stores, shared_database
+from proxy.rights import Rights
+from proxy.risk.classifier import ExternalClassifier
+from proxy.risk.history import History
+from proxy.services import (
+    credential_services,
+    note_locks,
+    preload,
+    resume,
+    secret_stores,
+    shared_database,
+    tasks_before,
+)
 from proxy.settings import Listener, boot_id
+from proxy.weighing import Weigher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from pathlib import Path
 
     from certs.authority import CertificateAuthority
+    from proxy.api.listener import ApiListener
     from proxy.approval_services import ApprovalServices
     from proxy.capturing import Keeper
     from proxy.catalog.configuration import Configuration
@@ -55,8 +72,10 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
+WATCH_RIGHTS_S: Final = 0.5
 NEED_A_RESTART: Final = ("listeners", "identity", "limits", "certificates", "secret_stores", "state", "logs")
 TOKEN_CALL_S: Final = 10.0
+CLASSIFIER_CALL_S: Final = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +121,7 @@ class Sidecar:
         endpoints: of the first listener, then of each of `listeners.more`, as the configuration writes them, with the
             ports that were picked.
         dns: where the stub resolver answers; None where there is none.
+        api: where the control API answers by TCP, None where it does not; `admin` is its unix socket.
     """
 
     def __init__(
@@ -117,6 +137,7 @@ class Sidecar:
         lane: MitmproxyLane,
         front: Front,
         control: Control,
+        api: ApiListener | None,
     ) -> None:
         self.pipeline: Final = pipeline
         self.receipts: Final = receipts
@@ -124,6 +145,8 @@ class Sidecar:
         self.endpoints: tuple[str, ...] = ()
         self.dns: tuple[str, int] | None = None
         self.control: tuple[str, int] = ("", 0)
+        self.api: tuple[str, int] | None = None
+        self.admin: Final = parts.configuration.settings.listeners.admin
         self.reloads = 0
         self._parts: Final = parts
         self._memory: Final = memory
@@ -134,8 +157,10 @@ class Sidecar:
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
+        self._api: Final = api
         self._agents = frozenset(agent.name for agent in parts.agents())
         self._configuration = parts.configuration
+        self.directory = Directory.of(parts.configuration.settings)
 
     @property
     def generation(self) -> int:
@@ -151,6 +176,8 @@ class Sidecar:
             self.control = (host, await self._control.start(host, port))
         except OSError as error:
             raise BriefcaseError(f"{listeners.control}: {error.strerror or error}") from None
+        if self._api is not None:
+            self.api = await self._api.start(listeners.api, listeners.admin)
         first = await self._front.start(Listener(at=listeners.proxy))
         self.proxy = first.address or self.proxy
         others = [await self._front.start(listener) for listener in listeners.more]
@@ -184,11 +211,8 @@ class Sidecar:
                 await self._install(self._configuration, self.generation + 1)
 
     async def _install(self, configuration: Configuration, number: int) -> None:
-        granted = configuration.settings.agents  # the registry learns of them only once they are in force
-        agents = tuple(
-            replace(agent, accounts=granted[agent.name].accounts) if agent.name in granted else agent
-            for agent in self._parts.agents()
-        )
+        described = Directory.of(configuration.settings).agents  # the registry learns of them once they are in force
+        agents = tuple(described.get(agent.name, agent) for agent in self._parts.agents())
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._memory, generation.accounts, configuration)
         await resume(self._broker, generation.accounts)
@@ -198,7 +222,14 @@ class Sidecar:
         self._memory.replace_stand_ins(self.pipeline.generation.stand_ins)
         self._configuration = configuration
         self._agents = frozenset(agent.name for agent in agents)
+        self.directory = Directory.of(configuration.settings)
         _log.info("configuration %d is in force", number)
+
+    async def watch_rights(self) -> None:
+        """Cut what runs for whoever was stopped, or has lost the right to it (F-14)."""
+        while True:
+            await asyncio.sleep(WATCH_RIGHTS_S)
+            self._lane.cut(self.pipeline.rights.fault)
 
     async def drain(self) -> None:
         """Stop accepting, let what is under way finish for a time, then record and close."""
@@ -220,7 +251,7 @@ class Sidecar:
 
     def listeners(self) -> frozenset[tuple[str, int]]:
         """Our own addresses: never dialled."""
-        return self._front.addresses | {self.control}
+        return self._front.addresses | {self.control} | ({self.api} if self.api is not None else set())
 
     def checks(self) -> dict[str, bool]:
         """What readiness depends on. The self-test passed, or there would be no sidecar."""
@@ -307,19 +338,33 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             clock=parts.clock,
             boot=boot_id(),
         )
+        history = History(shared, clock=parts.clock)
+        stack.push_async_callback(history.close)
+        classifier = ExternalClassifier(
+            HttpClient(dialler=dialler, timeout_s=CLASSIFIER_CALL_S),
+            read_secret=partial(stores.get, at_least=1),  # no answer of a provider can quote it
+            key=credentials.seal.derived("risk features"),
+            clock=parts.clock,
+        )
         credentials.keeper.load(partial(login_slots, parts.configuration.profiles))
         generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
+        locks = Locks(shared, parts.clock, changed=partial(note_locks, receipts))
+        await locks.refresh()
+        authenticator = tasks_before(
+            parts.authenticator, credentials.seal, lambda: sidecar.directory, locks=locks, clock=parts.clock
+        )
         pipeline = Pipeline(
             generation=generation,
             broker=credentials.broker,
             memory=credentials.memory,
             receipts=receipts,
             clock=parts.clock,
-            authenticator=parts.authenticator,
+            rights=Rights(authenticator, locks, parts.clock, lambda: pipeline.generation),
             keeper=credentials.keeper,
             approvals=people.approvals,
+            weigher=Weigher(history=history, classifier=classifier, clock=parts.clock),
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -327,7 +372,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             dialler=dialler,
             limits=settings.limits,
         )
-        front = Front(Services(pipeline, parts.authenticator, lane, dialler, settings.limits))
+        front = Front(Services(pipeline, authenticator, lane, dialler, settings.limits))
         control = Control(
             tally=pipeline.tally,
             checks=lambda: sidecar.checks(),  # noqa: PLW0108
@@ -338,6 +383,18 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             ).answer,
         )
         stack.push_async_callback(control.close)
+        services = ApiServices(
+            database=database,
+            shared=shared,
+            home=parts.home,
+            clock=parts.clock,
+            receipts=receipts,
+            approvals=people.approvals,
+            agents=parts.agents,
+            generation=lambda: pipeline.generation,
+        )
+        if (api := open_api(settings.listeners, services)) is not None:
+            stack.push_async_callback(api.close)
         sidecar = Sidecar(
             parts=parts,
             pipeline=pipeline,
@@ -349,6 +406,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             lane=lane,
             front=front,
             control=control,
+            api=api,
         )
         started.append(sidecar)
         stack.push_async_callback(sidecar.drain)
@@ -356,6 +414,9 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         stack.callback(spawn(credentials.broker.watch()).cancel)
         stack.callback(spawn(people.approvals.watch()).cancel)
         stack.callback(spawn(people.courier.run()).cancel)
+        stack.callback(spawn(history.watch()).cancel)
+        stack.callback(spawn(locks.watch()).cancel)
+        stack.callback(spawn(sidecar.watch_rights()).cancel)
         stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
         await sidecar.start()
         yield sidecar

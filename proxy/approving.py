@@ -18,72 +18,88 @@ if TYPE_CHECKING:
     from proxy.approval.states import Approval
     from proxy.decision import Decision, Generation
     from proxy.exchange import Exchange
-    from proxy.model import RawHead
+    from proxy.model import RawHead, Reason
 
 NAMED: Final = b"briefcased-approval"
 """Header with which an agent may say which approval it thinks it has; it never leaves."""
 
 
-async def approve(
-    approvals: Approvals,
-    generation: Generation,
-    exchange: Exchange,
-    decision: Decision,
-    body: bytes | None,
-    *,
-    stands: Callable[[], bool],
-) -> Approval | Grant | None:
-    """The approval or grant of the request, where one is wanted; it is still to be used up.
+class Asking:
+    """One request that people may be asked about. `stands` says afterwards whether what was decided still holds."""
 
-    `stands` says afterwards whether what was decided still holds.
+    def __init__(
+        self,
+        approvals: Approvals,
+        generation: Generation,
+        exchange: Exchange,
+        decision: Decision,
+        body: bytes | None,
+        *,
+        stands: Callable[[], bool],
+    ) -> None:
+        self._approvals: Final = approvals
+        self._generation: Final = generation
+        self._exchange: Final = exchange
+        self._decision: Final = decision
+        self._body: Final = body
+        self._stands: Final = stands
+        self._approved: Final[list[Approval | Grant]] = []
 
-    Raises:
-        Refused: there is none (see `Approvals.granted`), or the decision does not hold any more.
-    """
-    if decision.ruling.strength is Strength.NONE:
-        return None
-    waiter = Waiter(asyncio.Event(), lambda: exchange.client_gone)
-    exchange.on_gone = waiter.wake.set
-    try:
-        asked = _asked(approvals, generation, exchange, decision, body)
-        approval = await approvals.granted(asked, _title(decision), waiter=waiter, named=exchange.named_approval)
-    finally:
-        exchange.on_gone = None
-    if not stands():
-        detail = "The configuration changed while this call waited."
-        raise Refused(Denial("approval_mismatch", detail, by="approve"))
-    return approval
+    async def ask(self, *more: Reason) -> None:
+        """Return when a person has said yes, where the decision wants one, or there are `more` reasons.
+
+        Raises:
+            Refused: nobody has (see `Approvals.granted`), or the decision does not hold any more.
+        """
+        ruling, exchange = self._decision.ruling, self._exchange
+        strength = max(ruling.strength, Strength.APPROVAL) if more else ruling.strength
+        if strength is Strength.NONE:
+            return
+        waiter = Waiter(asyncio.Event(), lambda: exchange.client_gone)
+        exchange.on_gone = waiter.wake.set
+        try:
+            asked = self._asked(strength, (*ruling.reasons, *more))
+            title, named = _title(self._decision), exchange.named_approval
+            self._approved.append(await self._approvals.granted(asked, title, waiter=waiter, named=named))
+        finally:
+            exchange.on_gone = None
+        if not self._stands():
+            detail = "The configuration changed while this call waited."
+            raise Refused(Denial("approval_mismatch", detail, by="approve"))
+
+    async def use(self) -> None:
+        """Use up what was approved; the exchange's receipt names it. Raises `Refused`: it is not to be had any more."""
+        for approval in self._approved:
+            await self._approvals.use(approval, receipt=self._exchange.id)
+        if self._approved:  # the last one was asked with every reason
+            self._exchange.approval, self._exchange.approvers = self._approved[-1].id, self._approved[-1].approvers
+
+    def _asked(self, strength: Strength, reasons: tuple[Reason, ...]) -> Asked:
+        decision, match, account = self._decision, self._decision.match, self._decision.account
+        assert match is not None
+        assert match.operation is not None
+        assert account is not None
+        return Asked(
+            agent=self._exchange.tunnel.agent,
+            account=str(account.id),
+            profile=match.profile.name,
+            profile_version=self._generation.profile_versions[match.profile.name],
+            operation=match.operation.id,
+            action=match.operation.action.value,
+            policy_version=self._generation.policies.version,
+            mode=self._generation.settings.mode.value,
+            head=decision.head,
+            body=self._body,
+            strength=strength,
+            reasons=reasons,
+            needs=self._approvals.settings.approvers,
+        )
 
 
 def named_in(raw: RawHead) -> str | None:
     """The approval that the agent thinks it has."""
     given = [value.decode("latin-1") for name, value in raw.headers if name.lower() == NAMED]
     return given[0] if given else None
-
-
-def _asked(
-    approvals: Approvals, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
-) -> Asked:
-    match, account = decision.match, decision.account
-    assert match is not None
-    assert match.operation is not None
-    assert account is not None
-    profile, operation = match.profile, match.operation
-    return Asked(
-        agent=exchange.tunnel.agent,
-        account=str(account.id),
-        profile=profile.name,
-        profile_version=generation.profile_versions[profile.name],
-        operation=operation.id,
-        action=operation.action.value,
-        policy_version=generation.policies.version,
-        mode=generation.settings.mode.value,
-        head=decision.head,
-        body=body,
-        strength=decision.ruling.strength,
-        reasons=decision.ruling.reasons,
-        needs=approvals.settings.approvers,
-    )
 
 
 def _title(decision: Decision) -> str:

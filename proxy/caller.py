@@ -33,7 +33,7 @@ def identify(authenticator: Authenticator, stand_ins: StandIns, tunnel: Tunnel, 
         return None if name is None else authenticator.named(name, BY_STAND_IN)
     if len(given) != 1:
         return None
-    found = authenticator.authenticate(given[0].decode("latin-1").strip(" \t"), "plain")
+    found = authenticator.authenticate(given[0].decode("latin-1").strip(" \t"), tunnel.source)
     if not isinstance(found, Agent):
         return None
     return found if base_url or found.token_id == tunnel.agent.token_id else None

@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Final
 from proxy.canonical import HeadLimits, set_query
 from proxy.credentials.answers.fields import body_fields
 from proxy.credentials.kind import filled
-from proxy.credentials.strip import strip_foreign
 from proxy.egress.upstream import route
 from proxy.errors import Denial
 from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
-from proxy.judging import question_of, reasons, refusal
+from proxy.judging import (
+    NOT_COVERED,
+    call_of,
+    permitted,
+    question_of,
+    reasons,
+    refusal,
+    too_risky,
+    without_credentials,
+)
 from proxy.model import HTTPS_PORT, Strength
+from proxy.risk import NO_RISK, UNKNOWN, score
+from proxy.validating import checked, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from proxy.catalog.binding import BoundAccount
@@ -27,8 +37,10 @@ if TYPE_CHECKING:
     from proxy.catalog.schema import Operation
     from proxy.credentials import CredentialSpec
     from proxy.credentials.standin import StandIn, StandIns
-    from proxy.model import Agent, Authority, Reason, RequestHead, UpstreamProxy
+    from proxy.model import AccountId, Agent, Authority, Reason, RequestHead, UpstreamProxy
     from proxy.policy import Policies
+    from proxy.risk import Call, Circumstances, Risk, SecretShapes
+    from proxy.risk_settings import Thresholds
     from proxy.settings import Settings
 
 NEVER_ASKED: Final = frozenset({"accept-encoding", *COMPRESSED_MESSAGES})
@@ -49,6 +61,7 @@ class Generation:
     stand_ins: StandIns
     head_limits: HeadLimits
     policies: Policies
+    secret_shapes: SecretShapes
     profile_versions: Mapping[str, str]
     allow_private: Mapping[str, tuple[str, ...]]
     unread: frozenset[Authority] = frozenset()
@@ -75,19 +88,26 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What policies say of a call that is allowed.
+    """What policies and risk say of a call that is allowed.
 
     Attributes:
         strength: what else must happen before it may leave.
         reasons: why.
         policies: ids of those that decided.
         observed: the slug of what would have refused it, where policies are only observed.
+        risk: how risky it is.
     """
 
     strength: Strength = Strength.NONE
     reasons: tuple[Reason, ...] = ()
     policies: tuple[str, ...] = ()
     observed: str | None = None
+    risk: Risk = NO_RISK
+
+    def weighed(self, risk: Risk, thresholds: Thresholds) -> Ruling:
+        """With what the risk wants on top: never less than before (P12)."""
+        strength = max(self.strength, risk.strength(thresholds))
+        return replace(self, strength=strength, risk=risk, reasons=(*self.reasons, *(risk.reasons if strength else ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +118,10 @@ class Decision:
         match: None for an unmanaged host that the operator lets through.
         named: a stand-in in the request says which account is meant.
         captured: ids of the captured secrets that take the place of the account's own, by slot.
-        wants_body: not yet a yes: the body has to be read to know whose account is meant.
-        ruling: what the policies said.
+        wants_body: not yet a yes: the body tells what the call is, whose account is meant, or how risky it is.
+        fields: values of the call that its profile names.
+        ruling: what policies and risk say.
+        call: what the risk was told by.
         otherwise: the same with the account's next credential, for where this one cannot be had.
     """
 
@@ -111,7 +133,9 @@ class Decision:
     captured: Mapping[str, str] = field(default_factory=dict)
     ruling: Ruling = Ruling()
     wants_body: bool = False
+    fields: Mapping[str, str | int | bool] = field(default_factory=dict)
     otherwise: Decision | None = None
+    call: Call | None = field(default=None, compare=False)
 
     def in_order(self) -> Iterator[Decision]:
         """This one, then what is tried after it."""
@@ -122,45 +146,88 @@ class Decision:
 
 
 def decide(
-    generation: Generation, agent: Agent, head: RequestHead, body: bytes | None = None, *, now_ms: int
+    generation: Generation,
+    agent: Agent,
+    head: RequestHead,
+    body: bytes | None = None,
+    *,
+    now_ms: int,
+    circumstances: Circumstances = UNKNOWN,
 ) -> Decision | Denial:
     """Whether `agent` may make this request at `now_ms`, and with which account. Pure.
 
-    `body` is only looked at, and only asked for (`Decision.wants_body`), where a token call's fields name the account.
+    `body` is only looked at, and only asked for (`Decision.wants_body`), where the operation or the settings say so.
+    What `circumstances` do not say counts as the worst.
     """
     match = _match(generation, agent, head, body)
     if match is None:
-        return _unmatched(generation, head)
-    operation = match.operation
-    if operation is None or (head.websocket and not operation.websocket):
-        return Denial("operation_not_allowed", "The profile does not list this operation.", by="match")
-    if operation.reads_body and head.has_body and body is None:
+        return _unmatched(generation, head) if permitted(agent, None, None, head, now_ms) else NOT_COVERED
+    certain = settled(match, head, body)
+    if certain is None:
         return Decision(head, match, None, None, wants_body=True)
+    if isinstance(certain, Denial):
+        return certain
+    match, operation = certain, certain.operation
+    assert operation is not None
     found = _stand_ins(generation, head, body if operation.reads_body else None)
-    account = _choose_account(generation, agent, match, found)
+    account = _choose_account(generation, agent, match, found, lambda one: permitted(agent, match, one, head, now_ms))
     if isinstance(account, Denial):
         return account
     if (unfit := _unfit(match, operation, account, head)) is not None:
         return unfit
-    verdict = generation.policies.judge(
-        question_of(agent, match, str(account.id), head, mode=generation.settings.mode, now_ms=now_ms)
+    clean = _clean(head, match, account, frozenset())
+    valid = checked(generation.catalog, match, clean, body)
+    if isinstance(valid, Denial):
+        return valid
+    call = call_of(
+        match,
+        head,
+        body,
+        now_ms=now_ms,
+        circumstances=circumstances,
+        settings=generation.settings.risk,
+        shapes=generation.secret_shapes,
+        mask=generation.stand_ins.mask,
     )
-    refused = refusal(verdict)
-    if refused is not None and not generation.settings.policies.observe:
-        return refused
-    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)
-    if generation.settings.policies.observe:
-        ruling = _observed(ruling, refused)
+    ruling = _ruled(generation, agent, match, account, head, call, fields=valid.fields)
+    if isinstance(ruling, Denial):
+        return ruling
     captured = {one.slot: one.captured for one in found if one.captured is not None}
     credentials = _credentials(account, operation, found, captured)
     if isinstance(credentials, Denial):
         return credentials
+    plain = Decision(clean, match, account, None, bool(found), captured, ruling, call.awaited, valid.fields, call=call)
     decision: Decision | None = None
     for credential in reversed(credentials):
-        clean = _clean(head, match, account, credential[1].reads)
-        decision = Decision(clean, match, account, credential, bool(found), captured, ruling, otherwise=decision)
-    clean = _clean(head, match, account, frozenset())
-    return decision or Decision(clean, match, account, None, bool(found), captured, ruling)
+        reads = credential[1].reads
+        sent = _clean(head, match, account, reads) if reads else clean
+        decision = replace(plain, head=sent, credential=credential, otherwise=decision)
+    return decision or plain
+
+
+def _ruled(
+    generation: Generation,
+    agent: Agent,
+    match: Match,
+    account: BoundAccount,
+    head: RequestHead,
+    call: Call,
+    *,
+    fields: Mapping[str, str | int | bool],
+) -> Ruling | Denial:
+    """What policies and risk say. Policies that are only observed let through what they would refuse; risk does not."""
+    settings = generation.settings
+    risk = score(call)
+    question = question_of(agent, match, str(account.id), head, mode=settings.mode, call=call, risk=risk, fields=fields)
+    verdict = generation.policies.judge(question)
+    refused = refusal(verdict)
+    if refused is not None and not settings.policies.observe:
+        return refused
+    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)
+    if settings.policies.observe:
+        ruling = _observed(ruling, refused)
+    thresholds = settings.risk.thresholds(match.profile.name, settings.mode)
+    return too_risky(risk, thresholds) or ruling.weighed(risk, thresholds)
 
 
 def _observed(ruling: Ruling, refused: Denial | None) -> Ruling:
@@ -176,14 +243,7 @@ def _unfit(match: Match, operation: Operation, account: BoundAccount, head: Requ
     wanted_host = match.host_rule.account_host
     if wanted_host is not None and head.authority.host != filled(wanted_host, account.variables):
         return Denial("credential_scope", "This host is not the account's own.", by="match")
-    if _too_large(operation, head):
-        return Denial("request_too_large", "The body is larger than this operation allows.", by="validate")
     return None
-
-
-def _too_large(operation: Operation, head: RequestHead) -> bool:
-    limit = operation.limits.max_body_bytes
-    return limit is not None and (head.content_length or 0) > limit
 
 
 def _credentials(
@@ -232,7 +292,7 @@ def _match(generation: Generation, agent: Agent, head: RequestHead, body: bytes 
         return (
             match.profile.name in named,
             match.operation is not None,
-            any(agent.may_use(account.id) for account in accounts),
+            any(agent.may_use(account.id, account.tenant) for account in accounts),
             answer is not None and answer.takes(fields),
         )
 
@@ -249,7 +309,11 @@ def _stand_ins(generation: Generation, head: RequestHead, body: bytes | None) ->
 
 
 def _choose_account(
-    generation: Generation, agent: Agent, match: Match, found: tuple[StandIn, ...]
+    generation: Generation,
+    agent: Agent,
+    match: Match,
+    found: tuple[StandIn, ...],
+    covered: Callable[[AccountId], bool],
 ) -> BoundAccount | Denial:
     """By stand-in, else the default account, else the only one that the agent may use."""
     provider = match.profile.name
@@ -261,7 +325,10 @@ def _choose_account(
         return Denial("credential_scope", "This stand-in belongs to another provider or agent.", by="identify")
     if len(named) > 1:
         return Denial("credential_scope", "Stand-ins of two accounts in one request.", by="identify")
-    usable = [a for a in accounts if agent.may_use(a.id)]
+    granted = [a for a in accounts if agent.may_use(a.id, a.tenant) and (not named or a.id in named)]
+    usable = [a for a in granted if covered(a.id)]
+    if granted and not usable:
+        return NOT_COVERED
     if named:
         chosen = [a for a in usable if a.id in named]
     else:
@@ -273,16 +340,9 @@ def _choose_account(
 
 
 def _clean(head: RequestHead, match: Match, account: BoundAccount, read: frozenset[str]) -> RequestHead:
-    """Without anything the agent brought that could act as a credential or choose whose account is used (D-02)."""
-    profile, operation = match.profile, match.operation
-    head = strip_foreign(
-        head,
-        strip_headers=profile.strip_headers,
-        strip_query=profile.strip_query,
-        owned_headers=profile.owned_headers,
-        owned_query=profile.owned_query,
-        read=read,
-    )
+    """As it leaves, but for the credential."""
+    operation = match.operation
+    head = without_credentials(head, match, read)
     ours = (*((name.lower(), value) for name, value in account.account.headers.items()),)
     query = head.query
     for name, value in account.account.query.items():

@@ -201,6 +201,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "overloaded": Kind(503, "Overloaded", "Too many requests at once. Retry after the given time.", _INTERNAL),
     "draining": Kind(503, "Shutting down", "The proxy is stopping. Retry after the given time.", _INTERNAL),
+    "locked_down": Kind(
+        503,
+        "Stopped by the operator",
+        "The operator has stopped this agent, account or provider for now. Do not retry; ask the operator.",
+        _OUR_POLICY,
+    ),
     "policy_unavailable": Kind(
         503, "Decision unavailable", "The proxy could not decide about this call. Tell the operator.", _INTERNAL
     ),
@@ -230,6 +236,7 @@ class Denial:
         by: the step that refused, for the receipt: `front`, `canonical`, `match`, `policy`, `egress`, …
         retry_after_s: rendered as `Retry-After` when set.
         extra: additional members of the problem document (RFC 9457, section 3.2); JSON values only.
+        in_doubt: a person may decide otherwise, where the mode lets them.
     """
 
     slug: str
@@ -237,6 +244,7 @@ class Denial:
     by: str
     retry_after_s: int | None = None
     extra: Mapping[str, str | int | list[str]] = field(default_factory=dict)
+    in_doubt: bool = False
 
     @property
     def kind(self) -> Kind:

@@ -73,6 +73,7 @@ class Tunnel:
         sealed: the operator names this host as one whose TLS is passed through; the ClientHello is still to be judged.
         port: that a redirected plain connection had dialled.
         bound: the listener says who the agent is; no token is asked for.
+        source: where it comes from, as failed attempts are counted.
     """
 
     agent: Agent
@@ -82,6 +83,7 @@ class Tunnel:
     sealed: bool = False
     port: int | None = None
     bound: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,8 @@ class Exchange:
         named_approval: that the agent thinks it has.
         policies: ids of those that decided.
         observed: the slug of what policies would have refused it with, were they not only observed.
+        risk: its score, 0 to 100; None where it was not told.
+        risk_reasons: codes of the rules that hold for it.
         approval: the approval that it has used up.
         approvers: who said yes.
         base: in base-URL mode the path's first segment, which named the destination.
@@ -333,6 +337,8 @@ class Exchange:
     named_approval: str | None = None
     policies: tuple[str, ...] = ()
     observed: str | None = None
+    risk: int | None = None
+    risk_reasons: tuple[str, ...] = ()
     approval: str | None = None
     approvers: tuple[str, ...] = ()
     base: str | None = None

@@ -12,6 +12,7 @@ from proxy.catalog.policies import load_policies
 from proxy.credentials.standin import StandIn, StandIns, make, random_bits
 from proxy.decision import Generation
 from proxy.model import HTTPS_PORT
+from proxy.risk import SecretShapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +37,12 @@ def build_generation(
         catalog=Catalog(configuration.profiles[name] for name in sorted(settings.providers)),
         accounts=accounts,
         policies=configuration.policies or load_policies(settings, configuration.profiles),
+        secret_shapes=SecretShapes(
+            prefix
+            for name in settings.providers
+            for secret in configuration.profiles[name].secrets.values()
+            for prefix in secret.prefixes
+        ),
         profile_versions={
             name: hashlib.sha256(configuration.profiles[name].model_dump_json().encode()).hexdigest()
             for name in settings.providers
@@ -77,7 +84,7 @@ def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key
     A kind may want one for what is no secret of the account (an access key id that stands for a role).
     """
     for account in accounts:
-        if not agent.may_use(account.id):
+        if not agent.may_use(account.id, account.tenant):
             continue
         described = account.profile.secrets
         minted = (slot for slot, secret in described.items() if secret.minted)

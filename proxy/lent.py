@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -13,10 +13,11 @@ from proxy.credentials.frames import FramesCredential
 from proxy.credentials.order import Order
 from proxy.errors import Refused
 from proxy.exchange import Hold
-from proxy.model import ANONYMOUS
+from proxy.judging import MAX_LOOKED_AT_BYTES
+from proxy.model import ANONYMOUS, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from proxy.catalog.binding import BoundAccount
     from proxy.credentials import CredentialSpec
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from proxy.model import AccountId, Agent, RequestHead, ResponseHead
 
 
+IN_DOUBT: Final = Reason("credential_in_doubt", "Nobody can tell whether the credential still holds.", "credentials")
 REPLAYED_BYTES: Final = 256 * 1024
 """A body up to this size is held where the request may have to be sent twice."""
 
@@ -40,7 +42,10 @@ def held(decision: Decision) -> Hold | None:
     if decision.match is None or decision.match.operation is None:
         return None
     if decision.wants_body:
-        return Hold(min(MAX_FIELDS_BYTES, decision.match.operation.limits.max_held_bytes))
+        operation = decision.match.operation
+        limit = MAX_FIELDS_BYTES if operation.reads_body else MAX_LOOKED_AT_BYTES
+        largest = operation.limits.max_held_bytes
+        return Hold(largest if operation.needs_body and not operation.reads_body else min(limit, largest))
     if decision.ruling.strength:  # whoever approves sees all of it
         return Hold(min(MAX_REVIEW_BYTES, decision.match.operation.limits.max_held_bytes))
     limit = decision.match.operation.limits.max_held_bytes
@@ -50,7 +55,7 @@ def held(decision: Decision) -> Hold | None:
 
 def _needs_body(kind: CredentialSpec, head: RequestHead, limit: int) -> bool:
     small = head.content_length is not None and head.content_length <= min(REPLAYED_BYTES, limit)
-    return kind.wants_body(head) or (head.has_body and kind.retries > 0 and small)
+    return kind.wants_body(head) or (head.has_body and ((kind.retries > 0 and small) or kind.in_doubt))
 
 
 def order_for(
@@ -101,11 +106,13 @@ async def lend_first(
     *,
     stand_ins: StandIns,
     owns: Callable[[str, AccountId, str], bool],
+    ask: Callable[[Reason], Awaitable[None]] | None,
 ) -> Carrying:
     """The request with the first credential of the account's order that can be had.
 
     The next one is tried only after refusals that the profile names; nothing has been sent of the request by then.
-    `owns` tells whether an agent has logged in itself for a credential of an account.
+    `owns` tells whether an agent has logged in itself for a credential of an account; `ask` lets a person decide about
+    one that is in doubt, None where nobody may.
 
     Raises:
         Refused: the last one cannot be had either, or one of them for another reason.
@@ -121,6 +128,11 @@ async def lend_first(
         try:
             return await lend(broker, order, exchange, one.head, body, stand_ins=stand_ins)
         except Refused as refused:
+            if refused.denial.in_doubt and ask is not None:
+                await ask(IN_DOUBT)
+                return await lend(
+                    broker, replace(order, unconfirmed=True), exchange, one.head, body, stand_ins=stand_ins
+                )
             slug = refused.denial.slug
             if one.otherwise is None or slug not in one.account.profile.skip_credential_when:
                 raise

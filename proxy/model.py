@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +36,36 @@ class Reason:
     code: str
     text: str
     by: str
+
+
+class Role(StrEnum):
+    """What an operator may do; which routes each may use is written at `proxy/api/routes.py`."""
+
+    VIEWER = "viewer"  # look
+    APPROVER = "approver"  # and decide about approvals
+    OPERATOR = "operator"  # look, and change agents and locks; not approve
+    ADMIN = "admin"  # everything, operators as well
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A person, or a program of theirs, that administers the sidecar. Never an agent.
+
+    Attributes:
+        tenant: the only one that they see and change; None: all.
+        via: how they were known, for receipts: `token:ID` or `uid:1000`.
+        ceiling: the role of the token, which may be a lesser one; both must allow what is done.
+    """
+
+    name: str
+    role: Role
+    ceiling: Role
+    tenant: str | None
+    via: str
+
+    def may_see(self, tenant: str) -> bool:
+        """Whether what belongs to `tenant` is there for them."""
+        return self.tenant is None or self.tenant == tenant
 
 
 class Mode(StrEnum):
@@ -117,6 +147,34 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """A call as a task token sees it; what is not known of it (None) covers no limit about it.
+
+    Attributes:
+        account: `provider/name`.
+        operation: `profile:operation`.
+        path: origin-form, without its query.
+    """
+
+    now_ms: int
+    host: str
+    method: str | None = None
+    path: str | None = None
+    account: str | None = None
+    provider: str | None = None
+    operation: str | None = None
+    action: Action | None = None
+
+
+class Session(Protocol):
+    """A token that was minted for a task: it can only make narrower what its agent may do."""
+
+    def permits(self, call: Called) -> bool:
+        """Whether the call is within every limit of the token. Pure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Agent:
     """Who is calling.
 
@@ -126,6 +184,8 @@ class Agent:
         token_id: the public part of the token it authenticated with, for receipts and revocation.
         user: on whose behalf it acts; then both must be allowed.
         task: the id of the task that its token was minted for.
+        users: on whose behalf it may act.
+        session: the limits of a token that was minted for a task.
     """
 
     name: str
@@ -135,15 +195,22 @@ class Agent:
     groups: tuple[str, ...] = ()
     user: User | None = None
     task: str | None = None
+    users: tuple[str, ...] = ()
+    session: Session | None = None
 
     @property
     def by_name(self) -> bool:
         """Whether no token stands behind it: a listener or a stand-in said who it is."""
         return self.token_id.startswith(BY_NAME)
 
-    def may_use(self, account: AccountId) -> bool:
-        """Whether one of the grants covers `account`."""
-        return any(grant in ("*", f"{account.provider}/*", str(account)) for grant in self.accounts)
+    def may_use(self, account: AccountId, tenant: str) -> bool:
+        """Whether the grants cover `account`, which is `tenant`'s: its own, and those of whom it acts for (P6)."""
+        parties: tuple[Agent | User, ...] = (self,) if self.user is None else (self, self.user)
+        return all(party.tenant == tenant and _cover(party.accounts, account) for party in parties)
+
+
+def _cover(grants: tuple[str, ...], account: AccountId) -> bool:
+    return any(grant in ("*", f"{account.provider}/*", str(account)) for grant in grants)
 
 
 ANONYMOUS: Final = Agent("-", (), "-")

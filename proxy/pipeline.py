@@ -1,6 +1,6 @@
 """READ THIS FIRST: the way of one request, on one screen.
 
-    match -> identify -> validate -> authorize -> approve -> mint -> present -> record intent
+    match -> identify -> validate -> score -> authorize -> approve -> mint -> present -> record intent
           -> (dial, stream both ways, scrubbed) -> record outcome
 
 `decide()` (`proxy/decision.py`: match to authorize) is pure. `Pipeline` adds what has an effect, in that order and
@@ -15,32 +15,33 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from proxy.answering import local_answer
-from proxy.approving import approve, named_in
+from proxy.approving import Asking, named_in
 from proxy.arriving import canonical, relocate
 from proxy.caller import identify
 from proxy.conversation import Conversation
-from proxy.decision import Decision, Generation, decide
 from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
 from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
 from proxy.forwarding import forward
 from proxy.lent import held, lend_first
-from proxy.model import ANONYMOUS
+from proxy.model import ANONYMOUS, Mode
 from proxy.receipts.entries import decision_entry, outcome_entry
+from proxy.rights import not_now
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
     from proxy.approval.service import Approvals
     from proxy.capturing import Keeper
-    from proxy.catalog.binding import BoundAccount
-    from proxy.catalog.matcher import Match
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
-    from proxy.identity.registry import Authenticator
+    from proxy.decision import Decision, Generation
     from proxy.model import Headers, RawHead, RequestHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
+    from proxy.rights import Rights
+    from proxy.risk import Circumstances
+    from proxy.weighing import Weigher
 
 DRAIN_RETRY_S: Final = 5
 
@@ -56,9 +57,10 @@ class Pipeline:
         memory: Memory[Vocabulary],
         receipts: ReceiptLog,
         clock: Clock,
-        authenticator: Authenticator,
+        rights: Rights,
         keeper: Keeper,
         approvals: Approvals,
+        weigher: Weigher,
     ) -> None:
         self.generation = generation
         self.draining = False
@@ -66,11 +68,12 @@ class Pipeline:
         self._memory: Final = memory
         self._receipts: Final = receipts
         self._clock: Final = clock
-        self._authenticator: Final = authenticator
+        self.rights: Final = rights
         self._keeper: Final = keeper
         self._approvals: Final = approvals
+        self._weigher: Final = weigher
         keeper.publish = self.publish
-        self._pending: Final[dict[str, tuple[Generation, Decision]]] = {}
+        self._pending: Final[dict[str, tuple[Generation, Circumstances]]] = {}
         self.tally: Final = Tally()
 
     # -- before a request ----------------------------------------------------------------------------------------
@@ -81,8 +84,8 @@ class Pipeline:
         assert authority is not None
         if self.draining:
             return await self.refuse_connection(tunnel, _draining())
-        if self._authenticator.current(tunnel.agent) is None:
-            return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), _not_now())
+        if self.rights.authenticator.current(tunnel.agent) is None:
+            return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), not_now())
         if generation.catalog.tunnels(authority):
             return tunnel
         if authority in generation.unread:
@@ -101,6 +104,8 @@ class Pipeline:
         return await self._pass_through(tunnel)
 
     async def _pass_through(self, tunnel: Tunnel) -> Tunnel | Denial:
+        if (denial := self.rights.unread(tunnel)) is not None:
+            return await self.refuse_connection(tunnel, denial)
         exchange, authority = self.begin(tunnel), tunnel.authority
         assert authority is not None
         exchange.via = self.generation.via("", authority)
@@ -140,36 +145,33 @@ class Pipeline:
         exchange.generation = generation.number
         if self.draining:
             return await self.refuse(exchange, _draining())
-        agent = identify(self._authenticator, generation.stand_ins, exchange.tunnel, raw)
+        agent = identify(self.rights.authenticator, generation.stand_ins, exchange.tunnel, raw)
         if agent is None:
             exchange.tunnel = replace(exchange.tunnel, agent=ANONYMOUS)
-            return await self.refuse(exchange, _not_now())
+            return await self.refuse(exchange, not_now())
         exchange.tunnel = replace(exchange.tunnel, agent=agent)
         head = canonical(generation, exchange, raw, sni)
         if isinstance(head, Denial):
             return await self.refuse(exchange, head)
         exchange.named_approval = named_in(raw)
         exchange.head = head
-        decision = decide(generation, agent, head, now_ms=self._clock.wall_ms())
+        known = await self._weigher.circumstances(exchange)
+        decision, known = await self._weigher.decide(generation, exchange, None, known)
         if isinstance(decision, Denial):
-            _describe(exchange, generation.catalog.match(head))
             return await self.refuse(exchange, decision)
-        _describe(exchange, decision.match, decision.account)
         if (hold := held(decision)) is not None:
-            self._pending[exchange.id] = (generation, decision)
+            self._pending[exchange.id] = (generation, known)
             return hold
         return await self._admit(generation, exchange, decision, None)
 
     async def on_body(self, exchange: Exchange, body: bytes) -> Denial | Answer | Forward:
         """The whole body, where `on_head` asked to hold it."""
-        generation, decision = self._pending.pop(exchange.id)
+        generation, known = self._pending.pop(exchange.id)
         exchange.deciding = True
         try:
-            if decision.wants_body:
-                decided = decide(generation, exchange.tunnel.agent, decision.head, body, now_ms=self._clock.wall_ms())
-                if isinstance(decided, Denial):
-                    return await self.refuse(exchange, decided)
-                decision = decided
+            decision, _ = await self._weigher.decide(generation, exchange, body, known)
+            if isinstance(decision, Denial):
+                return await self.refuse(exchange, decision)
             return await self._admit(generation, exchange, decision, body)
         finally:
             exchange.deciding = False
@@ -182,9 +184,8 @@ class Pipeline:
         An approval is used up last of all, so that no failure costs one: only the receipt that names it follows (P9).
         """
         head = decision.head
-        exchange.policies, exchange.observed = decision.ruling.policies, decision.ruling.observed
-        _describe(exchange, decision.match, decision.account)
-        answer = local_answer(generation, exchange, decision, body, now_s=self._clock.wall_ms() // 1000)
+        locked, now_s = self.rights.locked(exchange), self._clock.wall_ms() // 1000
+        answer = locked or local_answer(generation, exchange, decision, body, now_s=now_s)
         if isinstance(answer, Denial):
             return await self.refuse(exchange, answer)
         if answer is not None:
@@ -192,18 +193,21 @@ class Pipeline:
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         try:
             stands = partial(self._stands, generation, exchange)
-            approval = await approve(self._approvals, generation, exchange, decision, body, stands=stands)
+            people = Asking(self._approvals, generation, exchange, decision, body, stands=stands)
+            await people.ask()
+            ask = None if generation.settings.mode is Mode.GA else people.ask
+            own = self._keeper.owns
             carrying = await lend_first(
-                self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=self._keeper.owns
+                self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=own, ask=ask
             )
             exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
-            if approval is not None:
-                await self._approvals.use(approval, receipt=exchange.id)
-                exchange.approval, exchange.approvers = approval.id, approval.approvers
+            self.rights.require(exchange)
+            await people.use()
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
+        self._weigher.allowed(exchange)
         exchange.forward = forward(generation, exchange, decision, carrying.head, carrying.body, carrying.certificate)
         self.tally.decisions["allow"] += 1
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
@@ -213,7 +217,7 @@ class Pipeline:
     def _stands(self, generation: Generation, exchange: Exchange) -> bool:
         """Whether what was decided before people were asked still holds: same policies and profiles, same rights."""
         agent, now = exchange.tunnel.agent, self.generation
-        return now.decides_like(generation) and not self.draining and self._authenticator.current(agent) == agent
+        return now.decides_like(generation) and not self.draining and self.rights.authenticator.current(agent) == agent
 
     async def _answer(self, exchange: Exchange, answer: Answer) -> Denial | Answer:
         """Record that the call is allowed and answered here; the answer, scrubbed like any other."""
@@ -222,6 +226,7 @@ class Pipeline:
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
         exchange.decided = exchange.allowed = True
+        self._weigher.allowed(exchange)
         self.tally.decisions["allow"] += 1
         if exchange.ended:
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
@@ -297,7 +302,7 @@ class Pipeline:
             exchange.messages = Conversation(
                 exchange,
                 vocabulary=partial(self._memory.vocabulary, exchange.tunnel.agent.name),
-                admitted=partial(self._authenticator.current, exchange.tunnel.agent),
+                admitted=partial(self.rights.admitted, exchange),
                 rewriter=exchange.rewriter,
                 limits=exchange.forward,
             )
@@ -378,20 +383,6 @@ class Pipeline:
     def _receipt_path(self, head: RequestHead) -> str:
         path = self.generation.catalog.receipt_path(head)
         return self.generation.stand_ins.mask(path)
-
-
-def _describe(exchange: Exchange, match: Match | None, account: BoundAccount | None = None) -> None:
-    """Note for the receipts what the call is, and whose account it uses."""
-    if account is not None:
-        exchange.account = str(account.id)
-    if match is not None:
-        exchange.profile = match.profile.name
-        if match.operation is not None:
-            exchange.operation, exchange.action = match.operation.id, match.operation.action.value
-
-
-def _not_now() -> Denial:
-    return Denial("proxy_auth_required", "No token that is valid now came with this request.", by="identify")
 
 
 def _draining() -> Denial:

@@ -25,6 +25,8 @@ from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
 from proxy.errors import BriefcaseError
 from proxy.firewall import Needle, Vocabulary
+from proxy.identity.task_tokens import public_key
+from proxy.identity.tasks import TaskAuthenticator
 from proxy.keys.backends import backends
 from proxy.keys.ring import KeyRing
 from proxy.keys.tls import TlsIdentity
@@ -49,6 +51,10 @@ if TYPE_CHECKING:
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
     from proxy.credentials.caller import Routes
+    from proxy.identity.directory import Directory
+    from proxy.identity.locks import Lock, Locks
+    from proxy.identity.registry import Authenticator
+    from proxy.receipts.log import ReceiptLog
     from proxy.secret import Secret
     from proxy.secretstore.store import AskedStore
     from proxy.settings import Keys, Settings, State
@@ -57,6 +63,10 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("proxy.app")
 SEAL_KEY: Final = "seal.key"
 """The key file, in the state directory, of what rests sealed in the database."""
+
+
+TASK_TOKENS: Final = "task tokens"
+"""What the key that signs them is derived for, from the key that seals the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +150,16 @@ async def key_ring(
     http: HttpClient,
 ) -> tuple[KeyRing, Seal]:
     """Every key, wherever it rests, and what seals the database. Raises `BriefcaseError`: its key cannot be read."""
-    if settings.seal_key is None:
-        key = persistent_key(home / SEAL_KEY)
-    else:
-        key = (await stores.get(settings.seal_key, at_least=16)).reveal()
-    seal = Seal(key)
+    seal = await seal_of(settings, home=home, stores=stores)
     elsewhere = backends(key_settings, stores=stores, http=http, clock=clock)
     return KeyRing(database=database, seal=seal, stores=stores, backends=elsewhere, clock=clock), seal
+
+
+async def seal_of(settings: State, *, home: Path, stores: SecretStores) -> Seal:
+    """What seals the database. Raises `BriefcaseError`: its key cannot be read."""
+    if settings.seal_key is None:
+        return Seal(persistent_key(home / SEAL_KEY))
+    return Seal((await stores.get(settings.seal_key, at_least=16)).reveal())
 
 
 def secret_stores(
@@ -199,6 +212,29 @@ def _asked(kinds: Mapping[str, type[AskedStore]], settings: Settings, means: Mea
 def _keeping(settings: Settings, scheme: str) -> Keeping:
     described: KeepingSettings = getattr(settings.secret_stores, scheme)
     return Keeping(described.ttl_s, settings.secret_stores.failed_s, described.stale_s)
+
+
+def tasks_before(
+    behind: Authenticator, seal: Seal, directory: Callable[[], Directory], *, locks: Locks, clock: Clock
+) -> TaskAuthenticator:
+    """What judges tokens for one task, and leaves everything else to `behind`."""
+    key = public_key(seal.derived(TASK_TOKENS))
+    return TaskAuthenticator(behind, key=key, directory=directory, locks=locks, clock=clock)
+
+
+def note_locks(receipts: ReceiptLog, added: list[Lock], lifted: list[Lock]) -> None:
+    """Say in the receipts what the operator stops, or lets go on (a lock that stands at a start is said again)."""
+    for note, locks in (("locked", added), ("unlocked", lifted)):
+        for one in locks:
+            _log.warning("%s: %s %s", note, one.kind, one.name)
+            told: dict[str, str | int] = {
+                "locked": one.kind,
+                "name": one.name,
+                "reason": one.reason,
+                "by": one.by,
+                "since_ms": one.at_ms,
+            }
+            receipts.record_note({"note": note, **told})
 
 
 async def preload(

@@ -16,15 +16,16 @@ from pydantic import Field, model_validator
 
 from proxy.approval_settings import ApprovalSettings
 from proxy.documents import Strict
+from proxy.identity_settings import Grant, Identity, Name, UserEntry
 from proxy.model import Action, Mode
+from proxy.operator_settings import OperatorSettings
 from proxy.policy_settings import PolicySettings
+from proxy.risk_settings import RiskSettings
 from proxy.store_settings import SecretStoreSettings
 
 FIRST_ACTIVATED: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Listen = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}$")]
-Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 ListenAt = Annotated[
     str,
     Field(
@@ -32,7 +33,6 @@ ListenAt = Annotated[
         description="HOST:PORT, unix:/PATH, fd:NUMBER (inherited) or systemd:NAME (socket activation).",
     ),
 ]
-Grant = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_-]*/(\*|[a-z][a-z0-9_-]*))$")]
 
 
 class Listener(Strict):
@@ -66,6 +66,12 @@ class Listeners(Strict):
     dns: Listen | None = Field(
         default=None, description="Where redirected clients ask for names: a stub that gives every name an own address."
     )
+    api: Listen | None = Field(
+        default=None, description="Where operators with a token reach the control API: loopback."
+    )
+    admin: Annotated[str, Field(pattern=r"^unix:/.{1,106}$")] | None = Field(
+        default=None, description="Where users of this machine reach it without a token: unix:/PATH."
+    )
     more: tuple[Listener, ...] = ()
 
 
@@ -73,6 +79,7 @@ class Account(Strict):
     """One set of credentials: secret refs by slot name, and what may be done with them."""
 
     secrets: dict[Name, str] = {}
+    tenant: Name | None = None
     variables: dict[Name, str] = Field(default={}, description="Plain values that the profile asks for, as a tenant.")
     keys: dict[Name, str] = Field(
         default={},
@@ -140,38 +147,10 @@ class AgentEntry(Strict):
     """What an agent may use. Its token is made by `briefcased agents add`, or at the start where it is handed over."""
 
     accounts: tuple[Grant, ...] = ()
+    tenant: Name | None = None
+    groups: tuple[Name, ...] = ()
+    users: tuple[Name, ...] = Field(default=(), description="On whose behalf it may act.")
     hand_over: HandOver | None = None
-
-
-class AgentClaim(Strict):
-    """Which agent a token is: by the map, else by the pattern. Whoever neither knows is nobody."""
-
-    claim: str = Field(default="sub", min_length=1, description="Its name, or a JSON pointer to it.")
-    map: dict[str, Name] = Field(default={}, description="The claim's value to the agent's name.")
-    match: str | None = Field(default=None, description="A value with {agent} where the agent's name stands.")
-
-
-class TokenIssuer(Strict):
-    """Whose JSON Web Tokens agents may authenticate with."""
-
-    issuer: Annotated[str, Field(min_length=1, max_length=1024, description="`iss`, exactly.")]
-    audience: Annotated[str, Field(min_length=1, max_length=1024, description="`aud`, or one of them, exactly.")]
-    agent: AgentClaim
-    jwks_url: str | None = Field(default=None, description="Where its public keys are, https.")
-    jwks_file: Path | None = Field(default=None, strict=False, description="Or a file with them.")
-    ca_file: Path | None = Field(default=None, strict=False, description="Trust roots for jwks_url, PEM.")
-    bearer_file: Path | None = Field(default=None, strict=False, description="A token to send to jwks_url.")
-    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, strict=False)] = ("RS256", "ES256")
-    leeway_s: Annotated[int, Field(ge=0, le=300)] = 30
-    max_age_s: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Of a token, from its `iat`.")
-    keys_max_age_s: Annotated[int, Field(ge=10, le=86_400)] = 300
-    keys_stale_s: Annotated[int, Field(ge=0, le=86_400)] = 3600
-
-
-class Identity(Strict):
-    """How agents may say who they are, besides the tokens of `briefcased agents add`."""
-
-    tokens: tuple[TokenIssuer, ...] = ()
 
 
 class Limits(Strict):
@@ -284,6 +263,10 @@ class Settings(Strict):
     mode: Annotated[Mode, Field(strict=False)] = Mode.REFERENCE
     listeners: Listeners = Listeners()
     providers: dict[Name, Provider] = {}
+    tenants: tuple[Name, ...] = Field(
+        default=(), description="Where there are any, every account, agent and user names its own."
+    )
+    users: dict[Name, UserEntry] = {}
     agents: dict[Name, AgentEntry] = {}
     profiles: tuple[Path, ...] = Field(default=(), strict=False, description="Directories with further profiles.")
     unmatched: Literal["refuse", "pass"] = Field(
@@ -296,7 +279,9 @@ class Settings(Strict):
     egress: Egress = Egress()
     identity: Identity = Identity()
     policies: PolicySettings = PolicySettings()
+    risk: RiskSettings = RiskSettings()
     approvals: ApprovalSettings = ApprovalSettings()
+    operators: OperatorSettings = OperatorSettings()
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()

@@ -1,4 +1,4 @@
-"""Write `docs/schema/*.json` from the code: the JSON Schemas (2020-12) of a profile and of `briefcased.yaml`.
+"""Write `docs/schema/*.json` from the code: JSON Schemas (2020-12) of a profile and of `briefcased.yaml`, and the API.
 
 Usage: generate_schemas.py [--check]. With `--check` nothing is written; exit code 1 says that a file is out of date.
 """
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from proxy.api.openapi import document
 from proxy.catalog.schema import Profile
 from proxy.settings import Settings
 
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "schema"
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MODELS: Final[Mapping[str, type[BaseModel]]] = {"profile": Profile, "briefcased": Settings}
+OPENAPI: Final = "openapi"
+NAMES: Final = (*MODELS, OPENAPI)
 
 
 def schema_text(name: str) -> str:
     """The file `docs/schema/NAME.json` as it should be: keys sorted, two spaces, one line end at the end."""
+    if name == OPENAPI:
+        return document().decode()
     schema = MODELS[name].model_json_schema(by_alias=True)
     schema |= {"$schema": DIALECT, "$id": f"urn:briefcased:schema:{name}"}
     return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -33,14 +38,14 @@ def schema_text(name: str) -> str:
 
 def outdated(folder: Path) -> list[Path]:
     """The files in `folder` that are missing or differ from the code."""
-    wanted = {folder / f"{name}.json": schema_text(name) for name in MODELS}
+    wanted = {folder / f"{name}.json": schema_text(name) for name in NAMES}
     return [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
 
 
 def write(folder: Path) -> None:
     """Write every schema into `folder`, which is made when it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in MODELS:
+    for name in NAMES:
         (folder / f"{name}.json").write_text(schema_text(name), "utf-8")
 
 

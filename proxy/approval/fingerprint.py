@@ -88,6 +88,7 @@ def fingerprint(asked: Asked, *, key: bytes, volatile: frozenset[str] = VOLATILE
             "headers": [[name, value] for name, value in head.headers if name not in volatile],
             "body": [len(body), hashlib.sha256(body).hexdigest()] if asked.body is not None else None,
             "cost_microusd": str(asked.cost_microusd),  # RFC 8785 numbers end at 2**53
+            "reasons": sorted(reason.code for reason in asked.reasons),
             "strength": int(asked.strength),
             "needs": asked.needs,
         },

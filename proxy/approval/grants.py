@@ -99,7 +99,11 @@ class Grant:
         return self.revoked_at_ms is None and self.uses < self.terms.max_uses and not self.deadline.reached(now)
 
     def covers(self, asked: Asked) -> bool:
-        """Whether `asked` is one of its requests, and enough approvers stand behind it for that one."""
+        """Whether `asked` is one of its requests, and enough approvers stand behind it for that one.
+
+        It does not cover a call that a risk, a budget or a credential in doubt wants a person for: those are about one
+        call, and nobody has looked at this one.
+        """
         scope, terms = self.scope, self.terms
         behind = {vote.approver for vote in self.votes if asked.strength is not Strength.STRONG or vote.factor}
         return (
@@ -107,6 +111,7 @@ class Grant:
             and path_matches(scope.path, asked.head.path)
             and 0 <= asked.cost_microusd <= terms.max_cost_microusd
             and len(behind) >= asked.needs
+            and all(reason.by == "policy" for reason in asked.reasons)
         )
 
 

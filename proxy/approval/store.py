@@ -87,6 +87,19 @@ class ApprovalStore:
         with self._database.connect() as connection:
             return tuple(_read(connection, *wanted, limit=limit))
 
+    def changed(self, *, tenant: str | None, since_ms: int, limit: int) -> tuple[Approval, ...]:
+        """What is new, voted on or over since then, the newest first."""
+        wanted = [approvals.c.changed_at_ms >= since_ms]
+        wanted += [approvals.c.tenant == tenant] if tenant is not None else []
+        with self._database.connect() as connection:
+            return tuple(_read(connection, *wanted, limit=limit))
+
+    def reasons(self, id_: str) -> dict[str, str]:
+        """What each approver gave as their reason."""
+        query = select(approval_votes.c.approver, approval_votes.c.reason).where(approval_votes.c.approval == id_)
+        with self._database.connect() as connection:
+            return {row.approver: row.reason for row in connection.execute(query)}
+
     def states(self, ids: Iterable[str]) -> dict[str, Approval]:
         """Those approvals, by id."""
         with self._database.connect() as connection:

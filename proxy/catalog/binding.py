@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from proxy.canonical import parse_authority
 from proxy.credentials.kind import filled, named_in
-from proxy.model import HTTPS_PORT, AccountId
+from proxy.model import HTTPS_PORT, TENANT, AccountId
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -53,6 +53,11 @@ class BoundAccount:
                 yield name, kind
                 if not kind.mints and "credential_unavailable" not in self.profile.skip_credential_when:
                     return
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self.account.tenant or TENANT
 
     @property
     def variables(self) -> dict[str, str]:

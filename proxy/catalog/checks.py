@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from publicsuffixlist import PublicSuffixList
 
 from proxy.canonical import parse_host
-from proxy.catalog.matcher import WILDCARD
+from proxy.catalog.matcher import WILDCARD, discriminators
 from proxy.catalog.sdk_environment import environment_mistakes
 from proxy.catalog.template import name_of, parse_template
+from proxy.catalog.validation.loading import bodies_meet, conflicting_fields, operation_mistakes
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.header import HeaderCredential
 from proxy.credentials.hmac import HmacCredential
@@ -50,6 +51,7 @@ def profile_mistakes(profile: Profile) -> Iterator[Mistake]:
     yield from _stand_ins(profile)
     yield from _credentials(profile)
     yield from _operations(profile)
+    yield from conflicting_fields(profile)
     yield from _metadata(profile)
     yield from _token_hosts(profile)
     yield from environment_mistakes(profile)
@@ -162,6 +164,7 @@ def _operations(profile: Profile) -> Iterator[Mistake]:
         for at, name in enumerate(operation.credentials):
             if name not in profile.credentials:
                 yield (*place, "credentials", at), f"there is no credential named {name}"
+        yield from operation_mistakes(operation, place)
         yield from _frames(profile, operation, place)
         yield from _answer(profile, operation, place)
         yield from _capture(profile, operation, place)
@@ -251,7 +254,8 @@ def _same_calls(profile: Profile, one: Operation, other: Operation) -> bool:
         and bool(set(one.methods) & set(other.methods))
         and any(one.applies_to(rule) and other.applies_to(rule) for rule in profile.hosts)
         and one.websocket == other.websocket
-        and len(one.query) + len(one.headers) == len(other.query) + len(other.headers)
+        and discriminators(one) == discriminators(other)
+        and bodies_meet(one, other)
         and all(other.query.get(name, value) in ("*", value) or value == "*" for name, value in one.query.items())
         and all(other.headers.get(name, value) in ("*", value) or value == "*" for name, value in one.headers.items())
     )

@@ -14,6 +14,7 @@ from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
 from proxy.catalog.modes import mode_mistakes
 from proxy.catalog.policies import load_policies
+from proxy.catalog.tenants import tenant_mistakes
 from proxy.catalog.upstream_proxies import anchored, upstream_proxy_mistakes
 from proxy.confine.probe.ways import WAYS
 from proxy.documents import read_document
@@ -133,7 +134,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from listener_mistakes(settings)
     yield from _providers(settings, profiles)
     yield from _overlaps(settings, profiles)
-    yield from _agents(settings)
+    yield from tenant_mistakes(settings)
     yield from _hand_overs(settings)
     yield from unread_mistakes(settings, profiles)
     yield from _egress(settings)
@@ -243,17 +244,6 @@ def _overlaps(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[M
                 if any(overlaps(rule, theirs) for theirs in other.hosts):
                     yield ("providers", other.name), f"its host {rule.host} belongs to {one.name} too"
                     break
-
-
-def _agents(settings: Settings) -> Iterator[Mistake]:
-    for name, agent in settings.agents.items():
-        for index, grant in enumerate(agent.accounts):
-            if grant == "*":
-                continue
-            provider, _, account = grant.partition("/")
-            accounts = settings.providers[provider].accounts if provider in settings.providers else {}
-            if not accounts or (account != "*" and account not in accounts):
-                yield ("agents", name, "accounts", index), "there is no such account"
 
 
 def _hand_overs(settings: Settings) -> Iterator[Mistake]:

@@ -28,6 +28,12 @@ def listener_mistakes(settings: Settings) -> Iterator[Mistake]:
     named: dict[Place, str] = {("listeners", "proxy"): listeners.proxy, ("listeners", "control"): listeners.control}
     if listeners.dns is not None:
         named["listeners", "dns"] = listeners.dns
+    if listeners.api is not None:
+        named["listeners", "api"] = listeners.api
+        if not is_local(listeners.api.rpartition(":")[0].strip("[]")):
+            yield ("listeners", "api"), "tokens would travel in the clear: listen on loopback, behind a proxy with TLS"
+    if listeners.admin is not None:
+        named["listeners", "admin"] = listeners.admin
     named |= {("listeners", "more", index, "at"): one.at for index, one in enumerate(listeners.more)}
     taken: set[str] = set()
     for place, at in named.items():

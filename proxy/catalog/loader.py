@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import proxy
 from proxy.catalog.checks import profile_mistakes
 from proxy.catalog.schema import Profile
+from proxy.catalog.validation.loading import with_files
 from proxy.documents import read_document
 from proxy.errors import BriefcaseError, ConfigError, Finding
 
@@ -34,8 +35,9 @@ def shipped() -> Path:
 def load_profile(path: Path) -> Profile:
     """One profile, checked. Raises `ConfigError`."""
     document = read_document(path)
-    profile = document.validated(Profile)
-    findings = [document.finding(place, message) for place, message in profile_mistakes(profile)]
+    profile, missing = with_files(document.validated(Profile), path.parent)
+    findings = [document.finding(place, message) for place, message in missing]
+    findings += [document.finding(place, message) for place, message in profile_mistakes(profile) if not missing]
     if profile.name != path.stem:
         findings.append(document.finding(("name",), f"the file must be called {profile.name}.yaml"))
     if findings:
@@ -57,7 +59,8 @@ class Shelf(Mapping[str, Profile]):
     def __getitem__(self, name: str) -> Profile:
         """The profile of this name. Raises KeyError."""
         if name not in self._read:
-            self._read[name] = read_document(self._files[name]).validated(Profile)
+            path = self._files[name]
+            self._read[name], _ = with_files(read_document(path).validated(Profile), path.parent)
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:

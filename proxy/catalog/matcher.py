@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import query_pairs
 from proxy.catalog.template import REST, name_of, parse_template
+from proxy.catalog.validation import Rules
 from proxy.credentials.path import PathCredential
 
 if TYPE_CHECKING:
@@ -20,12 +21,22 @@ WILDCARD: Final = "*."
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a request is. `operation` is None where the profile manages the host but does not list the call."""
+    """What a request is. `operation` is None where the profile manages the host but does not list the call.
+
+    `others` is what it may be instead, in order, where its content has to tell; until then `sure` is False.
+    """
 
     profile: Profile
     host_rule: HostRule
     operation: Operation | None
     params: Mapping[str, str]
+    others: tuple[Match, ...] = ()
+    sure: bool = True
+
+    def narrowed(self, operation: Operation) -> Match:
+        """The one of these that is `operation`."""
+        found = next(one for one in (self, *self.others) if one.operation is operation)
+        return replace(found, others=(), sure=True)
 
 
 @dataclass(slots=True)
@@ -65,6 +76,12 @@ class Catalog:
         for profile in self.profiles.values():
             for rule in profile.hosts:
                 self._add(profile, rule)
+        self._rules: Final = {
+            (profile.name, operation.id): rules
+            for profile in self.profiles.values()
+            for operation in profile.operations
+            if (rules := Rules.of(operation)) is not None
+        }
         self._shared: Final = frozenset(key for key, entries in self._exact.items() if _is_shared(entries))
         self._ports: Final = frozenset(port for _, port in (*self._exact, *self._wildcard))
 
@@ -108,12 +125,15 @@ class Catalog:
         if entry is None or not entry.covers(head.path):
             return None
         tree = entry.trees.get(head.method)
-        found = None if tree is None else _find(tree, head)
-        if found is None:
+        found = () if tree is None else _find(tree, head)
+        if not found:
             return Match(entry.profile, entry.rule, None, {})
-        operation, pieces = found
-        params = {name: head.segments[i] for i, piece in enumerate(pieces) if (name := name_of(piece))}
-        return Match(entry.profile, entry.rule, operation, params)
+        first, *others = (Match(entry.profile, entry.rule, end[0], _params(end[1], head)) for end in found)
+        return replace(first, others=tuple(others), sure=not found[0][0].told_by_content)
+
+    def rules(self, match: Match) -> Rules | None:
+        """What the calls of its operation are checked against."""
+        return self._rules.get((match.profile.name, match.operation.id)) if match.operation is not None else None
 
     def shared(self, head: RequestHead) -> tuple[Match, ...]:
         """What `head` is for each of the profiles that have its token host; empty for any other host."""
@@ -185,18 +205,36 @@ def _insert(node: _Node, operation: Operation, pieces: tuple[str, ...]) -> None:
 
 
 def _discriminators(end: tuple[Operation, tuple[str, ...]]) -> int:
-    return len(end[0].query) + len(end[0].headers)
+    return discriminators(end[0])
+
+
+def discriminators(operation: Operation) -> int:
+    """How many things besides method and path tell its calls from others; what has more goes first."""
+    graphql, jsonrpc = operation.graphql, operation.jsonrpc
+    told = 0 if graphql is None else 1 + bool(graphql.fields)
+    told += 0 if jsonrpc is None else 1 + bool(jsonrpc.tools)
+    return len(operation.query) + len(operation.headers) + told
 
 
 class _AmbiguousError(Exception):
     """A parameter or header that decides has two readings: which one is the server's is unknown (B-28, C-09)."""
 
 
-def _find(tree: _Node, head: RequestHead) -> tuple[Operation, tuple[str, ...]] | None:
+def _find(tree: _Node, head: RequestHead) -> tuple[tuple[Operation, tuple[str, ...]], ...]:
+    """The operation that fits; where more than the head has to tell, those that may fit, in order."""
+    found = []
     try:
-        return next(_candidates(tree, head, 0), None)
+        for end in _candidates(tree, head, 0):
+            found.append(end)
+            if not end[0].told_by_content:
+                break
     except _AmbiguousError:
-        return None
+        return ()
+    return tuple(found)
+
+
+def _params(pieces: tuple[str, ...], head: RequestHead) -> dict[str, str]:
+    return {name: head.segments[i] for i, piece in enumerate(pieces) if (name := name_of(piece))}
 
 
 def _candidates(node: _Node, head: RequestHead, at: int) -> Iterator[tuple[Operation, tuple[str, ...]]]:

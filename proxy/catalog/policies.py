@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from proxy.catalog.schema import Profile
+    from proxy.policy.vocabulary import FieldType
     from proxy.settings import Settings
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -24,6 +25,8 @@ def load_policies(settings: Settings, profiles: Mapping[str, Profile]) -> Polici
     chosen = settings.policies.chosen(settings.mode)
     shipped = [preset(chosen)] if chosen is not None else []
     enabled = [profiles[name] for name in sorted(settings.providers) if name in profiles]
+    if conflicts := list(_conflicts(enabled)):
+        raise ConfigError(conflicts)
     return Policies.load([*shipped, *_read(settings.policies.files)], vocabulary(enabled))
 
 
@@ -31,11 +34,26 @@ def vocabulary(enabled: Iterable[Profile]) -> Vocabulary:
     """What policies may speak of."""
     operations: dict[str, str] = {}
     params: set[str] = set()
+    fields: dict[str, FieldType] = {}
     for profile in enabled:
         for operation in profile.operations:
             operations[f"{profile.name}:{operation.id}"] = operation.action.value
             params.update(name for piece in parse_template(operation.path) if (name := name_of(piece)))
-    return Vocabulary(frozenset(params), {}, operations)
+            fields.update((name, spec.type) for name, spec in operation.fields.items())
+    return Vocabulary(frozenset(params), fields, operations)
+
+
+def _conflicts(enabled: Iterable[Profile]) -> Iterator[Finding]:
+    """Fields that two profiles give different types."""
+    known: dict[str, tuple[FieldType, str]] = {}
+    for profile in enabled:
+        for operation in profile.operations:
+            for name, spec in operation.fields.items():
+                kind, first = known.setdefault(name, (spec.type, profile.name))
+                if kind != spec.type:
+                    place = f"operations.{operation.id}.fields.{name}"
+                    message = f"profile {first} has a field of this name with another type"
+                    yield Finding(f"{profile.name}.yaml", 1, place, message)
 
 
 def _read(files: Iterable[Path]) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from proxy.catalog.validation.spec import (  # noqa: TC001
+    BodySpec,
+    FieldName,
+    FieldSpec,
+    GraphqlSpec,
+    JsonRpcSpec,
+)
 from proxy.credentials import CredentialSpec  # noqa: TC001  # pydantic needs it at run time
 from proxy.credentials.answers import AnswerSpec  # noqa: TC001
 from proxy.credentials.captures.spec import CaptureSpec  # noqa: TC001
@@ -103,9 +110,22 @@ class Operation(Strict):
     hosts: tuple[str, ...] = Field(default=(), description="Only these of the profile's hosts; empty: all.")
     query: dict[str, str] = {}
     headers: dict[HeaderName, str] = {}
+    graphql: GraphqlSpec | None = Field(default=None, description="The GraphQL documents that are this operation.")
+    jsonrpc: JsonRpcSpec | None = Field(default=None, description="The JSON-RPC messages that are this operation.")
     action: Action
     data_class: Literal["public", "internal", "sensitive"] | None = Field(
         default=None, description="Of what the call sends or fetches; policies may ask for it."
+    )
+    body: BodySpec | None = Field(default=None, description="What the body must be; absent: whatever it is.")
+    query_schema: dict[str, JsonValue] | None = Field(
+        default=None, description="JSON Schema 2020-12 of the query: an object of texts."
+    )
+    header_schema: dict[str, JsonValue] | None = Field(
+        default=None, description="JSON Schema 2020-12 of the headers: an object of texts, names in lower case."
+    )
+    fields: dict[FieldName, FieldSpec] = Field(default={}, description="Values of the call that policies may speak of.")
+    batch: Literal["refused"] | None = Field(
+        default=None, description="It makes several calls in one, which nobody would look at: always refused."
     )
     credentials: tuple[Name, ...] = Field(
         default=(), description="Names of credentials in order of preference; empty: the profile's order."
@@ -129,6 +149,21 @@ class Operation(Strict):
     def reads_body(self) -> bool:
         """Whether the body's fields may say which account is meant."""
         return self.answer is not None or self.capture is not None
+
+    @property
+    def told_by_content(self) -> bool:
+        """Whether its head alone does not say that a call is this operation."""
+        return self.graphql is not None or self.jsonrpc is not None
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether its calls are held against schemas, or have fields."""
+        return bool(self.body or self.query_schema is not None or self.header_schema is not None or self.fields)
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether a body must be read to tell what a call is, and whether it is what it should be."""
+        return self.told_by_content or self.body is not None
 
     @property
     def may_leave(self) -> bool:

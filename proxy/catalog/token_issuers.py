@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.egress.http import parse_https
-from proxy.identity.jwt import PLACEHOLDER
+from proxy.identity.jwt import PLACEHOLDER, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from proxy.catalog.checks import Mistake
-    from proxy.settings import Settings, TokenIssuer
+    from proxy.identity_settings import AgentClaim, TokenIssuer, UserClaim
+    from proxy.settings import Settings
 
 FILES: Final = ("jwks_file", "ca_file", "bearer_file")
 
@@ -29,6 +30,9 @@ def token_issuer_mistakes(settings: Settings) -> Iterator[Mistake]:
         for value, name in issuer.agent.map.items():
             if name not in settings.agents:
                 yield (*place, "agent", "map", value), "there is no such agent under agents"
+        for value, name in issuer.user.map.items() if issuer.user is not None else ():
+            if name not in settings.users:
+                yield (*place, "user", "map", value), "there is no such user under users"
 
 
 def _of(issuer: TokenIssuer) -> Iterator[Mistake]:
@@ -45,11 +49,16 @@ def _of(issuer: TokenIssuer) -> Iterator[Mistake]:
             yield (name,), "it belongs to jwks_url"
         if path is not None and not path.is_file():
             yield (name,), "there is no such file"
-    rule = issuer.agent
+    yield from _rule("agent", issuer.agent, PLACEHOLDER)
+    if issuer.user is not None:
+        yield from _rule("user", issuer.user, USER)
+
+
+def _rule(kind: str, rule: AgentClaim | UserClaim, placeholder: str) -> Iterator[Mistake]:
     if not rule.map and rule.match is None:
-        yield ("agent",), "give map, or match, or both: else every token is nobody's"
-    if rule.match is not None and rule.match.count(PLACEHOLDER) != 1:
-        yield ("agent", "match"), f"the pattern has {PLACEHOLDER} exactly once"
+        yield (kind,), "give map, or match, or both: else every token is nobody's"
+    if rule.match is not None and rule.match.count(placeholder) != 1:
+        yield (kind, "match"), f"the pattern has {placeholder} exactly once"
 
 
 def anchored(issuers: tuple[TokenIssuer, ...], base: Path) -> tuple[TokenIssuer, ...]:

@@ -170,16 +170,11 @@ def directory(
     config: ConfigOption = CONFIG,
 ) -> None:
     """Print the key directory of Web Bot Auth: the document, or with --host a JSON object of headers and body."""
-    from proxy.canonical import parse_authority
-    from proxy.model import HTTPS_PORT
-
     try:
         from proxy.credentials import key_directory
         from proxy.credentials.covered import UnsignableError
     except ImportError:
         raise BriefcaseError("the key directory needs the extra `signatures`") from None
-    if host is not None and parse_authority(host.encode(), HTTPS_PORT) is None:
-        raise BriefcaseError("--host: not a host, or HOST:PORT")
 
     async def made() -> str:
         async with _opened(config) as (slots, ring):

@@ -61,12 +61,13 @@ def _are(names: list[str]) -> str:
 def agent_named(name: str, configuration: Configuration) -> Agent:
     """The agent of this name. Raises `BriefcaseError` when there is none."""
     from proxy.db.engine import DATABASE, open_database
+    from proxy.identity.directory import Directory
     from proxy.identity.registry import AgentRegistry
 
     database = open_database(home() / DATABASE)
     try:
-        grants = {known: entry.accounts for known, entry in configuration.settings.agents.items()}
-        for agent in AgentRegistry(database, clock=SystemClock(), grants=grants).agents():
+        directory = Directory.of(configuration.settings)
+        for agent in AgentRegistry(database, clock=SystemClock(), directory=directory).agents():
             if agent.name == name:
                 return agent
     finally:

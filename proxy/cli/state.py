@@ -22,7 +22,8 @@ PASSPHRASE_FILE: Final = "BRIEFCASED_PASSPHRASE_FILE"  # noqa: S105  # a variabl
 class SidecarState:
     """One snapshot. `reloads` counts attempts; `error` says why the last one changed nothing.
 
-    `proxy` and `more` are listeners' endpoints: HOST:PORT, unix:/PATH, fd:N or systemd:NAME.
+    `proxy` and `more` are listeners' endpoints: HOST:PORT, unix:/PATH, fd:N or systemd:NAME. `admin` is the
+    control API's unix socket, where there is one.
     """
 
     pid: int
@@ -32,6 +33,7 @@ class SidecarState:
     reloads: int
     error: str | None
     more: tuple[str, ...] = ()
+    admin: str | None = None
 
 
 def write_state(home: Path, state: SidecarState) -> None:

@@ -71,6 +71,7 @@ async def _run(
     from proxy.cli.hand_over import HandOvers
     from proxy.cli.workloads import workload_authenticator
     from proxy.db.engine import DATABASE, open_database
+    from proxy.identity.directory import Directory
     from proxy.identity.registry import AgentRegistry
     from proxy.services import persistent_key
 
@@ -79,8 +80,7 @@ async def _run(
     database = open_database(state / DATABASE)
     hand_overs = HandOvers(database, home=state, clock=clock, environment=variables)
     planned = hand_overs.plan(configuration)  # registers agents, so it comes before they are read
-    grants = {name: entry.accounts for name, entry in configuration.settings.agents.items()}
-    registry = AgentRegistry(database, clock=clock, grants=grants)
+    registry = AgentRegistry(database, clock=clock, directory=Directory.of(configuration.settings))
     workloads = workload_authenticator(configuration.settings, registry, database, stores=stores, clock=clock)
     parts = Parts(
         home=state,
@@ -135,6 +135,8 @@ async def _reload_on(
     hand_overs: HandOvers,
     notifier: Notifier,
 ) -> None:
+    from proxy.identity.directory import Directory
+
     while True:
         await changed.wait()
         changed.clear()
@@ -145,7 +147,7 @@ async def _reload_on(
             planned = hand_overs.plan(configuration)
             await sidecar.reload(configuration)
             for registry in registries:
-                registry.regrant({name: entry.accounts for name, entry in configuration.settings.agents.items()})
+                registry.redirect(Directory.of(configuration.settings))
             hand_overs.carry_out(planned, configuration, sidecar)
         except ConfigError as error:
             _log.error("the old configuration stays:\n%s", error)  # the text is the whole message
@@ -183,6 +185,7 @@ def _announce(sidecar: Sidecar, error: str | None) -> None:
             proxy=sidecar.endpoints[0],
             more=sidecar.endpoints[1:],
             control=f"{sidecar.control[0]}:{sidecar.control[1]}",
+            admin=sidecar.admin,
             generation=sidecar.generation,
             reloads=sidecar.reloads,
             error=error,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
+from proxy.identity.directory import Directory
 from proxy.identity.keys import FromFile, FromUrl, Keys
 from proxy.identity.store import revoked_agents
 from proxy.identity.workload import WorkloadAuthenticator
@@ -48,7 +49,10 @@ def workload_authenticator(
         )
         for issuer in settings.identity.tokens
     ]
-    grants = {name: entry.accounts for name, entry in settings.agents.items()}
     return WorkloadAuthenticator(
-        registry, issuers, grants=grants, revoked=partial(revoked_agents, database), clock=clock
+        registry,
+        issuers,
+        directory=Directory.of(settings),
+        revoked=partial(revoked_agents, database),
+        clock=clock,
     )

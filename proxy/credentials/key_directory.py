@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from proxy.canonical import parse_authority
 from proxy.credentials.covered import JOSE, Parameters, UnsignableError, content_digest
 from proxy.credentials.http_signature import WELL_KNOWN
 from proxy.credentials.rfc9421 import prepared_answer
+from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/http-message-signatures-directory+json"
 TAG: Final = "http-message-signatures-directory"
-HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
 COVERED: Final = ('"@authority";req', "content-digest")
 
 
@@ -40,7 +40,7 @@ async def fields(
     """
     made = {"content-type": MEDIA_TYPE, "content-digest": content_digest(body, "sha-256")}
     names = {jose: name for name, jose in JOSE.items()} | {"EdDSA": "ed25519"}
-    if not HOST.fullmatch(host):
+    if parse_authority(host.encode(), HTTPS_PORT) is None:
         raise UnsignableError("the place of the directory is not a host")
     for index, signer in enumerate(signers):
         algorithm = names.get(signer.public.algorithm)

@@ -115,6 +115,7 @@ class Ingredients:
         interrupted: `Call.uses_up` of a mint that did not end, because its process died; None where the last one ended.
         now_s: wall clock, seconds since the epoch.
         agent: for whom this is minted; only kinds with `per_agent` may use it.
+        unconfirmed: a person has said yes to one use of a credential that is in doubt (`Denial.in_doubt`).
     """
 
     account: AccountId
@@ -125,6 +126,7 @@ class Ingredients:
     interrupted: Mapping[str, str] | None = field(default=None, repr=False)
     now_s: int = 0
     agent: str = ""
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,8 @@ class Kind(Strict):
     """A credential is for one agent; otherwise for the account."""
     retries: ClassVar[int] = 0
     """How often a challenge may cause the request to be sent again; its body, if small, is then held in memory."""
+    in_doubt: ClassVar[bool] = False
+    """Whether it may be that a person has to be asked about it: then the body is held, for the person to see."""
     reads: ClassVar[frozenset[str]] = frozenset()
     """Headers of the agent's, in which credentials stand, that it is shown; it takes them off itself."""
     bound_to_request: ClassVar[bool] = False

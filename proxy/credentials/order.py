@@ -29,6 +29,7 @@ class Order:
         agent: for whom.
         origins: where its secrets could go.
         own: the grant is one that the agent itself has logged in for.
+        unconfirmed: a person has said yes to this one use of a credential that is in doubt.
         places: where memory has a secret, by slot, if not under the slot's own name.
     """
 
@@ -41,6 +42,7 @@ class Order:
     agent: str = ""
     origins: frozenset[str] = frozenset()
     own: bool = False
+    unconfirmed: bool = False
     places: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -52,6 +54,7 @@ class Order:
         """Compares equal as long as a credential that was minted from it need not be minted anew."""
         return (
             self.kind,
+            self.unconfirmed,
             tuple(sorted(secrets.items(), key=lambda item: item[0])),
             tuple(sorted(self.variables.items())),
             tuple(sorted(self.keys.items())),
@@ -71,4 +74,5 @@ def ingredients(
         interrupted=granted.journal,
         now_s=now_s,
         agent=order.agent,
+        unconfirmed=order.unconfirmed,
     )

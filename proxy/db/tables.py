@@ -72,6 +72,9 @@ agents: Final = Table(
     Column("accounts", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger, nullable=True),
+    Column("tenant", Text, nullable=True),
+    Column("groups", Text, nullable=False, server_default="[]"),
+    Column("users", Text, nullable=False, server_default="[]"),
 )
 
 agent_tokens: Final = Table(
@@ -277,4 +280,51 @@ budget_rates: Final = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("next_us", BigInteger, nullable=False),
+)
+
+risk_uses: Final = Table(
+    "risk_uses",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("hour", BigInteger, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "agent", "profile", "operation", "host", "hour"),
+    Index("risk_uses_by_age", "hour"),
+)
+
+operators: Final = Table(
+    "operators",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("tenant", Text, nullable=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger, nullable=True),
+)
+
+operator_tokens: Final = Table(
+    "operator_tokens",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("operator", Text, ForeignKey("operators.name"), nullable=False, index=True),
+    Column("role", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger, nullable=True),
+)
+
+locks: Final = Table(
+    "locks",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("kind", "name"),
 )

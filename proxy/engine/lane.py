@@ -16,13 +16,16 @@ from proxy.engine.pins import check_seams, pinned
 from proxy.engine.proved import PROVED
 from proxy.engine.sockets import PrefixedReader
 from proxy.exchange import Capture
+from proxy.model import ANONYMOUS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import Layer
 
     from proxy.engine.sockets import Connector
-    from proxy.exchange import Tunnel
+    from proxy.exchange import Exchange, Tunnel
     from proxy.settings import Limits
 
 
@@ -89,6 +92,18 @@ class MitmproxyLane:
         context.server.address = (tunnel.authority.host, tunnel.authority.port)
         context.server.tls = True
         return tls_stack(context, max_head_bytes=self._limits.max_header_bytes)
+
+    def cut(self, fault: Callable[[Tunnel, Exchange | None], str | None]) -> None:
+        """Reset every connection on which something runs that `fault` names a reason against, and close idle ones."""
+        for handler in list(self._handlers):
+            running = [exchange for exchange in handler.open_exchanges if exchange.allowed and not exchange.ended]
+            doomed = {exchange: why for exchange in running if (why := fault(handler.tunnel, exchange)) is not None}
+            for exchange, why in doomed.items():
+                exchange.fault = exchange.fault or why
+            if doomed:
+                handler.abort()
+            elif handler.idle and handler.tunnel.agent != ANONYMOUS and fault(handler.tunnel, None) is not None:
+                handler.close_now()
 
     @property
     def connections(self) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.front")
 CHUNK_BYTES: Final = 64 * 1024
-REVOKED: Final = "proxy_auth_required"
+LOOK_S: Final = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -73,10 +73,10 @@ async def pass_through(
         outcome = Outcome.CLIENT_ABORTED  # what a cancellation leaves it at
         if announced:
             writer.write(TUNNEL_OPEN)
-        admitted = partial(services.authenticator.current, tunnel.agent)
+        admitted = partial(services.pipeline.rights.passing, tunnel)
         outcome = await _carry(agent, upstream, services.limits.idle_timeout_s, prefix, admitted)
         if outcome is not Outcome.COMPLETED and admitted() is None:
-            outcome, error = Outcome.RESPONSE_ABORTED, REVOKED
+            outcome, error = Outcome.RESPONSE_ABORTED, services.pipeline.rights.fault(tunnel, None)
     except Refused as refused:
         error = refused.denial.slug
         if announced:
@@ -100,8 +100,13 @@ async def _carry(agent: _End, upstream: _End, idle_s: float, prefix: bytes, admi
     try:
         # One clock for both ways: a long download is not idle because its agent is silent.
         async with asyncio.timeout(idle_s) as clock, asyncio.TaskGroup() as group:
-            group.create_task(_copy(agent, upstream, clock, idle_s, admitted, prefix))
-            group.create_task(_copy(upstream, agent, clock, idle_s, admitted))
+            watch = group.create_task(_watch(agent, admitted))
+            ways = (
+                group.create_task(_copy(agent, upstream, clock, idle_s, admitted, prefix)),
+                group.create_task(_copy(upstream, agent, clock, idle_s, admitted)),
+            )
+            await asyncio.wait(ways)
+            watch.cancel()
         async with asyncio.timeout(idle_s):
             await _close(agent)
             await _close(upstream)
@@ -142,6 +147,15 @@ async def _copy(
     except OSError:
         at.broken = True
         raise
+
+
+async def _watch(agent: _End, admitted: Admitted) -> None:
+    """Raises `ConnectionAbortedError` when nothing more may pass, also where nothing moves; `agent` is marked."""
+    while True:
+        if admitted() is None:
+            agent.broken = True
+            raise ConnectionAbortedError
+        await asyncio.sleep(LOOK_S)
 
 
 def _restart(clock: asyncio.Timeout, idle_s: float) -> None:

@@ -34,7 +34,7 @@ class ProxyEntrance:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bound: Agent | None, admitted: Admission
     ) -> None:
         """Authenticate, then tunnel or hand over. See `Entrance`."""
-        services, unknown = self._services, Tunnel(ANONYMOUS, None, capture=self.capture)
+        services, unknown = self._services, Tunnel(ANONYMOUS, None, capture=self.capture, source=source(writer))
         for _ in range(MAX_CHALLENGES):
             head = await read_head(reader, services.limits)
             if head is None:
@@ -50,7 +50,7 @@ class ProxyEntrance:
                 asked = replace(unknown, authority=first.authority, capture=Capture.CONNECT)
             if bound is None:
                 await services.authenticator.prepare(first.proxy_authorization)
-            agent = bound or services.authenticator.authenticate(first.proxy_authorization, source(writer))
+            agent = bound or services.authenticator.authenticate(first.proxy_authorization, unknown.source)
             if isinstance(agent, Agent):
                 tunnel = replace(asked, agent=agent, bound=bound is not None)
                 with admitted(agent) as busy:

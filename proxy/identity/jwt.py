@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from joserfc.jwk import Key as Jwk
 
-    from proxy.settings import AgentClaim, TokenIssuer
+    from proxy.identity_settings import AgentClaim, TokenIssuer, UserClaim
 
 MAX_TOKEN_CHARACTERS: Final = 8192
 MAX_HEADER_CHARACTERS: Final = MAX_TOKEN_CHARACTERS * 4 // 3 + 512
@@ -34,6 +34,7 @@ TYPES: Final = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jw
 KEY_TYPES: Final = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 CURVES: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "Ed25519": "Ed25519"}
 PLACEHOLDER: Final = "{agent}"
+USER: Final = "{user}"
 LAST_S: Final = 2.0**53
 _TIMES: Final = (("exp", None), ("nbf", 0), ("iat", 0))
 _SHAPE: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
@@ -79,9 +80,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Whose token it is, until when, and by which key."""
+    """Whose token it is, on whose behalf, until when, and by which key."""
 
     agent: str
+    user: str | None
     expires_s: float
     key: str
 
@@ -132,8 +134,10 @@ def verify(token: Presented, issuer: TokenIssuer, keys: Iterable[Key], *, now_s:
         expires_s = None if claims is None else _valid_until(claims, issuer, now_s)
         if claims is None or expires_s is None:
             return None
-        name = agent_of(claims, issuer.agent)
-        return None if name is None else Verified(name, expires_s, key.print)
+        name, user = named(claims, issuer.agent, PLACEHOLDER), None
+        if issuer.user is not None and (user := named(claims, issuer.user, USER)) is None:
+            return None
+        return None if name is None else Verified(name, user, expires_s, key.print)
     return None
 
 
@@ -163,8 +167,8 @@ def _time(value: object) -> float | None:
     return float(value)
 
 
-def agent_of(claims: Mapping[str, object], rule: AgentClaim) -> str | None:
-    """The agent that a claim names: by the map, else by the pattern; None where neither knows it."""
+def named(claims: Mapping[str, object], rule: AgentClaim | UserClaim, placeholder: str) -> str | None:
+    """Who a claim names: by the map, else by the pattern with its placeholder; None where neither knows it."""
     value: object = claims
     for step in claim_steps(rule.claim):
         value = value.get(step) if isinstance(value, dict) else None
@@ -174,7 +178,7 @@ def agent_of(claims: Mapping[str, object], rule: AgentClaim) -> str | None:
         return rule.map[value]
     if rule.match is None:
         return None
-    before, _, after = rule.match.partition(PLACEHOLDER)
+    before, _, after = rule.match.partition(placeholder)
     if len(value) <= len(before) + len(after) or not (value.startswith(before) and value.endswith(after)):
         return None
     name = value[len(before) : len(value) - len(after)]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.egress.http import HttpClient
     from proxy.identity.jwt import Key, Presented
-    from proxy.settings import TokenIssuer, UpstreamProxyEntry
+    from proxy.identity_settings import TokenIssuer
+    from proxy.settings import UpstreamProxyEntry
 
 _log: Final = logging.getLogger("proxy.identity")
 MAX_DOCUMENT_BYTES: Final = 256 * 1024

@@ -12,7 +12,6 @@ from proxy.errors import Denial
 from proxy.identity import store
 from proxy.identity.throttle import Throttle
 from proxy.identity.tokens import digest_of, token_in
-from proxy.model import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +19,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from proxy.clock import Clock
+    from proxy.identity.directory import Directory
+    from proxy.model import Agent
 
-FRESH_S: Final = 2.0
+FRESH_S: Final = 0.5
 """How long a revoked token can still be believed."""
 
 
@@ -116,30 +117,30 @@ class StaticRegistry:
 
 
 class AgentRegistry:
-    """Agents of the database, read again every two seconds at most.
+    """Agents of the database, read again every half second at most.
 
-    `grants` from the configuration replace what the database says an agent may use.
+    What the `directory` of the configuration says of an agent replaces what the database says.
     """
 
-    def __init__(self, database: Engine, *, clock: Clock, grants: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, database: Engine, *, clock: Clock, directory: Directory) -> None:
         self._database: Final = database
         self._clock: Final = clock
-        self._grants = grants
+        self._directory = directory
         self._throttle: Final = Throttle()
         self._known: dict[str, _Known] = {}
         self._named: dict[str, Agent] = {}
         self._read_s = float("-inf")
 
-    def regrant(self, grants: Mapping[str, tuple[str, ...]]) -> None:
+    def redirect(self, directory: Directory) -> None:
         """Another configuration is in force."""
-        self._grants = grants
+        self._directory = directory
         self._read_s = float("-inf")
 
     def agents(self) -> tuple[Agent, ...]:
         """Every agent that is not revoked, by name: those with a token, and those that the configuration names."""
         rows = store.list_agents(self._database)
-        found = {name: Agent(name, grants, "-") for name, grants in self._grants.items()}
-        found |= {row.name: Agent(row.name, self._grants.get(row.name, row.accounts), "-") for row in rows}
+        known = {row.name: agent for row in rows if (agent := self._directory.agent(row)) is not None}
+        found = {**self._directory.agents, **known}
         revoked = {row.name for row in rows if row.revoked_at_ms is not None}
         return tuple(found[name] for name in sorted(found.keys() - revoked))
 
@@ -170,7 +171,7 @@ class AgentRegistry:
         return None if known is None else replace(known, token_id=token_id)
 
     def _refreshed(self, now_s: float) -> bool:
-        """Whether what we know of the agents and their tokens is at most two seconds old."""
+        """Whether what we know of the agents and their tokens is at most half a second old."""
         if now_s - self._read_s <= FRESH_S:
             return True
         try:
@@ -180,11 +181,10 @@ class AgentRegistry:
             return False
         self._known = {
             token.token_id: _Known(
-                token.digest,
-                Agent(token.agent, self._grants.get(token.agent, token.accounts), token.token_id),
-                token.expires_at_ms,
+                token.digest, replace(self._named[token.agent], token_id=token.token_id), token.expires_at_ms
             )
             for token in tokens
+            if token.agent in self._named
         }
         self._read_s = now_s
         return True

@@ -30,6 +30,27 @@ class AgentRow:
     accounts: tuple[str, ...]
     created_at_ms: int
     revoked_at_ms: int | None
+    tenant: str | None = None
+    groups: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Belongs:
+    """What is known of an agent beside its accounts: its tenant and groups, and on whose behalf it may act."""
+
+    tenant: str | None = None
+    groups: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """As they rest."""
+        return {
+            "tenant": self.tenant,
+            "groups": orjson.dumps(self.groups).decode(),
+            "users": orjson.dumps(self.users).decode(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +60,45 @@ class TokenRow:
     token_id: str
     agent: str
     digest: str
-    accounts: tuple[str, ...]
     expires_at_ms: int | None
 
 
 def add_agent(
-    database: Engine, name: str, accounts: tuple[str, ...], *, clock: Clock, expires_at_ms: int | None = None
+    database: Engine,
+    name: str,
+    accounts: tuple[str, ...],
+    *,
+    clock: Clock,
+    expires_at_ms: int | None = None,
+    belongs: Belongs | None = None,
 ) -> str:
     """Add an agent, or give one that exists a further token; returns the token, which is not kept.
+
+    `belongs` replaces what is known of an agent that exists; None leaves it.
 
     Raises:
         BriefcaseError: a bad name.
     """
-    if not NAME.fullmatch(name):
-        raise BriefcaseError("an agent's name is lower-case letters, digits, - and _, and starts with a letter")
+    given = belongs or Belongs()
+    for one in (name, *given.groups, *given.users, *([given.tenant] if given.tenant is not None else [])):
+        if not NAME.fullmatch(one):
+            raise BriefcaseError("a name is lower-case letters, digits, - and _, and starts with a letter")
     token_id, token, digest = new_token()
     now_ms = clock.wall_ms()
     with writing(database) as connection:
         known = connection.execute(select(agents.c.revoked_at_ms).where(agents.c.name == name)).first()
         if known is None:
             described = orjson.dumps(accounts).decode()
-            connection.execute(insert(agents).values(name=name, accounts=described, created_at_ms=now_ms))
+            connection.execute(
+                insert(agents).values(name=name, accounts=described, created_at_ms=now_ms, **given.columns)
+            )
         else:
             changed: dict[str, object] = {"revoked_at_ms": None}
-            if accounts or known.revoked_at_ms is not None:  # whoever was revoked starts afresh
+            afresh = known.revoked_at_ms is not None  # whoever was revoked
+            if accounts or afresh:
                 changed["accounts"] = orjson.dumps(accounts).decode()
+            if belongs is not None or afresh:
+                changed |= given.columns
             connection.execute(update(agents).where(agents.c.name == name).values(changed))
         connection.execute(
             insert(agent_tokens).values(
@@ -77,7 +112,16 @@ def list_agents(database: Engine) -> list[AgentRow]:
     """Every agent there ever was, by name."""
     with database.connect() as connection:
         rows = connection.execute(select(agents).order_by(agents.c.name)).all()
-    return [AgentRow(r.name, tuple(orjson.loads(r.accounts)), r.created_at_ms, r.revoked_at_ms) for r in rows]
+    return [
+        AgentRow(
+            r.name, _texts(r.accounts), r.created_at_ms, r.revoked_at_ms, r.tenant, _texts(r.groups), _texts(r.users)
+        )
+        for r in rows
+    ]
+
+
+def _texts(described: str) -> tuple[str, ...]:
+    return tuple(orjson.loads(described))
 
 
 def revoked_agents(database: Engine) -> frozenset[str]:
@@ -90,13 +134,13 @@ def revoked_agents(database: Engine) -> frozenset[str]:
 def valid_tokens(database: Engine) -> list[TokenRow]:
     """Every token that is not revoked, of agents that are not; the caller looks at the expiry."""
     query = (
-        select(agent_tokens, agents.c.accounts)
+        select(agent_tokens)
         .join(agents, agents.c.name == agent_tokens.c.agent)
         .where(agent_tokens.c.revoked_at_ms.is_(None), agents.c.revoked_at_ms.is_(None))
     )
     with database.connect() as connection:
         rows = connection.execute(query).all()
-    return [TokenRow(r.token_id, r.agent, r.digest, tuple(orjson.loads(r.accounts)), r.expires_at_ms) for r in rows]
+    return [TokenRow(r.token_id, r.agent, r.digest, r.expires_at_ms) for r in rows]
 
 
 def revoke_agent(database: Engine, name: str, *, clock: Clock) -> bool:

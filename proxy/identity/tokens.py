@@ -1,4 +1,4 @@
-"""Agent tokens: `bca_<id>_<random>`, hashed at rest. Pure but for the random source."""
+"""Agent tokens `bca_<id>_<random>` and operator tokens `bco_…`, hashed at rest. Pure but for the random source."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ ALPHABET: Final = string.ascii_letters + string.digits
 ID_LENGTH: Final = 12
 RANDOM_BYTES: Final = 32
 TOKEN: Final = re.compile(r"bca_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
+OPERATOR_TOKEN: Final = re.compile(r"bco_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
 """256 random bits need no slow hash: there is nothing to guess (NIST SP 800-63B, section 5.1.2.2)."""
 MAX_HEADER_CHARACTERS: Final = 1024
 
 
-def new_token() -> tuple[str, str, str]:
+def new_token(prefix: str = "bca") -> tuple[str, str, str]:
     """A token's public id, the token, and the digest that is stored."""
     token_id = "".join(secrets.choice(ALPHABET) for _ in range(ID_LENGTH))
-    token = f"bca_{token_id}_{secrets.token_urlsafe(RANDOM_BYTES)}"
+    token = f"{prefix}_{token_id}_{secrets.token_urlsafe(RANDOM_BYTES)}"
     return token_id, token, digest_of(token)
 
 
@@ -37,15 +38,17 @@ def token_in(proxy_authorization: str) -> tuple[str, str] | None:
     """
     if len(proxy_authorization) > MAX_HEADER_CHARACTERS:
         return None
-    scheme, _, rest = proxy_authorization.partition(" ")
-    for candidate in _candidates(scheme.lower(), rest.strip()):
+    for candidate in credentials_in(proxy_authorization):
         found = TOKEN.fullmatch(candidate)
         if found is not None:
             return candidate, found[1]
     return None
 
 
-def _candidates(scheme: str, rest: str) -> tuple[str, ...]:
+def credentials_in(proxy_authorization: str) -> tuple[str, ...]:
+    """What may be a token in the header: Bearer's, or Basic's password and user."""
+    scheme, _, rest = proxy_authorization.partition(" ")
+    scheme, rest = scheme.lower(), rest.strip()
     if scheme == "bearer":
         return (rest,)
     if scheme != "basic":

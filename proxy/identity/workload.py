@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.errors import Denial
 from proxy.identity.jwt import jwt_in, verify
-from proxy.model import Agent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from proxy.clock import Clock
+    from proxy.identity.directory import Directory
     from proxy.identity.jwt import Presented, Verified
     from proxy.identity.keys import Keys
     from proxy.identity.registry import Authenticator
-    from proxy.settings import TokenIssuer
+    from proxy.identity_settings import TokenIssuer
+    from proxy.model import Agent
 
 MAX_REMEMBERED: Final = 4096
-FRESH_S: Final = 2.0
+FRESH_S: Final = 0.5
 LOOK_S: Final = 5.0
 PREFIX: Final = "jwt_"
 
@@ -38,7 +39,7 @@ class _Remembered:
 
 
 class WorkloadAuthenticator:
-    """See `Authenticator`. `grants` are the agents of the configuration: a token of nobody else is worth anything.
+    """See `Authenticator`. `directory` has the agents of the configuration: a token of nobody else is worth anything.
 
     `revoked` tells the names of agents that were revoked; it raises SQLAlchemyError when that cannot be known, and then
     nobody is believed (P5).
@@ -49,22 +50,22 @@ class WorkloadAuthenticator:
         behind: Authenticator,
         issuers: Sequence[tuple[TokenIssuer, Keys]],
         *,
-        grants: Mapping[str, tuple[str, ...]],
+        directory: Directory,
         revoked: Callable[[], frozenset[str]],
         clock: Clock,
     ) -> None:
         self._behind: Final = behind
         self._issuers: Final = tuple(issuers)
-        self._grants = grants
+        self._directory = directory
         self._ask_revoked: Final = revoked
         self._clock: Final = clock
         self._remembered: Final[OrderedDict[str, _Remembered]] = OrderedDict()
         self._revoked: frozenset[str] = frozenset()
         self._read_s = float("-inf")
 
-    def regrant(self, grants: Mapping[str, tuple[str, ...]]) -> None:
+    def redirect(self, directory: Directory) -> None:
         """Another configuration is in force."""
-        self._grants = grants
+        self._directory = directory
 
     async def prepare(self, proxy_authorization: str | None) -> None:
         """Fetch the keys that `authenticate` will need for this header, where that may help."""
@@ -127,13 +128,13 @@ class WorkloadAuthenticator:
             del self._remembered[token_id]
             return None
         self._remembered.move_to_end(token_id)
-        grants = self._grants.get(verified.agent)
-        if grants is None or verified.agent in self._revoked:
+        agent = self._directory.agents.get(verified.agent)
+        if agent is None or verified.agent in self._revoked:
             return None
-        return Agent(verified.agent, grants, token_id)
+        return self._directory.acting(replace(agent, token_id=token_id), verified.user)
 
     def _refreshed(self) -> bool:
-        """Whether what we know of revoked agents is at most two seconds old."""
+        """Whether what we know of revoked agents is at most half a second old."""
         now_s = self._clock.monotonic_s()
         if now_s - self._read_s > FRESH_S:
             try:

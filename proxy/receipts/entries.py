@@ -37,6 +37,8 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "answered": exchange.answered,
         "policies": " ".join(exchange.policies) or None,
         "observed": exchange.observed,
+        "risk": exchange.risk,
+        "risk_reasons": " ".join(exchange.risk_reasons) or None,
         "approval": exchange.approval,
         "approvers": " ".join(exchange.approvers) or None,
         "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,

@@ -42,6 +42,8 @@ FLUSH_WITHIN_S: Final = 15.0
 RETRY_S: Final = 0.25
 OUTCOME_WAITS_S: Final = 0.02
 FOREVER_S: Final = 3600.0
+_KEPT: Final = ("outcome", "note")
+"""Nobody waits for them, and they are tried until they are written."""
 
 
 class _Try(Enum):
@@ -110,10 +112,21 @@ class ReceiptLog:
         Raises:
             Refused: `receipt_unavailable`; it could not be written, or not in time.
         """
+        await self._durable("decision", fields)
+
+    async def record_change(self, fields: Mapping[str, Value]) -> None:
+        """Return when it is durable that an operator is about to change something.
+
+        Raises:
+            Refused: `receipt_unavailable`; nothing may be changed then.
+        """
+        await self._durable("change", {"id": self._ids.new(), **fields})
+
+    async def _durable(self, kind: str, fields: Mapping[str, Value]) -> None:
         if not self._thread.is_alive() or self._queue.qsize() > MAX_WAITING:
             raise Refused(_unavailable())
         future: asyncio.Future[bool] = self._loop.create_future()
-        self._queue.put(_Entry("decision", fields, future))
+        self._queue.put(_Entry(kind, fields, future))
         try:
             async with asyncio.timeout(DURABLE_WITHIN_S):
                 durable = await future
@@ -131,6 +144,10 @@ class ReceiptLog:
     def record_outcome(self, fields: Mapping[str, Value]) -> None:
         """Queue the outcome of an allowed decision. Never blocks, never raises; it is retried until written."""
         self._queue.put(_Entry("outcome", {"id": self._ids.new(), **fields}))
+
+    def record_note(self, fields: Mapping[str, Value]) -> None:
+        """Queue what belongs to no call, as what the operator stops. Retried as outcomes are."""
+        self._queue.put(_Entry("note", {"id": self._ids.new(), **fields}))
 
     async def flush(self) -> None:
         """Return when everything recorded so far is durable, or could not be written in time."""
@@ -154,7 +171,7 @@ class ReceiptLog:
 
     def _end_unused(self, fields: Mapping[str, Value]) -> None:
         """A decision that became durable when nobody waited for it any more."""
-        if fields.get("decision") == "allow":
+        if fields.get("decision") == "allow":  # a change has none
             of, outcome = fields["id"], Outcome.NOT_SENT.value
             self.record_outcome({"of": of, "outcome": outcome, "error": "abandoned"})
 
@@ -191,7 +208,7 @@ class ReceiptLog:
             if entry is None:
                 return batch, True
             batch.append(entry)
-            until_s = 0.0 if entry.kind != "outcome" else min(until_s, time.monotonic() + OUTCOME_WAITS_S)
+            until_s = 0.0 if entry.kind not in _KEPT else min(until_s, time.monotonic() + OUTCOME_WAITS_S)
         return batch, False
 
     def _append(self, batch: list[_Entry]) -> list[_Entry]:
@@ -208,7 +225,7 @@ class ReceiptLog:
         answers = [(entry, id(entry) not in lost) for entry in batch if entry.future is not None]
         if answers:
             self._loop.call_soon_threadsafe(self._answer, answers)
-        return [entry for entry in failed if entry.kind == "outcome"] if result is _Try.UNAVAILABLE else []
+        return [entry for entry in failed if entry.kind in _KEPT] if result is _Try.UNAVAILABLE else []
 
     def _try(self, entries: list[_Entry]) -> _Try:
         try:

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import select, text
 
 from proxy.db.tables import chains, receipts
+from proxy.model import TENANT
 from proxy.receipts.chain import Books, Head, book_problems, chain_problems
 from proxy.receipts.locks import is_live
 from proxy.receipts.record import Record
@@ -40,7 +41,13 @@ class Report:
 
 
 def recent(
-    database: Engine, *, limit: int, chain: str | None = None, agent: str | None = None, refused: bool = False
+    database: Engine,
+    *,
+    limit: int,
+    chain: str | None = None,
+    agent: str | None = None,
+    refused: bool = False,
+    tenant: str | None = None,
 ) -> list[Call]:
     """The newest calls, oldest first."""
     where = ["d.kind = 'decision'"]
@@ -53,6 +60,9 @@ def recent(
         named["agent"] = agent
     if refused:
         where.append("json_extract(d.body, '$.decision') = 'deny'")
+    if tenant is not None:
+        where.append(f"coalesce(json_extract(d.body, '$.tenant'), '{TENANT}') = :tenant")
+        named["tenant"] = tenant
     return list(reversed(_calls(database, f"{' AND '.join(where)} ORDER BY d.rowid DESC LIMIT :limit", named)))
 
 
@@ -65,6 +75,15 @@ def one(database: Engine, receipt: str) -> Call | None:
     """The call with this receipt id, or None."""
     calls = _calls(database, "d.kind = 'decision' AND d.id = :id", {"id": receipt})
     return calls[0] if calls else None
+
+
+def changes(database: Engine, *, limit: int, tenant: str | None = None) -> list[dict[str, Any]]:
+    """What operators have changed, or were refused to change: the newest first."""
+    query = select(receipts.c.body).where(receipts.c.kind == "change").order_by(text("rowid DESC")).limit(limit)
+    if tenant is not None:
+        query = query.where(text("json_extract(body, '$.tenant') = :tenant").bindparams(tenant=tenant))
+    with database.connect() as connection:
+        return [orjson.loads(body) for body in connection.execute(query).scalars()]
 
 
 def _calls(database: Engine, condition: str, named: dict[str, Any]) -> list[Call]:

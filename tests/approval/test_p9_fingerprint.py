@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from proxy.approval.fingerprint import VOLATILE, family, fingerprint
-from proxy.model import Agent, Authority, Strength, User
+from proxy.model import Agent, Authority, Reason, Strength, User
 from tests.approval.hands import KEY
 from tests.approval.requests import AGENT, BODY, HEAD, asked
 
@@ -46,6 +46,9 @@ FIELDS: dict[str, Callable[[Asked], Asked]] = {
     "mode": lambda one: replace(one, mode="staging"),
     "cost": lambda one: replace(one, cost_microusd=1001),
     "strength": lambda one: replace(one, strength=Strength.STRONG),
+    "reasons": lambda one: replace(
+        one, reasons=(*one.reasons, Reason("credential_in_doubt", "In doubt.", "credentials"))
+    ),
     "approvers": lambda one: replace(one, needs=2),
     "no body": lambda one: replace(one, body=None),
     "empty body": lambda one: replace(one, body=b""),

@@ -50,5 +50,5 @@ async def test_p6_an_unread_tunnel_ends_with_its_agents_token(tmp_path):
         assert await end_of(reader) in ("closed", "reset")
         assert len(provider.requests) == 1
         (call,) = await rig.settled(1)
-        assert (call.outcome["outcome"], call.outcome["error"]) == ("response_aborted", "proxy_auth_required")
+        assert (call.outcome["outcome"], call.outcome["error"]) == ("response_aborted", "revoked")
     await provider.stop()

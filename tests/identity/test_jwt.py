@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from proxy.identity.jwt import MAX_TOKEN_CHARACTERS, agent_of, jwt_in, keys_in, presented, verify
-from proxy.settings import AgentClaim, TokenIssuer
+from proxy.identity.jwt import MAX_TOKEN_CHARACTERS, jwt_in, keys_in, named, presented, verify
+from proxy.identity_settings import AgentClaim, TokenIssuer
 from tests.fakes.issuer import AUDIENCE, ISSUER, NOW, SUBJECT, claims, new_key, part, token
 
 KEYS = {name: new_key(name, f"key-{name}") for name in ("RS256", "ES256", "ES384", "Ed25519")}
@@ -220,7 +220,7 @@ def test_where_a_token_stands():
     ],
 )
 def test_which_agent_a_claim_names(rule, found):
-    assert agent_of(claims(), AgentClaim.model_validate(rule)) == found
+    assert named(claims(), AgentClaim.model_validate(rule), "{agent}") == found
 
 
 @pytest.mark.parametrize(

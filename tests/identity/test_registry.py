@@ -10,12 +10,17 @@ import pytest
 from proxy.db.engine import open_database
 from proxy.errors import BriefcaseError, Denial
 from proxy.identity import store
+from proxy.identity.directory import Directory
 from proxy.identity.registry import AgentRegistry, StaticRegistry
 from proxy.identity.throttle import FAILURES, WINDOW_S
 from proxy.identity.tokens import new_token
 from proxy.model import Agent
 
 HERE = "192.0.2.1"
+
+
+def granting(**accounts):
+    return Directory(agents={name: Agent(name, grants, "-") for name, grants in accounts.items()})
 
 
 class HandClock:
@@ -45,7 +50,7 @@ def database(tmp_path):
 
 @pytest.fixture
 def registry(database, clock):
-    return AgentRegistry(database, clock=clock, grants={})
+    return AgentRegistry(database, clock=clock, directory=Directory())
 
 
 def slug(answer):
@@ -62,10 +67,10 @@ def test_a_token_names_its_agent_and_what_it_may_use(database, clock, registry):
 def test_grants_of_the_configuration_replace_those_of_the_table(database, clock):
     token = store.add_agent(database, "builder", ("github/*",), clock=clock)
     other = store.add_agent(database, "other", ("stripe/*",), clock=clock)
-    registry = AgentRegistry(database, clock=clock, grants={"builder": ()})
+    registry = AgentRegistry(database, clock=clock, directory=granting(builder=()))
     assert registry.authenticate(f"Bearer {token}", HERE).accounts == ()
     assert registry.authenticate(f"Bearer {other}", HERE).accounts == ("stripe/*",)
-    registry.regrant({"builder": ("openai/work",)})
+    registry.redirect(granting(builder=("openai/work",)))
     assert registry.authenticate(f"Bearer {token}", HERE).accounts == ("openai/work",)
 
 

@@ -8,7 +8,7 @@ import contextlib
 import json
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,12 +19,14 @@ from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
 from proxy.errors import Denial
+from proxy.identity.directory import Directory
 from proxy.identity.keys import MAX_DOCUMENT_BYTES, UNKNOWN_KEY_S, FromFile, FromUrl, Keys
 from proxy.identity.registry import StaticRegistry
 from proxy.identity.throttle import FAILURES
 from proxy.identity.workload import WorkloadAuthenticator
-from proxy.model import Agent
-from proxy.settings import TokenIssuer, UpstreamProxyEntry
+from proxy.identity_settings import TokenIssuer
+from proxy.model import Agent, User
+from proxy.settings import UpstreamProxyEntry
 from tests.fakes.issuer import AUDIENCE, HOST, ISSUER, NOW, SUBJECT, JwksServer, new_key, token
 from tests.fakes.upstream_proxy import UpstreamProxy
 from tests.rig import Provider, running_rig
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 HERE = "192.0.2.1"
 RULES = {"issuer": ISSUER, "audience": AUDIENCE, "agent": {"map": {SUBJECT: "coder"}}}
+
+
+def granting(**accounts):
+    return Directory(agents={name: Agent(name, grants, "-") for name, grants in accounts.items()})
 
 
 class HandClock:
@@ -89,7 +95,7 @@ async def desk(
     authenticator = WorkloadAuthenticator(
         StaticRegistry({}, clock),
         [(rules, held)],
-        grants={"coder": ("example/*",)},
+        directory=granting(coder=("example/*",)),
         revoked=lambda: frozenset(revoked),
         clock=clock,
     )
@@ -270,9 +276,9 @@ async def test_an_agent_that_is_revoked_or_no_longer_named_is_nobody(tmp_path):
         at.revoked.clear()
         at.clock.moved_s += 3
         assert await at.ask(text) == "coder"
-        at.authenticator.regrant({"other": ()})
+        at.authenticator.redirect(granting(other=()))
         assert await at.ask(text) == "proxy_auth_required"
-        at.authenticator.regrant({"coder": ("other/x",)})
+        at.authenticator.redirect(granting(coder=("other/x",)))
         assert at.authenticator.current(agent).accounts == ("other/x",)
 
 
@@ -326,15 +332,34 @@ async def test_p7_memory_of_verified_tokens_is_bounded(tmp_path, monkeypatch):
         assert len(at.authenticator._remembered) == 10
 
 
+async def test_p5_the_user_comes_from_the_claim_or_nobody_does(tmp_path):
+    key = new_key("ES256", "one")
+    rule = {"claim": "email", "map": {"a@x": "alice"}, "match": "{user}@corp.test"}
+    async with desk(tmp_path, key, user=rule) as at:
+        users = {name: User(name, ("example/*",), tenant) for name, tenant in (("alice", "main"), ("bob", "other"))}
+        coder = Agent("coder", ("example/*",), "-", users=("alice", "bob"))
+        at.authenticator.redirect(Directory(users=users, agents={"coder": coder}))
+        text = token(key, "ES256", email="a@x")
+        assert await at.ask(text) == "coder"
+        agent = at.authenticator.authenticate(f"Bearer {text}", HERE)
+        assert agent.user == users["alice"]
+        assert await at.ask(token(key, "ES256", email="alice@corp.test")) == "coder"
+        for nobody in ({"email": "bob@corp.test"}, {"email": "carl@corp.test"}, {"email": "x@y"}, {"email": 1}, {}):
+            assert await at.ask(token(key, "ES256", **nobody)) == "proxy_auth_required", nobody
+        at.authenticator.redirect(Directory(users=users, agents={"coder": replace(coder, users=())}))
+        assert at.authenticator.current(agent) is None
+
+
 @pytest.mark.parametrize("http2", [False, True])
 async def test_a_call_whole_with_a_service_accounts_token(tmp_path, caplog, http2):
     key = new_key("RS256", "one")
     async with desk(tmp_path, key) as at:
 
         def before(registry, settings):
-            grants = {"tester": ("*",)}
             rules = [(at.authenticator._issuers[0][0].model_copy(update={"agent": mapped}), at.keys)]
-            return WorkloadAuthenticator(registry, rules, grants=grants, revoked=frozenset, clock=at.clock)
+            return WorkloadAuthenticator(
+                registry, rules, directory=granting(tester=("*",)), revoked=frozenset, clock=at.clock
+            )
 
         mapped = TokenIssuer.model_validate_json(
             json.dumps({**RULES, "jwks_file": "/x", "agent": {"map": {SUBJECT: "tester"}}})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,6 +18,7 @@ from proxy.catalog.loader import load_profile
 from proxy.cli.variables import proxy_variables
 from proxy.clock import SystemClock
 from proxy.db.engine import DATABASE, open_database
+from proxy.identity.directory import Directory
 from proxy.identity.registry import StaticRegistry
 from proxy.identity.tokens import new_token
 from proxy.model import Agent
@@ -242,8 +243,13 @@ async def running_rig(
     found = list(mistakes(parsed, loaded))
     assert not found, found
     clock = SystemClock()
-    issued = {name: (new_token(), grants) for name, grants in (agents or {"tester": ("*",)}).items()}
-    known = {digest: Agent(name, grants, token_id) for name, ((token_id, _, digest), grants) in issued.items()}
+    named = {name: entry.accounts for name, entry in parsed.agents.items()}
+    issued = {name: (new_token(), grants) for name, grants in (agents or named or {"tester": ("*",)}).items()}
+    described = Directory.of(parsed).agents
+    known = {
+        digest: replace(described.get(name) or Agent(name, grants, "-"), token_id=token_id)
+        for name, ((token_id, _, digest), grants) in issued.items()
+    }
     authority = CertificateAuthority.ephemeral(patterns=(), clock=clock)
     registry = StaticRegistry(known, clock)
     parts = Parts(

@@ -156,9 +156,14 @@ def checked(held: Held, demands: Demands) -> Minting[int]:
     refs = refs_in(held.claims)
     if not refs and demands.require_status:
         raise StatusUnknownError("it names no status list, and the profile wants one")
-    for ref in refs:  # a generator in a comprehension cannot be waited for
-        fresh_s = yield from _status(ref, issuer, keys, demands.now_s)
-        until.append(fresh_s)
+    unknown: StatusUnknownError | None = None
+    for ref in refs:  # all of them: what one says of a withdrawal counts, whatever cannot be told of the others
+        try:
+            until.append((yield from _status(ref, issuer, keys, demands.now_s)))
+        except StatusUnknownError as one:
+            unknown = one
+    if unknown is not None:
+        raise unknown
     return min(until)
 
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 CREDENTIAL: Final = "credential"
 """The name of the credential itself: among what is kept, and among a `Credential`'s secrets."""
 TOKEN: Final = "access_token"  # noqa: S105  # a name
+UNCONFIRMED_S: Final = 60
+"""How long a credential whose status is unknown may be used, once, after a person has said yes."""
 NONCE: Final = "nonce"
 UNAUTHORIZED: Final = 401
 ClaimSteps = Annotated[tuple[str | int | None, ...], Field(min_length=1, max_length=16)]
@@ -67,6 +69,7 @@ class VcCredential(Kind):
     mints: ClassVar[bool] = True
     durable: ClassVar[bool] = True
     retries: ClassVar[int] = 1
+    in_doubt: ClassVar[bool] = True
 
     @field_validator("types")
     @classmethod
@@ -117,6 +120,7 @@ class VcCredential(Kind):
     def mint(self, given: Ingredients) -> Minting[Credential]:
         held = self._held(given)
         until_s = yield from self._verified(held, given)
+        once = 1 if given.unconfirmed else None
         secrets = {CREDENTIAL: self._text(given)} | {
             f"credential_{n}": Secret(f"credential_{n}", text) for n, text in enumerate(held.pieces())
         }
@@ -125,7 +129,12 @@ class VcCredential(Kind):
         match self.use:
             case InHeader():
                 return Credential(
-                    secrets, facts=given.variables, expires_at_s=until_s, token=CREDENTIAL, keys=given.keys
+                    secrets,
+                    facts=given.variables,
+                    expires_at_s=until_s,
+                    max_uses=once,
+                    token=CREDENTIAL,
+                    keys=given.keys,
                 )
             case InTokenRequest() as way:
                 token = yield from by_token_request(way, what)
@@ -133,7 +142,9 @@ class VcCredential(Kind):
                 token = yield from by_verifier(way, what)
         ends_s = min(token.expires_at_s, until_s)
         secrets[TOKEN] = Secret(TOKEN, token.value)
-        return Credential(secrets, facts=given.variables, expires_at_s=ends_s, token=TOKEN, keys=given.keys)
+        return Credential(
+            secrets, facts=given.variables, expires_at_s=ends_s, max_uses=once, token=TOKEN, keys=given.keys
+        )
 
     def _text(self, given: Ingredients) -> Secret:
         if self.secret is not None:
@@ -154,6 +165,8 @@ class VcCredential(Kind):
         try:
             return (yield from checked(held, demands))
         except StatusUnknownError as unknown:
+            if given.unconfirmed:
+                return given.now_s + UNCONFIRMED_S
             raise status_unknown(unknown) from None
         except BadTokenError as bad:
             raise MintFailedError(_refused(bad)) from None
@@ -195,13 +208,12 @@ class VcCredential(Kind):
 
 
 def status_unknown(why: StatusUnknownError) -> MintFailedError:
-    """What becomes of a credential whose status nobody can tell: it is not used.
+    """What becomes of a credential whose status nobody can tell: it is not used, unless a person says yes.
 
-    In the modes `reference` and `staging` a person could be asked. Approvals do not exist yet; here is where the
-    question belongs. In `ga` the refusal stays.
+    They are asked in the modes `reference` and `staging`; in `ga` the refusal stays.
     """
-    detail = f"It cannot be told whether the credential still holds: {why}. Using it so would need an approval."
-    return MintFailedError(unusable(detail))
+    detail = f"It cannot be told whether the credential still holds: {why}."
+    return MintFailedError(replace(unusable(detail), in_doubt=True))
 
 
 def without(head: RequestHead, header: str) -> RequestHead:

@@ -354,10 +354,14 @@ def test_slow_down_adds_five_seconds_for_good_and_silence_doubles():
 
 
 def test_a_server_that_wants_a_token_under_its_own_name_gets_one_of_them():
-    kept = Kept(refresh_token="rt-1", access_token="at-1")
+    kept = Kept(refresh_token="rt-number-1", access_token="at-number-1", issuer=ISSUER)
     done, (call,) = run(revoke(kind(connect={"revocation": "named"}), GIVEN, AT, kept), (200, b""))
     sent = dict(parse_qsl(call.body.decode()))
-    assert (done, sent["refresh_token"], sent.keys() & {"token", "access_token"}) == (("refresh_token",), "rt-1", set())
+    assert (done, sent["refresh_token"], sent.keys() & {"token", "access_token"}) == (
+        ("refresh_token",),
+        "rt-number-1",
+        set(),
+    )
 
 
 def test_the_refresh_token_is_revoked_first_and_errors_keep_it():

@@ -59,7 +59,7 @@ def test_p5_what_a_person_s_consent_gave_is_asked_about_as_well(by_device):
         keys={"tls": PublicKey("ES256", {}, (der,))}, now_s=1000,
     )  # fmt: skip
     asking = kind(sender="tls", client={"auth": "post"}, introspection="opaque", introspection_endpoint=f"{ISSUER}/i")
-    token = {"access_token": "cannot-be-read", "token_type": "Bearer", "refresh_token": "rt-1"}
+    token = {"access_token": "cannot-be-read", "token_type": "Bearer", "refresh_token": "rt-number-1"}
     for said, good in ((bound, True), ({"active": True}, False), ({"active": False}, False), ({}, False)):
         asked = (
             poll(asking, given, AT, Device("dc", "uc", AT.token, None, 60, 5))

@@ -166,7 +166,7 @@ async def whole_stage():
             async with running_rig(
                 folder,
                 profiles={"example": PROFILE},
-                settings={"providers": {"example": {"accounts": {"main": account}}}},
+                settings={"providers": {"example": {"accounts": {"main": account}}}, "approvals": {"hold_s": 0}},
                 environment={"HOLDER": json.dumps(holder.export(as_dict=True))},
                 hosts=HOSTS,
                 provider=provider,

@@ -5,9 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
+from proxy.approval.states import State, Vote
+from proxy.model import Mode
+from proxy.policy_settings import PolicySettings
+from proxy.settings import Confinement
 from tests.credentials.vc.conftest import HIDDEN
 from tests.fakes.credential_issuer import V2, answer
 
@@ -78,16 +83,38 @@ async def expect(stage, slug, path="/shown/things"):
     return refused
 
 
-async def test_p5_an_expired_or_withdrawn_credential_or_one_whose_status_nobody_can_tell(stage):
+async def test_p5_an_expired_or_withdrawn_credential(stage):
     stage.staff(exp=1)
     await expect(stage, "credential_unavailable")
     stage.statuses([0, 2, 0, 0], bits=2)
     stage.staff(index=1)
     await expect(stage, "credential_revoked")
+
+
+async def test_p9_where_nobody_can_tell_whether_it_still_holds_a_person_decides_about_each_use(stage):
+    approvals = stage.rig.sidecar.approvals
     for broken in (answer(500), answer(200, b"x" * 3_000_000)):
         stage.provider.on("/status/1", broken)
         stage.staff(index=2)
-        assert "approval" in (await expect(stage, "credential_unavailable")).json()["detail"]
+        id_ = (await expect(stage, "approval_required")).json()["approval_id"]
+        assert [one["code"] for one in approvals.store.card(id_)["reasons"]] == ["credential_in_doubt"]
+        await approvals.vote(id_, Vote("ann", yes=True))
+        assert (await stage.get("/shown/things")).status == 200
+        assert approvals.store.get(id_).state is State.CONSUMED
+        stage.provider.requests.clear()
+        await expect(stage, "approval_required")
+
+
+async def test_p5_in_ga_nobody_is_asked_about_an_unknown_status(stage):
+    stage.provider.on("/status/1", answer(500))
+    stage.staff(index=2)
+    before = stage.rig.configuration
+    strict = {"mode": Mode.GA, "confinement": Confinement(required=False), "policies": PolicySettings(preset="open")}
+    await stage.rig.sidecar.reload(replace(before, settings=before.settings.model_copy(update=strict)))
+    try:
+        await expect(stage, "credential_unavailable")
+    finally:
+        await stage.rig.sidecar.reload(before)
 
 
 async def test_a_w3c_credential_is_presented_as_a_presentation(stage):

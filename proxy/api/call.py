@@ -1,0 +1,147 @@
+"""One call of the control API, as its handler sees it; and what a route is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import BaseModel
+
+from proxy.model import TENANT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from proxy.approval.service import Approvals
+    from proxy.clock import Clock
+    from proxy.decision import Generation
+    from proxy.model import Agent, Operator, Role
+    from proxy.receipts.log import ReceiptLog
+    from proxy.receipts.record import Value
+
+
+class Locks(Protocol):
+    """Who is locked out. Methods block for a small transaction."""
+
+    def listed(self) -> Iterable[Mapping[str, str | int | None]]:
+        """`scope`, `name`, `reason`, `by`, `since_ms` of each."""
+        ...
+
+    def lock(self, scope: str, name: str, *, by: str, reason: str) -> None:
+        """Refuse from now on what belongs to it."""
+        ...
+
+    def unlock(self, scope: str, name: str) -> bool:
+        """Whether it was locked."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiServices:
+    """What handlers work with.
+
+    Attributes:
+        database: of this sidecar: agents, operators, receipts.
+        shared: of all sidecars together: budgets.
+        agents: those that are not revoked.
+        locks: None where this sidecar has none.
+    """
+
+    database: Engine
+    shared: Engine
+    home: Path
+    clock: Clock
+    receipts: ReceiptLog
+    approvals: Approvals
+    agents: Callable[[], Iterable[Agent]]
+    generation: Callable[[], Generation]
+    locks: Locks | None = None
+
+    def tenant_of(self, agent: str) -> str:
+        """The tenant of the agent of this name."""
+        return next((one.tenant for one in self.agents() if one.name == agent), TENANT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A call by an operator whose role allows it; its query and body have been checked.
+
+    Attributes:
+        names: the variable parts of the path.
+        since: of a stream that goes on: the id of the last event that was received.
+    """
+
+    operator: Operator
+    services: ApiServices
+    names: Mapping[str, str] = field(default_factory=dict)
+    query: BaseModel | None = None
+    body: BaseModel | None = None
+    since: str | None = None
+
+    def asked[M: BaseModel](self, model: type[M]) -> M:
+        """The query."""
+        assert isinstance(self.query, model)
+        return self.query
+
+    def sent[M: BaseModel](self, model: type[M]) -> M:
+        """The body."""
+        assert isinstance(self.body, model)
+        return self.body
+
+    async def record(self, change: str, target: str, *, tenant: str | None = None, **more: Value) -> None:
+        """Make it durable who is about to do what, or was refused to. Before the effect. Raises `Refused`."""
+        who: dict[str, Value] = {"by": self.operator.name, "via": self.operator.via}
+        await self.services.receipts.record_change(
+            {**more, **who, "change": change, "target": target, "tenant": tenant or self.operator.tenant}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a stream; `id` is what the next connection begins after."""
+
+    id: str
+    name: str
+    data: BaseModel
+
+
+type Handler = Callable[[Call], Awaitable[BaseModel]]
+type Stream = Callable[[Call], AsyncIterator[Event | None]]
+"""Yields events as they happen, and None at least every few seconds where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row of the table: everything the server, the role check and the OpenAPI document need.
+
+    Attributes:
+        path: below `/api/v1`, with `{name}` for variable parts.
+        roles: who may.
+        answer: the form of the answer; of each event's data where it is a stream.
+        creates: the status is 201.
+    """
+
+    method: str
+    path: str
+    roles: frozenset[Role]
+    handler: Handler | None
+    answer: type[BaseModel]
+    summary: str
+    stream: Stream | None = None
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    creates: bool = False
+
+    @property
+    def name(self) -> str:
+        """The id of the operation."""
+        chosen = self.handler or self.stream
+        assert chosen is not None
+        return f"{chosen.__module__.rpartition('.')[2]}_{chosen.__name__}".rstrip("_")
+
+    def allows(self, operator: Operator) -> bool:
+        """Whether the operator's role and that of their token both may."""
+        return operator.role in self.roles and operator.ceiling in self.roles

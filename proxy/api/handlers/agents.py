@@ -1,0 +1,60 @@
+"""/agents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.api.models import Agents, AgentView, Done, NewAgent, Token
+from proxy.api.problems import ProblemError
+from proxy.db.threads import in_thread
+from proxy.identity import store
+from proxy.model import TENANT
+
+if TYPE_CHECKING:
+    from proxy.api.call import Call
+
+_DAY_MS: Final = 86_400_000
+
+
+async def list_(call: Call) -> Agents:
+    """Those that the operator may see, revoked ones included."""
+    found = {
+        one.name: AgentView(name=one.name, tenant=one.tenant, accounts=list(one.accounts), revoked=False)
+        for one in call.services.agents()
+    }
+    for row in await in_thread(store.list_agents, call.services.database):
+        if row.revoked_at_ms is not None:
+            found[row.name] = AgentView(name=row.name, tenant=TENANT, accounts=list(row.accounts), revoked=True)
+    return Agents(agents=[found[name] for name in sorted(found) if call.operator.may_see(found[name].tenant)])
+
+
+async def add(call: Call) -> Token:
+    """Add an agent, or give one a further token."""
+    new, services = call.sent(NewAgent), call.services
+    tenant = services.tenant_of(new.name)
+    if not call.operator.may_see(tenant):
+        raise ProblemError("forbidden", "Agents are added by operators of their tenant.")
+    expires_at_ms = None if new.days is None else services.clock.wall_ms() + new.days * _DAY_MS
+    await call.record("agent_add", new.name, tenant=tenant, accounts=" ".join(new.accounts) or None)
+    token = await in_thread(
+        store.add_agent,
+        services.database,
+        new.name,
+        tuple(new.accounts),
+        clock=services.clock,
+        expires_at_ms=expires_at_ms,
+    )
+    return Token(name=new.name, token=token, expires_at_ms=expires_at_ms)
+
+
+async def revoke(call: Call) -> Done:
+    """Revoke an agent with all its tokens."""
+    name, services = call.names["name"], call.services
+    rows = await in_thread(store.list_agents, services.database)
+    tenant = services.tenant_of(name)
+    if not call.operator.may_see(tenant) or all(row.name != name or row.revoked_at_ms is not None for row in rows):
+        raise ProblemError("not_found")
+    await call.record("agent_revoke", name, tenant=tenant)
+    if not await in_thread(store.revoke_agent, services.database, name, clock=services.clock):
+        raise ProblemError("not_found")
+    return Done()

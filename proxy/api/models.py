@@ -1,0 +1,309 @@
+"""The forms of the control API: what is sent and what is answered. The OpenAPI document is made from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from proxy.documents import Strict
+from proxy.model import Action, Mode, Role  # noqa: TC001  # pydantic needs them at run time
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Reason = Annotated[str, Field(max_length=500)]
+Grant = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_-]*/(\*|[a-z][a-z0-9_-]*))$", max_length=130)]
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Takes 3.0 for an integer, as JSON Schema does."""
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Scope = Literal["all", "tenant", "agent", "account", "provider"]
+
+
+class Query(BaseModel):
+    """A query: its values arrive as text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Form(Strict):
+    """An answer."""
+
+
+class Whoami(Form):
+    """Who the API takes you for."""
+
+    name: str
+    role: Role
+    token_role: Role
+    tenant: str | None = Field(description="The only tenant that you see; null: all.")
+    via: str
+
+
+class AgentView(Form):
+    """An agent. Tokens cannot be shown."""
+
+    name: str
+    tenant: str
+    accounts: list[str]
+    revoked: bool
+
+
+class Agents(Form):
+    """Agents by name."""
+
+    agents: list[AgentView]
+
+
+class NewAgent(Strict):
+    """An agent to add, or to give a further token."""
+
+    name: Name
+    accounts: Annotated[list[Grant], Field(max_length=100)] = []
+    days: Annotated[int, Field(ge=1, le=3650), WHOLE] | None = None
+
+
+class Token(Form):
+    """A new token. This is the only time it is shown."""
+
+    name: str
+    token: str
+    expires_at_ms: int | None
+
+
+class Done(Form):
+    """It has been done."""
+
+    done: Literal[True] = True
+
+
+class AccountView(Form):
+    """An account, without its secrets and without where they rest."""
+
+    account: str
+    provider: str
+    actions: list[Action]
+    default: bool
+    credentials: list[str]
+
+
+class Accounts(Form):
+    """Accounts of the configuration in force."""
+
+    accounts: list[AccountView]
+
+
+class PolicyView(Form):
+    """One Cedar policy, as it was written."""
+
+    id: str
+    file: str
+    line: int
+    effect: Literal["permit", "forbid"]
+    text: str
+
+
+class PoliciesView(Form):
+    """The policies in force."""
+
+    version: str = Field(description="Digest of everything that decides.")
+    preset: str | None
+    observe: bool
+    generation: int
+    policies: list[PolicyView]
+
+
+class HeaderForm(Strict):
+    """One header of a request."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+    value: Annotated[str, Field(max_length=1024)]
+
+
+class ExplainRequest(Strict):
+    """A request to judge as if an agent made it. Nothing is sent."""
+
+    agent: Name
+    method: Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")]
+    url: Annotated[str, Field(pattern=r"^https?://[!-~]{1,4096}$")]
+    headers: Annotated[list[HeaderForm], Field(max_length=32)] = []
+    body: Annotated[str, Field(max_length=65_536)] | None = None
+
+
+class Why(Form):
+    """A reason for asking a person."""
+
+    code: str
+    text: str
+    by: str
+
+
+class Explanation(Form):
+    """What would be decided now."""
+
+    allowed: bool
+    slug: str | None = Field(description="Of the refusal, as in docs/errors.md.")
+    detail: str | None
+    strength: Literal["none", "approval", "strong"]
+    policies: list[str]
+    reasons: list[Why]
+    observed: str | None
+    account: str | None
+    operation: str | None
+    mode: Mode
+
+
+class Usage(Form):
+    """One counter of a budget."""
+
+    budget: str
+    of: dict[str, str]
+    window_from_ms: int = Field(description="Number of the bucket that the counter is kept in.")
+    used: int
+    held: int
+
+
+class Usages(Form):
+    """Counters of budgets."""
+
+    usage: list[Usage]
+
+
+class ApprovalView(Form):
+    """An approval, without what is asked."""
+
+    id: str
+    tenant: str
+    agent: str
+    user: str | None
+    account: str
+    profile: str
+    operation: str
+    state: Literal["pending", "approved", "rejected", "expired", "withdrawn", "consumed"]
+    strength: Literal["none", "approval", "strong"]
+    needs: int
+    approvers: list[str]
+    created_at_ms: int
+    until_ms: int = Field(description="Until when it can be decided; once approved, until when it can be used.")
+    receipt: str | None
+
+
+class Approvals(Form):
+    """Approvals, the newest first."""
+
+    approvals: list[ApprovalView]
+
+
+class ApprovalsQuery(Query):
+    """Which approvals."""
+
+    state: Literal["pending", "approved", "rejected", "expired", "withdrawn", "consumed"] | None = None
+    limit: Limit = 100
+
+
+class VoteView(Form):
+    """What an approver said."""
+
+    approver: str
+    approve: bool
+    reason: str
+
+
+class ApprovalDetail(Form):
+    """An approval with its card: the whole request, every text of it escaped."""
+
+    approval: ApprovalView
+    votes: list[VoteView]
+    card: dict[str, Any]
+
+
+class VoteRequest(Strict):
+    """A decision about an approval."""
+
+    approve: bool
+    reason: Reason = ""
+
+
+class ReceiptsQuery(Query):
+    """Which calls."""
+
+    limit: Limit = 50
+    agent: Name | None = None
+    refused: bool = False
+
+
+class Receipt(Form):
+    """A call: its decision and, where it was allowed and has ended, its outcome."""
+
+    decision: dict[str, Any]
+    outcome: dict[str, Any] | None
+
+
+class Receipts(Form):
+    """Calls, oldest first."""
+
+    receipts: list[Receipt]
+
+
+class Verification(Form):
+    """Whether all receipts are whole."""
+
+    ok: bool
+    chains: int
+    records: int
+    calls: int
+    problems: list[str]
+
+
+class ChangesQuery(Query):
+    """How many changes."""
+
+    limit: Limit = 50
+
+
+class Changes(Form):
+    """What operators have changed, or were refused to change: the newest first."""
+
+    changes: list[dict[str, Any]]
+
+
+class LockRequest(Strict):
+    """What to lock, or to unlock: everything, or the tenant, agent, account or provider of this name."""
+
+    scope: Scope
+    name: Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9_/.-]{0,126})$")] = "*"
+    reason: Reason = ""
+
+
+class LocksView(Form):
+    """What is locked."""
+
+    locks: list[dict[str, Any]]
+
+
+class OperatorView(Form):
+    """An operator. Tokens cannot be shown."""
+
+    name: str
+    role: Role
+    tenant: str | None
+    revoked: bool
+
+
+class Operators(Form):
+    """Operators by name."""
+
+    operators: list[OperatorView]
+
+
+class NewOperator(Strict):
+    """An operator to add."""
+
+    name: Name
+    role: Annotated[Role, Field(strict=False)]
+    tenant: Name | None = None
+    hours: Annotated[int, Field(ge=1, le=2160), WHOLE] = 12

@@ -1,0 +1,72 @@
+"""Every route of the control API, with who may use it. Server, OpenAPI document and tests read this table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.api import models as m
+from proxy.api.call import Route
+from proxy.api.handlers import (
+    accounts,
+    agents,
+    approval_events,
+    approvals,
+    budgets,
+    locks,
+    operators,
+    policies,
+    receipts,
+    whoami,
+)
+from proxy.model import Role
+
+BASE: Final = "/api/v1"
+LOOK: Final = frozenset(Role)
+DECIDE: Final = frozenset({Role.APPROVER, Role.ADMIN})
+OPERATE: Final = frozenset({Role.OPERATOR, Role.ADMIN})
+ADMIN: Final = frozenset({Role.ADMIN})
+
+
+ROUTES: Final = (
+    Route(method="GET", path="/whoami", roles=LOOK, handler=whoami.show, answer=m.Whoami, summary="Who you are here."),
+    Route(method="GET", path="/agents", roles=LOOK, handler=agents.list_, answer=m.Agents, summary="List agents."),
+    Route(method="POST", path="/agents", roles=OPERATE, handler=agents.add, answer=m.Token, body=m.NewAgent,
+          summary="Add an agent, or give one a further token, which is shown once.", creates=True),
+    Route(method="DELETE", path="/agents/{name}", roles=OPERATE, handler=agents.revoke, answer=m.Done,
+          summary="Revoke an agent with all its tokens."),
+    Route(method="GET", path="/accounts", roles=LOOK, handler=accounts.list_, answer=m.Accounts,
+          summary="List accounts, without their secrets."),
+    Route(method="GET", path="/policies", roles=LOOK, handler=policies.show, answer=m.PoliciesView,
+          summary="The policies in force."),
+    Route(method="POST", path="/policies/explain", roles=LOOK, handler=policies.explain, answer=m.Explanation,
+          body=m.ExplainRequest, summary="What would be decided about a request; nothing is sent."),
+    Route(method="GET", path="/budgets/usage", roles=LOOK, handler=budgets.usage, answer=m.Usages,
+          summary="What is used of budgets."),
+    Route(method="GET", path="/approvals", roles=LOOK, handler=approvals.list_, answer=m.Approvals,
+          query=m.ApprovalsQuery, summary="List approvals, the newest first."),
+    Route(method="GET", path="/approvals/{id}", roles=LOOK, handler=approvals.show, answer=m.ApprovalDetail,
+          summary="One approval with the whole request."),
+    Route(method="POST", path="/approvals/{id}/votes", roles=DECIDE, handler=approvals.vote, answer=m.ApprovalDetail,
+          body=m.VoteRequest, summary="Approve or reject."),
+    Route(method="GET", path="/approval-events", roles=LOOK, handler=None, stream=approval_events.follow,
+          answer=m.ApprovalView, summary="What becomes of approvals, as server-sent events."),
+    Route(method="GET", path="/receipts", roles=LOOK, handler=receipts.list_, answer=m.Receipts,
+          query=m.ReceiptsQuery, summary="The newest calls, oldest first."),
+    Route(method="GET", path="/receipts/{id}", roles=LOOK, handler=receipts.show, answer=m.Receipt,
+          summary="One call."),
+    Route(method="GET", path="/verification", roles=LOOK, handler=receipts.verify, answer=m.Verification,
+          summary="Check that all receipts are whole."),
+    Route(method="GET", path="/changes", roles=LOOK, handler=receipts.changes, answer=m.Changes,
+          query=m.ChangesQuery, summary="What operators have changed, the newest first."),
+    Route(method="GET", path="/locks", roles=LOOK, handler=locks.list_, answer=m.LocksView, summary="What is locked."),
+    Route(method="POST", path="/locks", roles=OPERATE, handler=locks.lock, answer=m.Done, body=m.LockRequest,
+          summary="Lock a tenant, agent, account, provider, or everything."),
+    Route(method="POST", path="/unlocks", roles=OPERATE, handler=locks.unlock, answer=m.Done, body=m.LockRequest,
+          summary="Undo a lock."),
+    Route(method="GET", path="/operators", roles=ADMIN, handler=operators.list_, answer=m.Operators,
+          summary="List operators."),
+    Route(method="POST", path="/operators", roles=ADMIN, handler=operators.add, answer=m.Token, body=m.NewOperator,
+          summary="Add an operator; the token is shown once.", creates=True),
+    Route(method="DELETE", path="/operators/{name}", roles=ADMIN, handler=operators.revoke, answer=m.Done,
+          summary="Revoke an operator with all tokens."),
+)  # fmt: skip

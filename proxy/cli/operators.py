@@ -1,0 +1,111 @@
+"""`briefcased operators`: who administers the sidecar. Works on the state directory, for whoever it belongs to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from proxy.cli.agents import JsonOption, database
+from proxy.clock import SystemClock
+from proxy.errors import BriefcaseError
+from proxy.model import Role
+from proxy.settings import home
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from proxy.identity.operators import Issued
+
+app = typer.Typer(help="Operators and their tokens.", no_args_is_help=True)
+NameArgument = Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")]
+HoursOption = Annotated[int, typer.Option(min=1, max=2160, help="The token expires after so many hours.")]
+
+
+@app.command("add")
+def add(
+    name: NameArgument,
+    role: Annotated[Role, typer.Option(help="What they may do.")],
+    tenant: Annotated[
+        str | None, typer.Option(help="The only tenant that they see and change; all unless said.")
+    ] = None,
+    hours: HoursOption = 12,
+    as_json: JsonOption = False,
+) -> None:
+    """Add an operator; the token is shown once."""
+    from proxy.identity import operators
+
+    with database() as engine:
+        _record(engine, "operator_add", name, role=role.value, tenant=tenant)
+        issued = operators.add_operator(engine, name, role, clock=SystemClock(), tenant=tenant, hours=hours)
+    _show(name, issued, as_json=as_json)
+
+
+@app.command("token")
+def token(
+    name: NameArgument,
+    role: Annotated[
+        Role | None, typer.Option(help="A lesser role for this token; the operator's own unless said.")
+    ] = None,
+    hours: HoursOption = 12,
+    as_json: JsonOption = False,
+) -> None:
+    """Give an operator a further token."""
+    from proxy.identity import operators
+
+    with database() as engine:
+        _record(engine, "operator_token", name, role=role.value if role is not None else None)
+        issued = operators.add_token(engine, name, clock=SystemClock(), role=role, hours=hours)
+    _show(name, issued, as_json=as_json)
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """List the operators; tokens cannot be shown, only their digests are kept."""
+    from proxy.identity import operators
+
+    with database() as engine:
+        rows = operators.list_operators(engine)
+    if as_json:
+        listed = [
+            {"name": r.name, "role": r.role.value, "tenant": r.tenant, "revoked": r.revoked_at_ms is not None}
+            for r in rows
+        ]
+        sys.stdout.write(orjson.dumps(listed).decode() + "\n")
+        return
+    for row in rows:
+        state = "revoked" if row.revoked_at_ms is not None else row.role.value
+        sys.stdout.write(f"{row.name:<20} {state:<10} {row.tenant or '(all tenants)'}\n")
+
+
+@app.command("revoke")
+def revoke(name: NameArgument) -> None:
+    """Revoke an operator with all tokens, at once."""
+    from proxy.identity import operators
+
+    with database() as engine:
+        _record(engine, "operator_revoke", name)
+        if not operators.revoke_operator(engine, name, clock=SystemClock()):
+            raise BriefcaseError(f"there is no operator named {name} that is not revoked")
+    sys.stdout.write(f"revoked {name}\n")
+
+
+def _record(engine: Engine, change: str, target: str, **more: str | None) -> None:
+    from proxy.receipts.changes import record_change
+
+    who = {"by": "local", "via": f"uid:{os.getuid()}", "change": change, "target": target}
+    record_change(engine, home(), SystemClock(), {"tenant": None, **more, **who})
+
+
+def _show(name: str, issued: Issued, *, as_json: bool) -> None:
+    if as_json:
+        value = {"name": name, "token": issued.token, "expires_at_ms": issued.expires_at_ms}
+        sys.stdout.write(orjson.dumps(value).decode() + "\n")
+        return
+    until = datetime.fromtimestamp(issued.expires_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    sys.stdout.write(f"{issued.token}\n")
+    sys.stderr.write(f"This is the only time the token of {name} is shown. It expires {until}.\n")

@@ -1,0 +1,189 @@
+"""The routes, through the real sidecar."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from tests.api.conftest import slug
+from tests.rig.sidecar import KEY, OTHER_KEY
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Api
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_who_you_are_is_said(api: Api) -> None:
+    answer = await api.call("approver", "GET", "/whoami")
+    assert answer.status_code == 200
+    value = answer.json()
+    assert value == {
+        "name": "approver",
+        "role": "approver",
+        "token_role": "approver",
+        "tenant": None,
+        "via": value["via"],
+    }
+    assert value["via"].startswith("token:")
+
+
+async def test_agents_are_added_listed_and_revoked_with_receipts(api: Api) -> None:
+    added = await api.call("operator", "POST", "/agents", {"name": "helper", "accounts": ["example/*"], "days": 1})
+    assert added.status_code == 201
+    assert added.json()["token"].startswith("bca_")
+    assert (await api.call("operator", "DELETE", "/agents/helper")).json() == {"done": True}
+    assert slug(await api.call("operator", "DELETE", "/agents/helper")) == "not_found"
+    listed = {one["name"]: one for one in (await api.call("viewer", "GET", "/agents")).json()["agents"]}
+    assert listed["tester"] == {"name": "tester", "tenant": "main", "accounts": ["*"], "revoked": False}
+    assert listed["helper"]["revoked"] is True
+    first, second = (await api.changes())[:2]
+    assert (first["change"], first["target"], first["by"], first["kind"]) == (
+        "agent_revoke",
+        "helper",
+        "operator",
+        "change",
+    )
+    assert (second["change"], second["accounts"], second["via"][:6]) == ("agent_add", "example/*", "token:")
+    assert await api.rig.problems() == ()
+
+
+async def test_o10_accounts_are_listed_without_secrets_or_where_they_rest(api: Api) -> None:
+    answer = await api.call("viewer", "GET", "/accounts")
+    assert [one["account"] for one in answer.json()["accounts"]] == ["example/main", "other/main"]
+    assert "EXAMPLE_API_KEY" not in answer.text
+
+
+async def test_policies_are_shown_and_explained(api: Api) -> None:
+    shown = (await api.call("viewer", "GET", "/policies")).json()
+    assert {one["id"]: one["effect"] for one in shown["policies"]}["closed"] == "forbid"
+    assert shown["version"] == api.rig.sidecar.pipeline.generation.policies.version
+    url = f"{api.rig.base}/closed"
+    ask = {"agent": "tester", "method": "GET", "url": url}
+    before = len(api.rig.provider.requests)
+    closed = (await api.call("viewer", "POST", "/policies/explain", ask)).json()
+    assert (closed["allowed"], closed["slug"], closed["policies"]) == (False, "policy_denied", ["closed"])
+    ask = {"agent": "tester", "method": "POST", "url": f"{api.rig.base}/issues", "body": "{}"}
+    write = (await api.call("viewer", "POST", "/policies/explain", ask)).json()
+    assert (write["allowed"], write["strength"], write["account"]) == (True, "approval", "example/main")
+    assert write["operation"] == "example:write"
+    assert [one["code"] for one in write["reasons"]] == ["policy"]
+    assert len(api.rig.provider.requests) == before
+    nobody = await api.call("viewer", "POST", "/policies/explain", {**ask, "agent": "nobody"})
+    assert slug(nobody) == "not_found"
+
+
+async def test_an_approval_is_shown_and_approved_and_the_call_goes_through(api: Api) -> None:
+    body = b'{"title":"approve me"}'
+    id_ = await api.pending(body=body)
+    listed = (await api.call("viewer", "GET", "/approvals?state=pending")).json()["approvals"]
+    assert id_ in [one["id"] for one in listed]
+    shown = (await api.call("viewer", "GET", f"/approvals/{id_}")).json()
+    assert (shown["card"]["method"], shown["card"]["body"], shown["card"]["agent"]) == ("POST", body.decode(), "tester")
+    voted = await api.call("approver", "POST", f"/approvals/{id_}/votes", {"approve": True, "reason": "looked at it"})
+    assert voted.status_code == 200
+    assert voted.json()["approval"]["state"] == "approved"
+    assert voted.json()["votes"] == [{"approver": "approver", "approve": True, "reason": "looked at it"}]
+    change = (await api.changes())[0]
+    assert (change["change"], change["target"], change["by"], change["vote"], change["reason"], change["tenant"]) == (
+        "approval_vote", id_, "approver", "approve", "looked at it", "main",
+    )  # fmt: skip
+    assert (await api.rig.call("POST", "/issues", content=body)).status == 200
+    again = await api.call("approver", "POST", f"/approvals/{id_}/votes", {"approve": False})
+    assert slug(again) == "conflict"
+
+
+async def test_a_rejected_call_stays_refused(api: Api) -> None:
+    id_ = await api.pending("/rejected")
+    voted = await api.call("approver", "POST", f"/approvals/{id_}/votes", {"approve": False, "reason": "no"})
+    assert voted.json()["approval"]["state"] == "rejected"
+    assert (await api.rig.call("POST", "/rejected", content=b"{}")).problem == "approval_rejected"
+
+
+async def test_changes_of_approvals_are_streamed_as_they_happen(api: Api) -> None:
+    async with api.client("viewer") as client, client.stream("GET", "/api/v1/approval-events") as stream:
+        assert stream.headers["content-type"] == "text/event-stream"
+        lines = stream.aiter_lines()
+
+        async def event(id_: str) -> dict[str, object]:
+            async with asyncio.timeout(10):
+                async for line in lines:
+                    if line.startswith("data: ") and (value := orjson.loads(line[6:]))["id"] == id_:
+                        return dict(value)
+            raise AssertionError
+
+        id_ = await api.pending("/streamed")
+        assert (await event(id_))["state"] == "pending"
+        await api.call("approver", "POST", f"/approvals/{id_}/votes", {"approve": True})
+        assert (await event(id_))["state"] == "approved"
+
+
+async def test_a_stream_goes_on_after_the_last_event_that_was_received(api: Api) -> None:
+    id_ = await api.pending("/resumed")
+    await api.call("approver", "POST", f"/approvals/{id_}/votes", {"approve": False})
+    since = {"Last-Event-ID": str(time.time_ns() // 1_000_000)}
+    async with api.client("viewer", **since) as client, client.stream("GET", "/api/v1/approval-events") as stream:
+        async with asyncio.timeout(10):
+            async for line in stream.aiter_lines():
+                if line.startswith("data: ") and orjson.loads(line[6:])["id"] == id_:
+                    break
+
+
+async def test_receipts_are_listed_shown_and_verified(api: Api) -> None:
+    answer = await api.rig.call("GET", "/seen")
+    id_ = answer.headers["briefcased-receipt"]
+    await api.rig.settled(1)
+    one = (await api.call("viewer", "GET", f"/receipts/{id_}")).json()
+    assert (one["decision"]["path"], one["outcome"]["status"]) == ("/seen", 200)
+    listed = (await api.call("viewer", "GET", "/receipts?limit=1000&agent=tester")).json()["receipts"]
+    assert id_ in [call["decision"]["id"] for call in listed]
+    refused = (await api.call("viewer", "GET", "/receipts?refused=true")).json()["receipts"]
+    assert {call["decision"]["decision"] for call in refused} <= {"deny"}
+    report = (await api.call("viewer", "GET", "/verification")).json()
+    assert (report["ok"], report["problems"]) == (True, [])
+    assert slug(await api.call("viewer", "GET", "/receipts/rcp_none")) == "not_found"
+
+
+async def test_operators_are_added_and_revoked_at_once(api: Api) -> None:
+    added = await api.call("admin", "POST", "/operators", {"name": "eve", "role": "viewer", "hours": 1})
+    assert added.status_code == 201
+    api.tokens["eve"] = added.json()["token"]
+    assert (await api.call("eve", "GET", "/whoami")).json()["role"] == "viewer"
+    assert slug(await api.call("admin", "POST", "/operators", {"name": "eve", "role": "admin"})) == "conflict"
+    assert (await api.call("admin", "DELETE", "/operators/eve")).status_code == 200
+    assert slug(await api.call("eve", "GET", "/whoami")) == "unauthenticated"
+    listed = (await api.call("admin", "GET", "/operators")).json()["operators"]
+    assert {"name": "eve", "role": "viewer", "tenant": None, "revoked": True} in listed
+
+
+async def test_usage_of_budgets_is_read_from_the_table(api: Api) -> None:
+    from sqlalchemy import insert
+
+    from proxy.db.engine import writing
+    from proxy.db.tables import budget_counters
+
+    keys = ['["budget","daily",{"agent":"tester"}]', '["budget","daily",{"tenant":"elsewhere"}]']
+    with writing(api.database) as connection:
+        connection.execute(insert(budget_counters), [{"key": k, "bucket": 7, "used": 3, "held": 1} for k in keys])
+    found = (await api.call("viewer", "GET", "/budgets/usage")).json()["usage"]
+    assert {"budget": "daily", "of": {"agent": "tester"}, "window_from_ms": 7, "used": 3, "held": 1} in found
+    assert len(found) == 2
+    theirs = (await api.call("foreign", "GET", "/budgets/usage")).json()["usage"]
+    assert [one["of"] for one in theirs] == [{"tenant": "elsewhere"}]
+
+
+async def test_without_locks_nothing_is_said_to_be_locked(api: Api) -> None:
+    assert slug(await api.call("operator", "POST", "/locks", {"scope": "all"})) == "conflict"
+
+
+async def test_o10_no_secret_is_in_any_answer(api: Api) -> None:
+    await api.rig.call("GET", "/seen", headers={"Authorization": f"Bearer {api.rig.stand_in()}"})
+    paths = ("agents", "accounts", "policies", "approvals", "receipts", "changes", "operators", "budgets/usage")
+    whole = "".join([(await api.call("admin", "GET", f"/{path}")).text for path in paths])
+    assert len(whole) > 2000
+    for secret in (KEY, OTHER_KEY, *api.rig.tokens.values(), *api.tokens.values()):
+        assert secret not in whole
