@@ -1,14 +1,13 @@
 """The composition root: settings become services, in one place, and end in the reverse order.
 
-Nothing else constructs a service. `Sidecar` is what the commands hold: it reloads, drains and says whether it is ready.
+Nothing else constructs a service.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +19,9 @@ from proxy.api.call import ApiServices
 from proxy.api.control import Control
 from proxy.api.key_directory import KeyDirectory
 from proxy.api.opening import open_api
-from proxy.approval_services import approval_services
-from proxy.confine.probe.standing import require_confined, standing
+from proxy.budgeting import Holds
+from proxy.confine.probe.standing import require_confined
+from proxy.control_services import control_services
 from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
@@ -29,247 +29,31 @@ from proxy.egress.resolver import Resolver
 from proxy.engine.lane import MitmproxyLane
 from proxy.engine.selftest import self_test
 from proxy.engine.tls import AgentSide, UpstreamSide
-from proxy.errors import BriefcaseError
-from proxy.firewall import Vocabulary, open_scanner
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
 from proxy.generation import build_generation, captures, login_slots
-from proxy.identity.directory import Directory
-from proxy.identity.locks import Locks
 from proxy.pipeline import Pipeline
 from proxy.receipts.log import ReceiptLog
 from proxy.rights import Rights
-from proxy.risk.classifier import ExternalClassifier
-from proxy.risk.history import History
 from proxy.services import (
     credential_services,
-    note_locks,
     preload,
     resume,
     secret_stores,
     shared_database,
     tasks_before,
 )
-from proxy.settings import Listener, boot_id
+from proxy.settings import boot_id
+from proxy.sidecar import Parts, Sidecar
 from proxy.weighing import Weigher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from certs.authority import CertificateAuthority
-    from proxy.api.listener import ApiListener
-    from proxy.approval_services import ApprovalServices
-    from proxy.capturing import Keeper
-    from proxy.catalog.configuration import Configuration
-    from proxy.clock import Clock
-    from proxy.credentials.broker import Broker
-    from proxy.credentials.memory import Memory
-    from proxy.identity.registry import Authenticator
-    from proxy.model import Agent
-    from proxy.secret import Secret
-    from proxy.secretstore import SecretStores
 
-_log: Final = logging.getLogger("proxy.app")
-WATCH_AGENTS_S: Final = 2.0
-WATCH_RIGHTS_S: Final = 0.5
-NEED_A_RESTART: Final = ("listeners", "identity", "limits", "certificates", "secret_stores", "state", "logs")
+__all__ = ["Parts", "Sidecar", "running"]
+
 TOKEN_CALL_S: Final = 10.0
-CLASSIFIER_CALL_S: Final = 4.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What differs between the commands that run a sidecar.
-
-    Attributes:
-        home: state directory; receipts and locks live there.
-        label: of the receipt chain.
-        agents: reads the agents there are now.
-        authenticator: judges their tokens.
-        authority: the interception CA.
-        stand_in_key: 32 bytes; the same key gives the same stand-ins.
-        environment: for the `env:` and `exec:` stores.
-        passphrase: of the `local:` store, where it has one.
-        hosts: names pinned to addresses, as `/etc/hosts` would; for tests and the demonstration.
-        resume: go on with the last chain of this label instead of a new one.
-        asks_consent: secrets go to new origins only after `briefcased accounts consent`.
-        stores: where the command has opened them before, and closes them after; None: the sidecar has its own.
-    """
-
-    home: Path
-    label: str
-    configuration: Configuration
-    agents: Callable[[], Iterable[Agent]]
-    authenticator: Authenticator
-    authority: CertificateAuthority
-    stand_in_key: bytes
-    environment: Mapping[str, str]
-    clock: Clock
-    passphrase: Secret | None = None
-    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    resume: bool = False
-    asks_consent: bool = True
-    stores: SecretStores | None = None
-
-
-class Sidecar:
-    """A running sidecar.
-
-    Attributes:
-        proxy: host and port of the first listener; `("", 0)` where it is not TCP.
-        endpoints: of the first listener, then of each of `listeners.more`, as the configuration writes them, with the
-            ports that were picked.
-        dns: where the stub resolver answers; None where there is none.
-        api: where the control API answers by TCP, None where it does not; `admin` is its unix socket.
-    """
-
-    def __init__(
-        self,
-        *,
-        parts: Parts,
-        pipeline: Pipeline,
-        memory: Memory[Vocabulary],
-        keeper: Keeper,
-        broker: Broker,
-        people: ApprovalServices,
-        receipts: ReceiptLog,
-        lane: MitmproxyLane,
-        front: Front,
-        control: Control,
-        api: ApiListener | None,
-    ) -> None:
-        self.pipeline: Final = pipeline
-        self.receipts: Final = receipts
-        self.proxy: tuple[str, int] = ("", 0)
-        self.endpoints: tuple[str, ...] = ()
-        self.dns: tuple[str, int] | None = None
-        self.control: tuple[str, int] = ("", 0)
-        self.api: tuple[str, int] | None = None
-        self.admin: Final = parts.configuration.settings.listeners.admin
-        self.reloads = 0
-        self._parts: Final = parts
-        self._memory: Final = memory
-        self._keeper: Final = keeper
-        self._broker: Final = broker
-        self.people: Final = people
-        self.approvals: Final = people.approvals
-        self._lane: Final = lane
-        self._front: Final = front
-        self._control: Final = control
-        self._api: Final = api
-        self._agents = frozenset(agent.name for agent in parts.agents())
-        self._configuration = parts.configuration
-        self.directory = Directory.of(parts.configuration.settings)
-
-    @property
-    def generation(self) -> int:
-        """The number of the configuration in force; the first is 1."""
-        return self.pipeline.generation.number
-
-    async def start(self) -> None:
-        """Listen. Raises `BriefcaseError` when an address is taken."""
-        listeners = self._configuration.settings.listeners
-        await self._lane.start()
-        host, port = _split(listeners.control)
-        try:
-            self.control = (host, await self._control.start(host, port))
-        except OSError as error:
-            raise BriefcaseError(f"{listeners.control}: {error.strerror or error}") from None
-        if self._api is not None:
-            self.api = await self._api.start(listeners.api, listeners.admin)
-        first = await self._front.start(Listener(at=listeners.proxy))
-        self.proxy = first.address or self.proxy
-        others = [await self._front.start(listener) for listener in listeners.more]
-        if listeners.dns is not None:
-            self.dns = (await self._front.resolve(listeners.dns)).address
-        self.endpoints = tuple(one.endpoint for one in (first, *others))
-
-    async def reload(self, configuration: Configuration) -> None:
-        """Put another configuration in force, whole; requests under way keep theirs.
-
-        Raises:
-            BriefcaseError: it cannot be put in force; the old one stays.
-        """
-        old = self._configuration.settings
-        new = configuration.settings
-        for name in NEED_A_RESTART:
-            if getattr(new, name) != getattr(old, name):
-                raise BriefcaseError(f"a change of {name} needs a restart; the old configuration stays")
-        if new.egress.connect_timeout_s != old.egress.connect_timeout_s:
-            raise BriefcaseError("a change of egress.connect_timeout_s needs a restart; the old configuration stays")
-        if (new.mode, new.confinement) != (old.mode, old.confinement):
-            require_confined(new, now_ms=self._parts.clock.wall_ms())
-        await self._install(configuration, self.generation + 1)
-
-    async def watch_agents(self) -> None:
-        """Give agents that are added while we run their stand-ins."""
-        while True:
-            await asyncio.sleep(WATCH_AGENTS_S)
-            names = frozenset(agent.name for agent in self._parts.agents())
-            if names != self._agents:
-                await self._install(self._configuration, self.generation + 1)
-
-    async def _install(self, configuration: Configuration, number: int) -> None:
-        described = Directory.of(configuration.settings).agents  # the registry learns of them once they are in force
-        agents = tuple(described.get(agent.name, agent) for agent in self._parts.agents())
-        generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
-        await preload(self._memory, generation.accounts, configuration)
-        await resume(self._broker, generation.accounts)
-        self._parts.authority.rehost(generation.catalog.patterns())
-        self.approvals.settings = configuration.settings.approvals
-        self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))
-        self._memory.replace_stand_ins(self.pipeline.generation.stand_ins)
-        self._configuration = configuration
-        self._agents = frozenset(agent.name for agent in agents)
-        self.directory = Directory.of(configuration.settings)
-        _log.info("configuration %d is in force", number)
-
-    async def watch_rights(self) -> None:
-        """Cut what runs for whoever was stopped, or has lost the right to it (F-14)."""
-        while True:
-            await asyncio.sleep(WATCH_RIGHTS_S)
-            self._lane.cut(self.pipeline.rights.fault)
-
-    async def drain(self) -> None:
-        """Stop accepting, let what is under way finish for a time, then record and close."""
-        self.pipeline.draining = True
-        self.approvals.stop()
-        self._front.stop_accepting()
-        await self._lane.drain(self._configuration.settings.limits.drain_s)
-        await self._front.close()
-        await self.receipts.flush()
-
-    def scrubbed(self, agent: str, text: bytes) -> bytes:
-        """`text` as `agent` may see it: every secret that could be read is replaced by its stand-in."""
-        scanner = open_scanner(self._memory.vocabulary(agent))
-        return scanner.feed(text) + scanner.feed(b"")
-
-    def bundle_pem(self) -> bytes:
-        """The roots that agents must trust."""
-        return self._parts.authority.bundle_pem()
-
-    def listeners(self) -> frozenset[tuple[str, int]]:
-        """Our own addresses: never dialled."""
-        return self._front.addresses | {self.control} | ({self.api} if self.api is not None else set())
-
-    def checks(self) -> dict[str, bool]:
-        """What readiness depends on. The self-test passed, or there would be no sidecar."""
-        return {
-            "listening": self._front.listening,
-            "receipts_writable": self.receipts.writable,
-            "self_test": True,
-            "not_draining": not self.pipeline.draining,
-        }
-
-    def details(self) -> dict[str, str]:
-        """What readiness does not depend on, in words. Reads a file."""
-        now_ms = self._parts.clock.wall_ms()
-        return {"confinement": str(standing(self._configuration.settings, now_ms=now_ms))}
-
-    def gauges(self) -> dict[str, int]:
-        """Numbers of now."""
-        return {"connections": self._front.connections, "generation": self.generation}
 
 
 @contextlib.asynccontextmanager
@@ -316,7 +100,6 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         shared = await shared_database(settings.state, database, stores)
         if shared is not database:
             stack.callback(shared.dispose)
-        http = HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S)
         credentials = await credential_services(
             settings.state,
             key_settings=settings.keys,
@@ -324,36 +107,28 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             database=shared,
             stores=stores,
             clock=parts.clock,
-            http=http,
+            http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
             routes=lambda: pipeline.generation,
             spawn=spawn,
             asks_consent=parts.asks_consent,
         )
-        people = approval_services(
-            settings.approvals,
+        deciding = await control_services(
+            settings,
             database=shared,
+            receipts=receipts,
             seal=credentials.seal,
             stores=stores,
-            http=http,
+            dialler=dialler,
             clock=parts.clock,
             boot=boot_id(),
         )
-        history = History(shared, clock=parts.clock)
-        stack.push_async_callback(history.close)
-        classifier = ExternalClassifier(
-            HttpClient(dialler=dialler, timeout_s=CLASSIFIER_CALL_S),
-            read_secret=partial(stores.get, at_least=1),  # no answer of a provider can quote it
-            key=credentials.seal.derived("risk features"),
-            clock=parts.clock,
-        )
+        stack.push_async_callback(deciding.close)
         credentials.keeper.load(partial(login_slots, parts.configuration.profiles))
         generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
-        locks = Locks(shared, parts.clock, changed=partial(note_locks, receipts))
-        await locks.refresh()
         authenticator = tasks_before(
-            parts.authenticator, credentials.seal, lambda: sidecar.directory, locks=locks, clock=parts.clock
+            parts.authenticator, credentials.seal, lambda: sidecar.directory, locks=deciding.locks, clock=parts.clock
         )
         pipeline = Pipeline(
             generation=generation,
@@ -361,10 +136,11 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             memory=credentials.memory,
             receipts=receipts,
             clock=parts.clock,
-            rights=Rights(authenticator, locks, parts.clock, lambda: pipeline.generation),
+            rights=Rights(authenticator, deciding.locks, parts.clock, lambda: pipeline.generation),
             keeper=credentials.keeper,
-            approvals=people.approvals,
-            weigher=Weigher(history=history, classifier=classifier, clock=parts.clock),
+            approvals=deciding.people.approvals,
+            weigher=Weigher(history=deciding.history, classifier=deciding.classifier, clock=parts.clock),
+            holds=Holds(deciding.budgets, parts.clock),
         )
         tunnel = Tunnel(AgentSide(parts.authority), UpstreamSide())
         lane = MitmproxyLane(
@@ -389,7 +165,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             home=parts.home,
             clock=parts.clock,
             receipts=receipts,
-            approvals=people.approvals,
+            approvals=deciding.people.approvals,
             agents=parts.agents,
             generation=lambda: pipeline.generation,
         )
@@ -401,7 +177,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             memory=credentials.memory,
             keeper=credentials.keeper,
             broker=credentials.broker,
-            people=people,
+            people=deciding.people,
             receipts=receipts,
             lane=lane,
             front=front,
@@ -411,13 +187,9 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         started.append(sidecar)
         stack.push_async_callback(sidecar.drain)
         await resume(credentials.broker, generation.accounts)
-        stack.callback(spawn(credentials.broker.watch()).cancel)
-        stack.callback(spawn(people.approvals.watch()).cancel)
-        stack.callback(spawn(people.courier.run()).cancel)
-        stack.callback(spawn(history.watch()).cancel)
-        stack.callback(spawn(locks.watch()).cancel)
-        stack.callback(spawn(sidecar.watch_rights()).cancel)
-        stack.callback(spawn(credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))).cancel)
+        learning = credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))
+        for work in (credentials.broker.watch(), learning, sidecar.watch_rights(), *deciding.work()):
+            stack.callback(spawn(work).cancel)
         await sidecar.start()
         yield sidecar
 
@@ -433,8 +205,3 @@ async def _background() -> AsyncIterator[Callable[[Coroutine[None, None, None]],
             failure = error
     if failure is not None:
         raise failure
-
-
-def _split(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)

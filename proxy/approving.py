@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.approval.fingerprint import Asked
 from proxy.approval.service import Waiter
+from proxy.budget_settings import USD
 from proxy.errors import Denial, Refused
 from proxy.model import Strength
 
@@ -92,6 +93,7 @@ class Asking:
             body=self._body,
             strength=strength,
             reasons=reasons,
+            cost_microusd=decision.estimate.most.get(USD, 0),
             needs=self._approvals.settings.approvers,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import ABSOLUTE, Place, canonical_head
 from proxy.catalog.base_url import relocated, resolve
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from proxy.decision import Generation
     from proxy.exchange import Exchange
     from proxy.model import Authority, Headers, RawHead, RequestHead
+
+DRAINING: Final = Denial("draining", "The proxy is shutting down.", by="pipeline", retry_after_s=5)
 
 
 def canonical(generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None) -> RequestHead | Denial:

@@ -63,6 +63,11 @@ class Budget(Strict):
     over: Literal["refuse", "approval"] = Field(
         default="refuse", description="What happens beyond the limit; `approval` asks a person each time."
     )
+    unmetered: Literal["free", "refuse"] = Field(
+        default="free",
+        description="Calls that may change something, and of which the profile does not say how much of the unit they "
+        "use: they count as nothing, or are refused.",
+    )
 
     @model_validator(mode="after")
     def _amount(self) -> Self:
@@ -90,6 +95,22 @@ class Rate(Strict):
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1, description="Calls that may come at once.")
     match: Scope = Scope()
     each: tuple[Dimension, ...] = ("agent",)
+
+
+class Price(Strict):
+    """What a model costs from a day on."""
+
+    model: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        description="Its name; with * at the end, every name that begins so. The longest that fits counts."
+    )
+    valid_from: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = "1970-01-01"
+    per_million: Annotated[dict[Unit, Annotated[int, Field(ge=0, le=10**15)]], Field(min_length=1)] = Field(
+        description="Micro-dollars for a million of each unit: 3000000 is 3 dollars."
+    )
+    long_from: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
+        default=None, description="With this much input, cached or not, the whole call has the other price."
+    )
+    long_per_million: dict[Unit, Annotated[int, Field(ge=0, le=10**15)]] = {}
 
 
 LARGEST: Final = 2**53 - 1

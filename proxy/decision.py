@@ -5,144 +5,31 @@ The simulator, the tests and the live path call the same function.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from proxy.canonical import HeadLimits, set_query
-from proxy.credentials.answers.fields import body_fields
+from proxy.budget.meters.estimate import NOTHING
+from proxy.budget_settings import USD
 from proxy.credentials.kind import filled
-from proxy.egress.upstream import route
+from proxy.decided import Decision, Generation, Ruling
 from proxy.errors import Denial
-from proxy.firewall import COMPRESSED_MESSAGES, accept_encoding
-from proxy.judging import (
-    NOT_COVERED,
-    call_of,
-    permitted,
-    question_of,
-    reasons,
-    refusal,
-    too_risky,
-    without_credentials,
-)
-from proxy.model import HTTPS_PORT, Strength
-from proxy.risk import NO_RISK, UNKNOWN, score
+from proxy.estimating import estimated, usage_of
+from proxy.identifying import account_for, cleaned, credentials_for, match_of, stand_ins_in
+from proxy.judging import NOT_COVERED, call_of, permitted, question_of, reasons, refusal, too_risky
+from proxy.model import HTTPS_PORT
+from proxy.risk import UNKNOWN, score
 from proxy.validating import checked, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from proxy.catalog.binding import BoundAccount
-    from proxy.catalog.matcher import Catalog, Match
+    from proxy.catalog.matcher import Match
     from proxy.catalog.schema import Operation
-    from proxy.credentials import CredentialSpec
-    from proxy.credentials.standin import StandIn, StandIns
-    from proxy.model import AccountId, Agent, Authority, Reason, RequestHead, UpstreamProxy
-    from proxy.policy import Policies
-    from proxy.risk import Call, Circumstances, Risk, SecretShapes
-    from proxy.risk_settings import Thresholds
-    from proxy.settings import Settings
+    from proxy.model import Agent, RequestHead
+    from proxy.risk import Call, Circumstances
 
-NEVER_ASKED: Final = frozenset({"accept-encoding", *COMPRESSED_MESSAGES})
-"""Written anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One configuration, whole. A request sees one generation from its first byte to its last receipt.
-
-    `unread` are the authorities whose TLS is passed through, `profile_versions` digests of the enabled profiles.
-    """
-
-    number: int
-    settings: Settings
-    catalog: Catalog
-    accounts: Mapping[str, tuple[BoundAccount, ...]]
-    stand_ins: StandIns
-    head_limits: HeadLimits
-    policies: Policies
-    secret_shapes: SecretShapes
-    profile_versions: Mapping[str, str]
-    allow_private: Mapping[str, tuple[str, ...]]
-    unread: frozenset[Authority] = frozenset()
-
-    def decides_like(self, other: Generation) -> bool:
-        """Whether policies and profiles are the same as in `other`."""
-        return self.policies.version == other.policies.version and self.profile_versions == other.profile_versions
-
-    def trust(self, provider: str) -> Path | None:
-        """The operator's roots for `provider`, or for all; None for the default bundle."""
-        entry = self.settings.providers.get(provider)
-        return (entry.ca_bundle if entry is not None else None) or self.settings.egress.ca_bundle
-
-    def via(self, provider: str, authority: Authority) -> UpstreamProxy | None:
-        """The operator's proxy that `authority` is reached through; None where we connect ourselves."""
-        entry = self.settings.providers.get(provider)
-        own = entry.upstream_proxy if entry is not None else None
-        return route(own or self.settings.egress.upstream_proxy, authority)
-
-    def private(self, host: str) -> tuple[str, ...]:
-        """Private addresses that `host` may resolve to."""
-        return self.allow_private.get(host, ())
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What policies and risk say of a call that is allowed.
-
-    Attributes:
-        strength: what else must happen before it may leave.
-        reasons: why.
-        policies: ids of those that decided.
-        observed: the slug of what would have refused it, where policies are only observed.
-        risk: how risky it is.
-    """
-
-    strength: Strength = Strength.NONE
-    reasons: tuple[Reason, ...] = ()
-    policies: tuple[str, ...] = ()
-    observed: str | None = None
-    risk: Risk = NO_RISK
-
-    def weighed(self, risk: Risk, thresholds: Thresholds) -> Ruling:
-        """With what the risk wants on top: never less than before (P12)."""
-        strength = max(self.strength, risk.strength(thresholds))
-        return replace(self, strength=strength, risk=risk, reasons=(*self.reasons, *(risk.reasons if strength else ())))
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A yes, and what it covers.
-
-    Attributes:
-        match: None for an unmanaged host that the operator lets through.
-        named: a stand-in in the request says which account is meant.
-        captured: ids of the captured secrets that take the place of the account's own, by slot.
-        wants_body: not yet a yes: the body tells what the call is, whose account is meant, or how risky it is.
-        fields: values of the call that its profile names.
-        ruling: what policies and risk say.
-        call: what the risk was told by.
-        otherwise: the same with the account's next credential, for where this one cannot be had.
-    """
-
-    head: RequestHead
-    match: Match | None
-    account: BoundAccount | None
-    credential: tuple[str, CredentialSpec] | None
-    named: bool = False
-    captured: Mapping[str, str] = field(default_factory=dict)
-    ruling: Ruling = Ruling()
-    wants_body: bool = False
-    fields: Mapping[str, str | int | bool] = field(default_factory=dict)
-    otherwise: Decision | None = None
-    call: Call | None = field(default=None, compare=False)
-
-    def in_order(self) -> Iterator[Decision]:
-        """This one, then what is tried after it."""
-        one: Decision | None = self
-        while one is not None:
-            yield one
-            one = one.otherwise
+__all__ = ["Decision", "Generation", "Ruling", "decide"]
 
 
 def decide(
@@ -153,13 +40,14 @@ def decide(
     *,
     now_ms: int,
     circumstances: Circumstances = UNKNOWN,
+    left_microusd: int | None = None,
 ) -> Decision | Denial:
     """Whether `agent` may make this request at `now_ms`, and with which account. Pure.
 
     `body` is only looked at, and only asked for (`Decision.wants_body`), where the operation or the settings say so.
-    What `circumstances` do not say counts as the worst.
+    What `circumstances` do not say counts as the worst. `left_microusd` is what budgets have left, where it is known.
     """
-    match = _match(generation, agent, head, body)
+    match = match_of(generation, agent, head, body)
     if match is None:
         return _unmatched(generation, head) if permitted(agent, None, None, head, now_ms) else NOT_COVERED
     certain = settled(match, head, body)
@@ -169,14 +57,12 @@ def decide(
         return certain
     match, operation = certain, certain.operation
     assert operation is not None
-    found = _stand_ins(generation, head, body if operation.reads_body else None)
-    account = _choose_account(generation, agent, match, found, lambda one: permitted(agent, match, one, head, now_ms))
+    found = stand_ins_in(generation, head, body if operation.reads_body else None)
+    account = account_for(generation, agent, match, found, lambda one: permitted(agent, match, one, head, now_ms))
     if isinstance(account, Denial):
         return account
-    if (unfit := _unfit(match, operation, account, head)) is not None:
-        return unfit
-    clean = _clean(head, match, account, frozenset())
-    valid = checked(generation.catalog, match, clean, body)
+    clean = cleaned(head, match, account, frozenset())
+    valid = _unfit(match, operation, account, head) or checked(generation.catalog, match, clean, body)
     if isinstance(valid, Denial):
         return valid
     call = call_of(
@@ -189,18 +75,34 @@ def decide(
         shapes=generation.secret_shapes,
         mask=generation.stand_ins.mask,
     )
-    ruling = _ruled(generation, agent, match, account, head, call, fields=valid.fields)
+    counts = generation.estimates
+    if counts and usage_of(match) is not None and head.has_body and body is None:
+        return Decision(head, match, None, None, wants_body=True)
+    estimate = estimated(generation.settings, match, head, body, now_ms=now_ms) if counts else NOTHING
+    ruling = _ruled(
+        generation,
+        agent,
+        match,
+        account,
+        head,
+        call,
+        fields=valid.fields,
+        cost_microusd=estimate.most.get(USD, 0),
+        left_microusd=left_microusd,
+    )
     if isinstance(ruling, Denial):
         return ruling
     captured = {one.slot: one.captured for one in found if one.captured is not None}
-    credentials = _credentials(account, operation, found, captured)
+    credentials = credentials_for(account, operation, found, captured)
     if isinstance(credentials, Denial):
         return credentials
-    plain = Decision(clean, match, account, None, bool(found), captured, ruling, call.awaited, valid.fields, call=call)
+    plain = Decision(
+        clean, match, account, None, bool(found), captured, ruling, estimate, call.awaited, valid.fields, call=call
+    )
     decision: Decision | None = None
     for credential in reversed(credentials):
         reads = credential[1].reads
-        sent = _clean(head, match, account, reads) if reads else clean
+        sent = cleaned(head, match, account, reads) if reads else clean
         decision = replace(plain, head=sent, credential=credential, otherwise=decision)
     return decision or plain
 
@@ -214,11 +116,24 @@ def _ruled(
     call: Call,
     *,
     fields: Mapping[str, str | int | bool],
+    cost_microusd: int,
+    left_microusd: int | None,
 ) -> Ruling | Denial:
     """What policies and risk say. Policies that are only observed let through what they would refuse; risk does not."""
     settings = generation.settings
     risk = score(call)
-    question = question_of(agent, match, str(account.id), head, mode=settings.mode, call=call, risk=risk, fields=fields)
+    question = question_of(
+        agent,
+        match,
+        str(account.id),
+        head,
+        mode=settings.mode,
+        call=call,
+        risk=risk,
+        fields=fields,
+        cost_microusd=cost_microusd,
+        left_microusd=left_microusd,
+    )
     verdict = generation.policies.judge(question)
     refused = refusal(verdict)
     if refused is not None and not settings.policies.observe:
@@ -246,22 +161,6 @@ def _unfit(match: Match, operation: Operation, account: BoundAccount, head: Requ
     return None
 
 
-def _credentials(
-    account: BoundAccount, operation: Operation, found: tuple[StandIn, ...], captured: Mapping[str, str]
-) -> tuple[tuple[str, CredentialSpec], ...] | Denial:
-    """What the call may be presented with, in order; empty where it needs nothing, or may be answered here."""
-    if len(captured) < sum(one.captured is not None for one in found):
-        return Denial("credential_scope", "Two captured secrets of one kind in one request.", by="identify")
-    if operation.anonymous:
-        return ()
-    credentials = account.credentials_for(operation, captured)
-    if not credentials and captured:
-        return Denial("credential_scope", "This key does not serve for this operation.", by="match")
-    if not credentials and operation.answer is None:
-        return Denial("not_connected", "The account has no secret that fits this operation.", by="match")
-    return credentials
-
-
 def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
     catalog, authority = generation.catalog, head.authority
     if catalog.host(authority.host, authority.port) is not None:
@@ -273,90 +172,3 @@ def _unmatched(generation: Generation, head: RequestHead) -> Decision | Denial:
     if generation.settings.unmatched == "pass":
         return Decision(head, None, None, None)
     return Denial("destination_not_allowed", "No enabled profile covers this host.", by="match")
-
-
-def _match(generation: Generation, agent: Agent, head: RequestHead, body: bytes | None) -> Match | None:
-    """What the request is. Of several profiles with this token host, for the one whose stand-in the request carries.
-
-    Without a stand-in: for one that the agent may use, and one that answers it before one that passes it on.
-    """
-    among = generation.catalog.shared(head)
-    if not among:
-        return generation.catalog.match(head)
-    named = {stand_in.account.provider for stand_in in _stand_ins(generation, head, body)}
-    fields = dict(body_fields(head, body or b"") or ())
-
-    def rank(match: Match) -> tuple[bool, bool, bool, bool]:
-        accounts = generation.accounts.get(match.profile.name, ())
-        answer = match.operation.answer if match.operation is not None else None
-        return (
-            match.profile.name in named,
-            match.operation is not None,
-            any(agent.may_use(account.id, account.tenant) for account in accounts),
-            answer is not None and answer.takes(fields),
-        )
-
-    return max(among, key=rank)
-
-
-def _stand_ins(generation: Generation, head: RequestHead, body: bytes | None) -> tuple[StandIn, ...]:
-    """Those that the request carries where a credential can stand, `body` included where it is given."""
-    found = generation.stand_ins.find(head)
-    if body:
-        fields = body_fields(head, body) or ()
-        found += generation.stand_ins.among(value for _, value in fields)
-    return found
-
-
-def _choose_account(
-    generation: Generation,
-    agent: Agent,
-    match: Match,
-    found: tuple[StandIn, ...],
-    covered: Callable[[AccountId], bool],
-) -> BoundAccount | Denial:
-    """By stand-in, else the default account, else the only one that the agent may use."""
-    provider = match.profile.name
-    accounts = generation.accounts.get(provider, ())
-    if not accounts:
-        return Denial("not_connected", "No account is configured for this provider.", by="match")
-    named = {stand_in.account for stand_in in found}
-    if any(s.agent != agent.name or s.account.provider != provider for s in found):
-        return Denial("credential_scope", "This stand-in belongs to another provider or agent.", by="identify")
-    if len(named) > 1:
-        return Denial("credential_scope", "Stand-ins of two accounts in one request.", by="identify")
-    granted = [a for a in accounts if agent.may_use(a.id, a.tenant) and (not named or a.id in named)]
-    usable = [a for a in granted if covered(a.id)]
-    if granted and not usable:
-        return NOT_COVERED
-    if named:
-        chosen = [a for a in usable if a.id in named]
-    else:
-        chosen = [a for a in usable if a.is_default] or (usable if len(usable) == 1 else [])
-    if not chosen:
-        detail = "This agent may not use an account of this provider, or must say which by its stand-in."
-        return Denial("policy_denied", detail, by="policy")
-    return chosen[0]
-
-
-def _clean(head: RequestHead, match: Match, account: BoundAccount, read: frozenset[str]) -> RequestHead:
-    """As it leaves, but for the credential."""
-    operation = match.operation
-    head = without_credentials(head, match, read)
-    ours = (*((name.lower(), value) for name, value in account.account.headers.items()),)
-    query = head.query
-    for name, value in account.account.query.items():
-        query = set_query(query, name, value)
-    kept = tuple(
-        (name, value)
-        for name, value in head.headers
-        if name not in NEVER_ASKED and (name not in ("range", "if-range") or (operation and operation.allow_range))
-    )
-    encoding = ("accept-encoding", accept_encoding(head.header("accept-encoding")))
-    plain = tuple((name, "identity") for name, _ in head.headers if name in COMPRESSED_MESSAGES)
-    # A profile's `https` host asked for over plain HTTP leaves over TLS (http_upgrade).
-    upgraded = head.scheme == "http" and match.host_rule.scheme == "https"
-    authority = replace(head.authority, port=match.host_rule.port) if upgraded else head.authority
-    return replace(
-        head, scheme=match.host_rule.scheme, authority=authority, query=query, headers=(*kept, *ours, *plain, encoding)
-    )

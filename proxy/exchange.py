@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from proxy.errors import Denial
@@ -244,6 +244,23 @@ class Taker(Protocol):
         ...
 
 
+class Metered(Protocol):
+    """What one attempt at the call has reserved, and uses."""
+
+    @property
+    def max_bytes(self) -> int | None:
+        """How many bytes it may carry, both ways; None for any."""
+        ...
+
+    def head(self, status: int, headers: Headers) -> None:
+        """The head of the answer."""
+        ...
+
+    def came(self, wire: int, clean: bytes, *, request_bytes: int) -> bool:
+        """A piece of the body: its bytes as they came, and as the agent gets them; False where it may not go on."""
+        ...
+
+
 class MessageFilter(Protocol):
     """What a lane asks about each whole message of an open WebSocket."""
 
@@ -281,6 +298,15 @@ class Exchange:
         risk_reasons: codes of the rules that hold for it.
         approval: the approval that it has used up.
         approvers: who said yes.
+        dialled: there is a connection to the provider: from here on something may have been sent.
+        meter: what the call uses, where a budget counts it.
+        budgets: names of those that it comes under.
+        budget_warnings: of which a soft limit is reached.
+        reserved: for all attempts, by unit.
+        priced_as: the name in the price list that its cost is from.
+        used: in the end, by unit.
+        estimated_units: of these the answer told nothing, and the reserve counts.
+        over_units: of these the answer told more than was reserved, and the reserve counts.
         base: in base-URL mode the path's first segment, which named the destination.
         credential_kind: of the credential.
         credential_token: a keyed hash of the token that was presented last.
@@ -341,6 +367,15 @@ class Exchange:
     risk_reasons: tuple[str, ...] = ()
     approval: str | None = None
     approvers: tuple[str, ...] = ()
+    dialled: bool = False
+    meter: Metered | None = None
+    budgets: tuple[str, ...] = ()
+    budget_warnings: tuple[str, ...] = ()
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    priced_as: str | None = None
+    used: Mapping[str, int] | None = None
+    estimated_units: tuple[str, ...] = ()
+    over_units: tuple[str, ...] = ()
     base: str | None = None
     rewriter: Rewriter | None = None
     messages: MessageFilter | None = None

@@ -35,14 +35,15 @@ def forward(
         via=exchange.via,
         certificate=certificate,
     )
-    largest = operation.limits.max_body_bytes if operation else None
+    reserved = exchange.meter.max_bytes if exchange.meter is not None else None
+    ceilings = [limits.max_body_bytes, operation.limits.max_body_bytes if operation else None, reserved]
     return Forward(
         head=head,
         dial=dial,
         body=body,
-        max_body_bytes=limits.max_body_bytes if largest is None else min(largest, limits.max_body_bytes),
+        max_body_bytes=min(one for one in ceilings if one is not None),
         response_timeout_s=operation.limits.response_timeout_s if operation else UNMATCHED_TIMEOUT_S,
         max_message_bytes=limits.max_message_bytes,
-        max_socket_bytes=limits.max_socket_bytes,
+        max_socket_bytes=limits.max_socket_bytes if reserved is None else min(limits.max_socket_bytes, reserved),
         retries=exchange.presenter.retries if exchange.presenter is not None else 0,
     )

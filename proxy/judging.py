@@ -104,6 +104,8 @@ def question_of(
     call: Call,
     risk: Risk,
     fields: Mapping[str, str | int | bool],
+    cost_microusd: int = 0,
+    left_microusd: int | None = None,
 ) -> Question:
     """What is asked of the policies about a call of a listed operation."""
     profile, operation = match.profile, match.operation
@@ -125,6 +127,8 @@ def question_of(
         body_bytes=head.content_length if call.body is None else len(call.body),
         risk=risk.score,
         risk_reasons=risk.codes,
+        cost_microusd=cost_microusd,
+        budget_left_microusd=left_microusd,
     )
 
 

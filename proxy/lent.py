@@ -12,6 +12,7 @@ from proxy.credentials.captures.store import SCHEME
 from proxy.credentials.frames import FramesCredential
 from proxy.credentials.order import Order
 from proxy.errors import Refused
+from proxy.estimating import usage_of
 from proxy.exchange import Hold
 from proxy.judging import MAX_LOOKED_AT_BYTES
 from proxy.model import ANONYMOUS, Reason
@@ -43,9 +44,11 @@ def held(decision: Decision) -> Hold | None:
         return None
     if decision.wants_body:
         operation = decision.match.operation
-        limit = MAX_FIELDS_BYTES if operation.reads_body else MAX_LOOKED_AT_BYTES
         largest = operation.limits.max_held_bytes
-        return Hold(largest if operation.needs_body and not operation.reads_body else min(limit, largest))
+        if operation.reads_body:
+            return Hold(min(MAX_FIELDS_BYTES, largest))
+        told = operation.needs_body or usage_of(decision.match) is not None
+        return Hold(largest if told else min(MAX_LOOKED_AT_BYTES, largest))
     if decision.ruling.strength:  # whoever approves sees all of it
         return Hold(min(MAX_REVIEW_BYTES, decision.match.operation.limits.max_held_bytes))
     limit = decision.match.operation.limits.max_held_bytes

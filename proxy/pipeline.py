@@ -1,7 +1,7 @@
 """READ THIS FIRST: the way of one request, on one screen.
 
-    match -> identify -> validate -> score -> authorize -> approve -> mint -> present -> record intent
-          -> (dial, stream both ways, scrubbed) -> record outcome
+    match -> identify -> validate -> score -> authorize -> approve -> reserve -> mint -> present -> record intent
+          -> (dial, stream both ways, scrubbed) -> settle -> record outcome
 
 `decide()` (`proxy/decision.py`: match to authorize) is pure. `Pipeline` adds what has an effect, in that order and
 nowhere else, and answers the calls of a lane (see `proxy/exchange.py`).
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.answering import local_answer
 from proxy.approving import Asking, named_in
-from proxy.arriving import canonical, relocate
+from proxy.arriving import DRAINING, canonical, relocate
 from proxy.caller import identify
 from proxy.conversation import Conversation
 from proxy.errors import Answer, Denial, Refused
@@ -31,19 +31,18 @@ from proxy.tally import Tally
 
 if TYPE_CHECKING:
     from proxy.approval.service import Approvals
+    from proxy.budgeting import Holds
     from proxy.capturing import Keeper
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.credentials.standin import StandIn
     from proxy.decision import Decision, Generation
-    from proxy.model import Headers, RawHead, RequestHead, ResponseHead
+    from proxy.model import Headers, RawHead, ResponseHead
     from proxy.receipts.log import ReceiptLog
     from proxy.rights import Rights
     from proxy.risk import Circumstances
     from proxy.weighing import Weigher
-
-DRAIN_RETRY_S: Final = 5
 
 
 class Pipeline:
@@ -61,6 +60,7 @@ class Pipeline:
         keeper: Keeper,
         approvals: Approvals,
         weigher: Weigher,
+        holds: Holds,
     ) -> None:
         self.generation = generation
         self.draining = False
@@ -72,6 +72,7 @@ class Pipeline:
         self._keeper: Final = keeper
         self._approvals: Final = approvals
         self._weigher: Final = weigher
+        self._holds: Final = holds
         keeper.publish = self.publish
         self._pending: Final[dict[str, tuple[Generation, Circumstances]]] = {}
         self.tally: Final = Tally()
@@ -83,7 +84,7 @@ class Pipeline:
         generation, authority = self.generation, tunnel.authority
         assert authority is not None
         if self.draining:
-            return await self.refuse_connection(tunnel, _draining())
+            return await self.refuse_connection(tunnel, DRAINING)
         if self.rights.authenticator.current(tunnel.agent) is None:
             return await self.refuse_connection(replace(tunnel, agent=ANONYMOUS), not_now())
         if generation.catalog.tunnels(authority):
@@ -137,14 +138,14 @@ class Pipeline:
         try:
             return await self._on_head(self.generation, exchange, raw, sni)
         finally:
-            exchange.deciding = False
+            self._decided(exchange)
 
     async def _on_head(
         self, generation: Generation, exchange: Exchange, raw: RawHead, sni: str | None
     ) -> Denial | Hold | Answer | Forward:
         exchange.generation = generation.number
         if self.draining:
-            return await self.refuse(exchange, _draining())
+            return await self.refuse(exchange, DRAINING)
         agent = identify(self.rights.authenticator, generation.stand_ins, exchange.tunnel, raw)
         if agent is None:
             exchange.tunnel = replace(exchange.tunnel, agent=ANONYMOUS)
@@ -159,7 +160,11 @@ class Pipeline:
         decision, known = await self._weigher.decide(generation, exchange, None, known)
         if isinstance(decision, Denial):
             return await self.refuse(exchange, decision)
-        if (hold := held(decision)) is not None:
+        try:
+            asking = await self._holds.foreseen(generation, exchange, decision)
+        except Refused as refused:
+            return await self.refuse(exchange, refused.denial)
+        if (hold := held(asking)) is not None:
             self._pending[exchange.id] = (generation, known)
             return hold
         return await self._admit(generation, exchange, decision, None)
@@ -174,12 +179,17 @@ class Pipeline:
                 return await self.refuse(exchange, decision)
             return await self._admit(generation, exchange, decision, body)
         finally:
-            exchange.deciding = False
+            self._decided(exchange)
+
+    def _decided(self, exchange: Exchange) -> None:
+        exchange.deciding = False
+        if not exchange.allowed:
+            self._holds.give_up(exchange)
 
     async def _admit(
         self, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
     ) -> Denial | Answer | Forward:
-        """approve -> mint -> present -> record intent. Nothing is resolved or dialled before the receipt is durable.
+        """approve -> reserve -> mint -> present -> record intent. Nothing is dialled before the receipt is durable.
 
         An approval is used up last of all, so that no failure costs one: only the receipt that names it follows (P9).
         """
@@ -193,8 +203,11 @@ class Pipeline:
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         try:
             stands = partial(self._stands, generation, exchange)
+            plan = self._holds.plan(generation, exchange, decision)
+            decision, granted = await self._holds.asked(generation, exchange, decision, plan, body)
             people = Asking(self._approvals, generation, exchange, decision, body, stands=stands)
             await people.ask()
+            await self._holds.reserve(plan, exchange, decision, granted)
             ask = None if generation.settings.mode is Mode.GA else people.ask
             own = self._keeper.owns
             carrying = await lend_first(
@@ -274,6 +287,8 @@ class Pipeline:
             again, body = await presenter.again()
         except Refused:
             return None
+        if not await self._holds.again(exchange, head.status):
+            return None
         exchange.attempts += 1
         exchange.forward = replace(forward, head=again, body=body)
         return exchange.forward
@@ -282,6 +297,8 @@ class Pipeline:
         """The upstream's head: refused, to be relayed through the scanner, or its body to be held whole."""
         assert exchange.forward is not None
         exchange.status = head.status
+        if exchange.meter is not None:
+            exchange.meter.head(head.status, head.headers)
         if (presenter := exchange.presenter) is not None:
             presenter.learn(head)
             if withheld := presenter.withheld:
@@ -321,6 +338,8 @@ class Pipeline:
             content = await taker.take(head, body)
         except Refused as refused:
             return refused.denial
+        if exchange.meter is not None:
+            exchange.meter.came(len(body), content, request_bytes=exchange.request_bytes)
         return self._scrubbed(exchange, head.status, headers_of_whole(head.headers), content)
 
     def publish(self, new: tuple[StandIn, ...]) -> None:
@@ -339,12 +358,18 @@ class Pipeline:
                 exchange.fault = "response_withheld"
                 return Cut("response_withheld")
         exchange.response_bytes += len(clean)
+        meter = exchange.meter
+        if meter is not None and not meter.came(len(data), clean, request_bytes=exchange.request_bytes):
+            exchange.fault = "budget_exceeded"
+            return Cut("budget_exceeded")
         return clean
 
     def on_trailers(self, exchange: Exchange, trailers: Headers) -> Headers:
         """Scrub trailers."""
         clean, hits = scrub_headers(trailers, self._memory.vocabulary(exchange.tunnel.agent.name))
         exchange.redactions += hits
+        if exchange.meter is not None:
+            exchange.meter.came(sum(len(name) + len(value) for name, value in trailers), b"", request_bytes=0)
         return clean
 
     # -- end -----------------------------------------------------------------------------------------------------
@@ -365,6 +390,7 @@ class Pipeline:
         self.tally.redactions += exchange.redactions
         self.tally.request_bytes += exchange.request_bytes
         self.tally.response_bytes += exchange.response_bytes
+        self._holds.end(exchange, outcome)
         self._receipts.record_outcome(outcome_entry(exchange, outcome, now_s=self._clock.monotonic_s()))
 
     def end_pass_through(
@@ -377,13 +403,5 @@ class Pipeline:
 
     def _entry(self, exchange: Exchange) -> dict[str, str | int | bool | None]:
         """What its decision receipt says, but for the decision."""
-        path = self._receipt_path(exchange.head) if exchange.head is not None else None
+        path = self.generation.receipt_path(exchange.head) if exchange.head is not None else None
         return decision_entry(exchange, path=path)
-
-    def _receipt_path(self, head: RequestHead) -> str:
-        path = self.generation.catalog.receipt_path(head)
-        return self.generation.stand_ins.mask(path)
-
-
-def _draining() -> Denial:
-    return Denial("draining", "The proxy is shutting down.", by="pipeline", retry_after_s=DRAIN_RETRY_S)

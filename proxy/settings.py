@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from proxy.approval_settings import ApprovalSettings
+from proxy.budget_settings import Budget, Price, Rate  # noqa: TC001  # pydantic needs them at run time
 from proxy.documents import Strict
 from proxy.identity_settings import Grant, Identity, Name, UserEntry
 from proxy.model import Action, Mode
@@ -282,6 +283,11 @@ class Settings(Strict):
     risk: RiskSettings = RiskSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     operators: OperatorSettings = OperatorSettings()
+    budgets: tuple[Budget, ...] = Field(default=(), description="Amounts that are not overshot: docs/budgets.md.")
+    rates: tuple[Rate, ...] = Field(default=(), description="How fast calls may follow each other.")
+    prices: dict[Name, tuple[Price, ...]] = Field(
+        default={}, description="By profile: prices of yours, before the profile's own."
+    )
     limits: Limits = Limits()
     certificates: Certificates = Certificates()
     secret_stores: SecretStoreSettings = SecretStoreSettings()

@@ -17,7 +17,7 @@ from proxy.db.engine import take_turns
 from proxy.db.tables import budget_counters, budget_holds, budget_rates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
 
@@ -59,11 +59,28 @@ def reserve(connection: Connection, id_: str, plan: Plan, *, owner: str, now_ms:
         if isinstance(passed, Exhausted):
             return passed
         next_us[toll.key] = passed
+    found = look(connection, id_, plan)
+    if isinstance(found, Exhausted):
+        return found
+    for key, value in next_us.items():
+        _put_rate(connection, key, value)
+    for charge in plan.charges:
+        _count(connection, charge.key, charge.span.bucket, held=charge.amount)
+    if plan.charges:
+        connection.execute(insert(budget_holds), _rows(id_, plan, owner=owner, until_ms=now_ms + HOLD_S * 1000))
+    return found
+
+
+def look(connection: Connection, id_: str, plan: Plan) -> Reserved | Exhausted:
+    """What a reservation of the charges in `plan` would find now; takes nothing."""
     warnings: list[str] = []
     asks: list[str] = []
+    left: dict[str, int] = {}
     for charge in plan.charges:
         before = taken(connection, charge)
         after = before + charge.amount
+        spare = max(0, charge.limit - before)
+        left[charge.unit] = min(spare, left.get(charge.unit, spare))
         if after > charge.limit:
             if charge.hard:
                 return _exhausted(charge, before)
@@ -71,27 +88,22 @@ def reserve(connection: Connection, id_: str, plan: Plan, *, owner: str, now_ms:
         for soft in charge.soft:
             if after > charge.limit * soft.at:
                 (warnings if soft.then == "warn" else asks).append(charge.budget)
-    for key, value in next_us.items():
-        _put_rate(connection, key, value)
-    for charge in plan.charges:
-        _count(connection, charge.key, charge.span.bucket, held=charge.amount)
-    if plan.charges:
-        connection.execute(
-            insert(budget_holds),
-            [
-                {
-                    "hold": id_,
-                    "key": charge.key,
-                    "bucket": charge.span.bucket,
-                    "unit": charge.unit,
-                    "amount": charge.amount,
-                    "owner": owner,
-                    "until_ms": now_ms + HOLD_S * 1000,
-                }
-                for charge in plan.charges
-            ],
-        )
-    return Reserved(id_, plan, tuple(dict.fromkeys(warnings)), tuple(dict.fromkeys(asks)))
+    return Reserved(id_, plan, tuple(dict.fromkeys(warnings)), tuple(dict.fromkeys(asks)), left)
+
+
+def _rows(id_: str, plan: Plan, *, owner: str, until_ms: int) -> list[dict[str, str | int]]:
+    return [
+        {
+            "hold": id_,
+            "key": charge.key,
+            "bucket": charge.span.bucket,
+            "unit": charge.unit,
+            "amount": charge.amount,
+            "owner": owner,
+            "until_ms": until_ms,
+        }
+        for charge in plan.charges
+    ]
 
 
 def taken(connection: Connection, charge: Charge) -> int:
@@ -138,6 +150,18 @@ def sweep(connection: Connection, *, now_ms: int) -> tuple[str, ...]:
     """Settle what processes that died left behind, at the reserved amounts; the ids of those holds."""
     over = select(budget_holds.c.hold).where(budget_holds.c.until_ms <= now_ms).distinct()
     left = tuple(connection.execute(over).scalars())
+    for id_ in left:
+        settle(connection, id_, {})
+    return left
+
+
+def bury(connection: Connection, is_dead: Callable[[str], bool]) -> tuple[str, ...]:
+    """As `sweep`, at once, what belongs to owners of which it is known that they are dead."""
+    owners = [
+        owner for owner in connection.execute(select(budget_holds.c.owner).distinct()).scalars() if is_dead(owner)
+    ]
+    mine = budget_holds.c.owner.in_(owners)
+    left = tuple(connection.execute(select(budget_holds.c.hold).where(mine).distinct()).scalars())
     for id_ in left:
         settle(connection, id_, {})
     return left

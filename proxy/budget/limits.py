@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -80,8 +80,8 @@ def planned(
 ) -> Plan:
     """What a call takes of every limit it comes under.
 
-    `most` is the most that it may use, by unit; of a unit that it does not name it uses nothing. One request is always
-    counted as one.
+    `most` is the most that it may use, by unit; of a unit that it does not name it uses nothing, unless a budget
+    refuses such calls: then it takes more than there is. One request is always counted as one.
     """
     amounts = {**most, REQUESTS: 1}
     charges = (
@@ -91,12 +91,12 @@ def planned(
             unit=budget.unit,
             span=span(budget.window, budget.zone, now_ms),
             limit=budget.amount,
-            amount=amounts[budget.unit],
-            hard=budget.over == "refuse",
+            amount=amounts.get(budget.unit, budget.amount + 1),
+            hard=budget.over == "refuse" or budget.unit not in amounts,
             soft=budget.soft,
         )
         for budget in budgets
-        if budget.unit in amounts
+        if budget.unit in amounts or (budget.unmetered == "refuse" and subject.action != "read")
         for key in _keys("budget", budget.name, budget.match, budget.each, subject)
     )
     tolls = (
@@ -157,9 +157,11 @@ class Reserved:
     Attributes:
         warnings: budgets of which a soft limit is reached.
         asks: budgets for which a person has to be asked, because a soft limit or the limit itself is passed.
+        left: by unit, what the tightest budget had left before.
     """
 
     id: str
     plan: Plan
     warnings: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
+    left: Mapping[str, int] = field(default_factory=dict)

@@ -68,18 +68,32 @@ class Budgets:
         """
         if not plan:
             return Reserved(id_, plan)
+        done = False
+        try:
+            found = await self._found(lambda c, now_ms: ledger.reserve(c, id_, plan, owner=self._owner, now_ms=now_ms))
+            done = True
+        finally:
+            if not done:
+                self.release(id_)  # it may still be written: then it is given back
+        return found
+
+    async def look(self, plan: Plan) -> Reserved:
+        """What reserving `plan` would find now; takes nothing. Raises as `reserve`."""
+        if not plan.charges:
+            return Reserved("", plan)
+        return await self._found(lambda c, _: ledger.look(c, "", plan))
+
+    async def _found(self, do: Callable[[Connection, int], object]) -> Reserved:
+        """Raises `Refused`."""
         if self._stopping or not self._thread.is_alive() or self._queue.qsize() > MAX_WAITING:
             raise Refused(_unavailable())
         future: asyncio.Future[object] = self._loop.create_future()
-        self._queue.put(_Task(lambda c, now_ms: ledger.reserve(c, id_, plan, owner=self._owner, now_ms=now_ms), future))
+        self._queue.put(_Task(do, future))
         try:
             async with asyncio.timeout(WITHIN_S):
                 result = await asyncio.shield(future)
-        except (TimeoutError, asyncio.CancelledError) as error:
-            self.release(id_)  # it may still be written: then it is given back
-            if isinstance(error, TimeoutError):
-                raise Refused(_unavailable()) from None
-            raise
+        except TimeoutError:
+            raise Refused(_unavailable()) from None
         match result:
             case Reserved():
                 return result
@@ -105,6 +119,14 @@ class Budgets:
             self._queue.put(_Task(lambda c, now_ms: ledger.forget(c, now_ms=now_ms)))
             await asyncio.sleep(RENEW_S)
 
+    def bury(self, is_dead: Callable[[str], bool]) -> None:
+        """Settle at once what other processes left behind, where `is_dead` says so of the owner. Never blocks."""
+
+        def settled(connection: Connection, _now_ms: int) -> None:
+            self._tell(ledger.bury(connection, lambda owner: owner != self._owner and is_dead(owner)))
+
+        self._queue.put(_Task(settled))
+
     async def close(self) -> None:
         """Write what is left, then stop."""
         self._stopping = True
@@ -112,7 +134,11 @@ class Budgets:
         await asyncio.to_thread(self._thread.join, WITHIN_S)
 
     def _sweep(self, connection: Connection, now_ms: int) -> None:
-        for id_ in ledger.sweep(connection, now_ms=now_ms):
+        self._tell(ledger.sweep(connection, now_ms=now_ms))
+
+    @staticmethod
+    def _tell(left: tuple[str, ...]) -> None:
+        for id_ in left:
             _log.warning("the reservation of %s was left behind; it counts as used", id_)
 
     # -- the thread ----------------------------------------------------------------------------------------------

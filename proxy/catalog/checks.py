@@ -10,6 +10,7 @@ from publicsuffixlist import PublicSuffixList
 
 from proxy.canonical import parse_host
 from proxy.catalog.matcher import WILDCARD, discriminators
+from proxy.catalog.metering import usage_mistakes
 from proxy.catalog.sdk_environment import environment_mistakes
 from proxy.catalog.template import name_of, parse_template
 from proxy.catalog.validation.loading import bodies_meet, conflicting_fields, operation_mistakes
@@ -55,6 +56,7 @@ def profile_mistakes(profile: Profile) -> Iterator[Mistake]:
     yield from _metadata(profile)
     yield from _token_hosts(profile)
     yield from environment_mistakes(profile)
+    yield from usage_mistakes(profile)
 
 
 def bad_host(pattern: str, *, bound: bool = False) -> str | None:

@@ -12,6 +12,7 @@ from proxy.catalog import approval_checks, store_checks, token_issuers
 from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
+from proxy.catalog.metering import budget_mistakes
 from proxy.catalog.modes import mode_mistakes
 from proxy.catalog.policies import load_policies
 from proxy.catalog.tenants import tenant_mistakes
@@ -143,6 +144,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from store_checks.store_mistakes(settings)
     yield from approval_checks.approval_mistakes(settings)
     yield from _state(settings)
+    yield from budget_mistakes(settings, profiles)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
     for index, way in enumerate(settings.confinement.accept):

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from proxy.budget.meters.spec import Usage  # noqa: TC001
+from proxy.budget_settings import Price  # noqa: TC001
 from proxy.catalog.validation.spec import (  # noqa: TC001
     BodySpec,
     FieldName,
@@ -137,6 +139,7 @@ class Operation(Strict):
     capture: CaptureSpec | None = Field(
         default=None, description="Fresh secrets in the reply are stored, and the agent gets stand-ins."
     )
+    usage: Name | None = Field(default=None, description="Which of the profile's `usage` says what a call uses.")
     limits: Limits = Limits()
     websocket: bool = False
     allow_range: bool = Field(default=False, description="Let `Range` through; off because ranges defeat scrubbing.")
@@ -227,6 +230,12 @@ class Profile(Strict):
         description="Refusals after which the account's next credential is tried; empty: the first one alone counts.",
     )
     operations: Annotated[tuple[Operation, ...], Field(min_length=1)]
+    usage: dict[Name, Usage] = Field(default={}, description="What calls use, under names that operations refer to.")
+    prices: tuple[Price, ...] = Field(default=(), description="What models cost; `checked` says as of when.")
+    prices_checked: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = Field(
+        default=None, description="Date the prices were last checked."
+    )
+    prices_docs: str | None = Field(default=None, description="Where the provider publishes them.")
     environment: dict[VariableName, str | SdkFile] = Field(
         default={},
         description="Variables by which SDKs find what is answered here: a text, or a file whose path the variable is. "

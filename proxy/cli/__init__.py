@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "credentials": "credentials",
     "secrets": "secrets",
     "keys": "keys",
+    "budgets": "budgets",
     "receipts": "receipts",
     "ca": "ca",
 }

@@ -178,6 +178,7 @@ class SidecarStream(RespondingStream):
             yield from self._answer(denial_for(error))
             return False
         self.context.server = self.flow.server_conn = connection
+        exchange.dialled = True
         exchange.dialled_address = connection.peername[0] if connection.peername else None
         if (
             connection.alpn != b"h2"

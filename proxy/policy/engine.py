@@ -77,6 +77,7 @@ class Policies:
         self.schema_text: Final = vocabulary.schema(named)
         self.version: Final = _version(self.policies.values(), self.schema_text)
         self._own_action: Final = frozenset(named)
+        self._words: Final = frozenset(re.findall(r"\w+", " ".join(p.text for p in self.policies.values())))
         self._schema: Final = Schema.from_str(self.schema_text)
         self._slices: Final = Slices(self.policies.values())
         self._handles: Final[OrderedDict[tuple[Subject, Resource, tuple[Subject, ...]], Entities]] = OrderedDict()
@@ -100,6 +101,10 @@ class Policies:
         if invalid := list(_invalid(found, policies.schema_text)):
             raise ConfigError(invalid)
         return policies
+
+    def speaks_of(self, name: str) -> bool:
+        """Whether a policy may look at this part of the context."""
+        return name in self._words
 
     def judge(self, question: Question) -> Verdict:
         """What they say of `question`: everybody in whose name the call is made must be allowed."""

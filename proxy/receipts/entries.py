@@ -41,7 +41,24 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "risk_reasons": " ".join(exchange.risk_reasons) or None,
         "approval": exchange.approval,
         "approvers": " ".join(exchange.approvers) or None,
+        **_reserved(exchange),
         "upstream_proxy": str(exchange.via.authority) if exchange.via is not None else None,
+    }
+
+
+def amounts(by_unit: Mapping[str, int]) -> str:
+    """As receipts write them: `requests=1 usd=1200`, money in micro-dollars."""
+    return " ".join(f"{unit}={amount}" for unit, amount in sorted(by_unit.items()))
+
+
+def _reserved(exchange: Exchange) -> dict[str, str | int | bool | None]:
+    if not exchange.budgets:
+        return {}
+    return {
+        "budgets": " ".join(exchange.budgets),
+        "budget_warnings": " ".join(exchange.budget_warnings) or None,
+        "reserved": amounts(exchange.reserved),
+        "priced_as": exchange.priced_as,
     }
 
 
@@ -58,6 +75,12 @@ def outcome_entry(exchange: Exchange, outcome: Outcome, *, now_s: float) -> Mapp
         socket |= {"attempts": exchange.attempts}
     if exchange.captured is not None:
         socket |= {"captured": exchange.captured}
+    if exchange.used is not None:
+        socket |= {
+            "used": amounts(exchange.used),
+            "estimated": " ".join(exchange.estimated_units) or None,
+            "over": " ".join(exchange.over_units) or None,
+        }
     return {
         **socket,
         "of": exchange.id,

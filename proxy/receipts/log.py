@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.errors import BriefcaseError, Denial, Refused
 from proxy.exchange import Outcome
 from proxy.receipts.ids import ReceiptIds
-from proxy.receipts.recovery import end_chain, open_chain
+from proxy.receipts.recovery import end_chain, has_ended, open_chain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +96,14 @@ class ReceiptLog:
     def chain(self) -> str:
         """The chain's id."""
         return self._appender.chain
+
+    def is_over(self, owner: str) -> bool:
+        """Whether `owner`, a process named `chain/…`, is gone for sure: its chain is ended here, or is ours now.
+
+        Reads the database; a chain of another machine is not known here.
+        """
+        chain = owner.rpartition("/")[0]
+        return chain == self.chain or has_ended(self._database, chain)
 
     @property
     def writable(self) -> bool:

@@ -75,6 +75,13 @@ def end_chain(database: Engine, appender: Appender, ids: ReceiptIds, note: str) 
     appender.close()
 
 
+def has_ended(database: Engine, chain: str) -> bool:
+    """Whether this chain is known here and closed."""
+    with database.connect() as connection:
+        row = connection.execute(select(chains.c.closed_at_ms).where(chains.c.chain == chain)).one_or_none()
+    return row is not None and row.closed_at_ms is not None
+
+
 def _is_open(database: Engine, chain: str) -> bool:
     with database.connect() as connection:
         row = connection.execute(select(chains.c.closed_at_ms).where(chains.c.chain == chain)).one()

@@ -8,7 +8,7 @@ from proxy.api.models import Accounts, AccountView
 
 if TYPE_CHECKING:
     from proxy.api.call import Call
-    from proxy.model import AccountId
+    from proxy.catalog.binding import BoundAccount
 
 
 async def list_(call: Call) -> Accounts:
@@ -24,13 +24,11 @@ async def list_(call: Call) -> Accounts:
             credentials=list(one.account.credentials or one.profile.credentials),
         )
         for one in every
-        if _may_see(call, one.id)
+        if _may_see(call, one)
     ]
     return Accounts(accounts=sorted(seen, key=lambda one: one.account))
 
 
-def _may_see(call: Call, account: AccountId) -> bool:
-    operator = call.operator
-    if operator.tenant is None:
-        return True
-    return any(agent.tenant == operator.tenant and agent.may_use(account) for agent in call.services.agents())
+def _may_see(call: Call, account: BoundAccount) -> bool:
+    """Whether the operator's tenant has this account."""
+    return call.operator.tenant in (None, account.tenant)
