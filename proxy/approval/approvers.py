@@ -120,6 +120,15 @@ class Approvers:
         if not await in_thread(self._approvals.grants.revoke, grant_id, by=by, tenant=tenant):
             raise NotOpenError("there is no such grant, or it was revoked before")
 
+    async def revoke_key(self, key: str, *, by: str) -> int:
+        """Let a key speak for nobody any more, and end the grants that were made with it; how many those were.
+
+        Raises `NotOpenError` where there is no such key that counts.
+        """
+        if not await in_thread(self.keys.revoke, key):
+            raise NotOpenError("there is no such key, or it was revoked before")
+        return await in_thread(self._approvals.grants.revoke_made_with, key, by=by)
+
     async def _open(self, id_: str, tenant: str | None) -> tuple[Approval, Mapping[str, object]]:
         store = self._approvals.store
         approval, card = await in_thread(store.get, id_), await in_thread(store.card, id_)

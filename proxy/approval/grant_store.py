@@ -107,6 +107,14 @@ class GrantStore:
             ended = update(approval_grants).where(there).values(revoked_at_ms=self._clock.wall_ms(), revoked_by=by)
             return connection.execute(ended).rowcount == 1
 
+    def revoke_made_with(self, factor: str, *, by: str) -> int:
+        """End every grant that the key `factor` stands behind; how many."""
+        behind = select(approval_grant_votes.c.grant).where(approval_grant_votes.c.factor == factor)
+        there = and_(approval_grants.c.id.in_(behind), approval_grants.c.revoked_at_ms.is_(None))
+        with writing(self._database) as connection:
+            ended = update(approval_grants).where(there).values(revoked_at_ms=self._clock.wall_ms(), revoked_by=by)
+            return connection.execute(ended).rowcount
+
 
 def _stand_behind(connection: Connection, id_: str, vote: Vote, now: Moment) -> None:
     row = {"grant": id_, "approver": vote.approver, "factor": vote.factor, "at_ms": now.wall_ms}

@@ -12,6 +12,7 @@ from proxy.db.sealing import Seal
 from proxy.db.shared import open_shared
 from proxy.secret import Secret
 from proxy.settings import SharedDatabase
+from tests.approval.hands import EMPTIED, KEY, Hands
 from tests.rig.postgres import PASSWORD, postgres
 
 if TYPE_CHECKING:
@@ -19,35 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
-
-KEY = b"k" * 32
-EMPTIED = (
-    "approval_messages",
-    "approval_nonces",
-    "approver_keys",
-    "approval_grant_votes",
-    "approval_grants",
-    "approval_votes",
-    "approvals",
-)
-
-
-class Hands:
-    """Two clocks that tests move; the boot is `boot-1`."""
-
-    def __init__(self) -> None:
-        self.wall = 1_764_115_200_000
-        self.monotonic = 1000.0
-
-    def wall_ms(self) -> int:
-        return self.wall
-
-    def monotonic_s(self) -> float:
-        return self.monotonic
-
-    def forward(self, seconds: float) -> None:
-        self.wall += int(seconds * 1000)
-        self.monotonic += seconds
 
 
 @pytest.fixture

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from proxy.egress.http import HttpClient
-    from tests.approval.conftest import Hands
+    from tests.approval.hands import Hands
     from tests.approval.receiver import Receiver, SlackServer
+    from tests.rig.provider import Seen
 
 
 class Team:
@@ -197,6 +198,34 @@ async def test_two_processes_tell_it_once_and_one_that_died_is_stood_in_for(team
     outbox.failed(taken, None)  # whoever is late changes nothing
     await team.courier.round()
     assert len(team.receiver.told) == 2
+
+
+async def test_a_database_that_fails_stops_no_courier(team: Team, hands: Hands) -> None:
+    team.webhook()
+    await team.desk.required()
+    gone = asyncio.Event()
+
+    async def sabotage(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The table goes while its message is on the way."""
+        if not gone.is_set():
+            with team.database.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE approval_messages RENAME TO away")
+            gone.set()
+        await team.receiver.hook(seen, reader, writer)
+
+    team.receiver.provider.on("/hook", sabotage)
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+        running = tasks.create_task(team.courier.run())
+        team.courier.wake()
+        await gone.wait()
+        await asyncio.sleep(0.3)
+        with team.database.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO approval_messages")
+        hands.forward(LEASE_MS / 1000)
+        while len(team.receiver.told) < 2:
+            await asyncio.sleep(0.01)
+        running.cancel()
+    assert len({id_ for id_, _ in team.receiver.told}) == 1
 
 
 async def test_o_11_a_webhook_reaches_no_forbidden_address(team: Team, hands: Hands) -> None:

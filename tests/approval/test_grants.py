@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from proxy.approval.fingerprint import Asked
-    from tests.approval.conftest import Hands
+    from tests.approval.hands import Hands
 
 HOUR = Terms(for_s=3600, max_uses=3, max_cost_microusd=1000)
 THESE = Wish(HOUR, "/repos/acme/*/issues")

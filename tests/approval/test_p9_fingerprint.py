@@ -10,7 +10,7 @@ import pytest
 
 from proxy.approval.fingerprint import VOLATILE, family, fingerprint
 from proxy.model import Agent, Authority, Reason, Strength, User
-from tests.approval.conftest import KEY
+from tests.approval.hands import KEY
 from tests.approval.requests import AGENT, BODY, HEAD, asked
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from proxy.approval_settings import ApprovalSettings
 from proxy.db.sealing import Seal
 from proxy.errors import Denial, Refused
 from proxy.model import Strength
-from tests.approval.conftest import KEY, Hands
+from tests.approval.hands import KEY, Hands
 from tests.approval.requests import AGENT, HEAD, asked
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from proxy.approval.channels.slack_incoming import Reply
-    from tests.approval.conftest import Hands
+    from tests.approval.hands import Hands
 
 # Source: docs.slack.dev, "Verifying requests from Slack".
 SECRET = b"8f742231b10e8888abcd99yyyzzz85a5"

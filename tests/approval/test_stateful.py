@@ -18,7 +18,7 @@ from proxy.approval.states import State, Vote
 from proxy.approval.store import Changed
 from proxy.errors import Denial, Refused
 from proxy.model import Strength
-from tests.approval.conftest import EMPTIED, Hands
+from tests.approval.hands import EMPTIED, Hands
 from tests.approval.oracle import Oracle, Standing, Wanted
 from tests.approval.requests import AGENT, HEAD, asked
 from tests.approval.voting import Desk
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from proxy.approval.states import Approval
 
 QUICK = {"max_examples": 6, "stateful_step_count": 20}
-LONG = {"max_examples": 150, "stateful_step_count": 60}
+LONG = {"max_examples": 60, "stateful_step_count": 40}
 KINDS = (
     {},
     {"strong": True},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from proxy.approval.statement import Proof
-    from tests.approval.conftest import Hands
+    from tests.approval.hands import Hands
 
 STRONG = asked(strength=Strength.STRONG)
 
@@ -115,6 +115,17 @@ async def test_a_grant_made_with_a_key_is_strong_and_its_terms_are_signed(desk: 
     assert await desk.says(STRONG) == "apr"
     used = await desk.admit(asked(strength=Strength.STRONG, body=b"other"))
     assert isinstance(used, Grant)
+
+
+async def test_with_a_key_go_the_grants_that_were_made_with_it(desk: Desk) -> None:
+    signer, id_, wish = registered(desk), await desk.required(STRONG), Wish(Terms(60, 2, 1000), HEAD.path)
+    await desk.approvers.decide(id_, ballot(proof=proof(desk, id_, signer, grant=wish), grant=wish))
+    other = asked(strength=Strength.STRONG, body=b"other")
+    assert await desk.says(other) == "agr"
+    assert await desk.approvers.revoke_key(signer.public.thumbprint, by="cat") == 1
+    assert await desk.says(other) == "approval_required"
+    with pytest.raises(NotOpenError):
+        await desk.approvers.revoke_key(signer.public.thumbprint, by="cat")
 
 
 async def test_j_10_nobody_decides_what_is_theirs_or_anothers(desk: Desk) -> None:

@@ -13,7 +13,7 @@ from proxy.approval.store import ApprovalStore
 from proxy.approval_settings import ApprovalSettings
 from proxy.db.sealing import Seal
 from proxy.errors import Denial, Refused
-from tests.approval.conftest import KEY, Hands
+from tests.approval.hands import KEY, Hands
 from tests.approval.requests import asked
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from proxy.clock import SystemClock
 from proxy.db.engine import open_database, writing
 from proxy.db.tables import budget_counters, budget_holds
 from proxy.errors import Refused
-from tests.approval.conftest import Hands, database, hands, server  # noqa: F401  # fixtures
+from tests.approval.conftest import database, hands, server  # noqa: F401  # fixtures
+from tests.approval.hands import Hands
 from tests.budget.hammer import LIMIT
 
 if TYPE_CHECKING:

@@ -67,11 +67,11 @@ class Courier:
             self._wake.clear()
             try:
                 await self.round()
-            except SQLAlchemyError:
-                continue
+            except* SQLAlchemyError:  # what is in the outbox stays there
+                _log.warning("approvers could not be told: the database does not answer")
 
     async def round(self) -> None:
-        """Tell what is due now. Raises SQLAlchemyError."""
+        """Tell what is due now. Raises SQLAlchemyError, also in a group."""
         channels = self._settings().channels
         audiences = _audiences(channels)
         if not audiences:
