@@ -25,6 +25,7 @@ from proxy.db.engine import DATABASE, open_database
 from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
+from proxy.enforcing import Enforcing
 from proxy.engine.lane import MitmproxyLane
 from proxy.engine.selftest import self_test
 from proxy.engine.tls import AgentSide, UpstreamSide
@@ -34,6 +35,7 @@ from proxy.front.entrance import Services
 from proxy.front.listener import Front
 from proxy.generation import build_generation, captures, login_slots
 from proxy.pipeline import Pipeline
+from proxy.policy_versions import PolicyVersions
 from proxy.receipts.log import ReceiptLog
 from proxy.services import credential_services, preload, resume, secret_stores, shared_database
 from proxy.settings import Listener, boot_id
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
+    from proxy.enforcing import Standing
     from proxy.identity.registry import Authenticator
     from proxy.model import Agent
     from proxy.secret import Secret
@@ -74,6 +77,7 @@ class Parts:
         passphrase: of the `local:` store, where it has one.
         hosts: names pinned to addresses, as `/etc/hosts` would; for tests and the demonstration.
         resume: go on with the last chain of this label instead of a new one.
+        author: who runs the sidecar, where every set of policies is kept, receipted and may be brought back.
         asks_consent: secrets go to new origins only after `briefcased accounts consent`.
         stores: where the command has opened them before, and closes them after; None: the sidecar has its own.
     """
@@ -90,6 +94,7 @@ class Parts:
     passphrase: Secret | None = None
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     resume: bool = False
+    author: str | None = None
     asks_consent: bool = True
     stores: SecretStores | None = None
 
@@ -117,6 +122,7 @@ class Sidecar:
         lane: MitmproxyLane,
         front: Front,
         control: Control,
+        enforcing: Enforcing | None,
     ) -> None:
         self.pipeline: Final = pipeline
         self.receipts: Final = receipts
@@ -133,6 +139,7 @@ class Sidecar:
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
+        self._enforcing: Final = enforcing
         self._agents = frozenset(agent.name for agent in parts.agents())
         self._configuration = parts.configuration
 
@@ -172,7 +179,13 @@ class Sidecar:
             raise BriefcaseError("a change of egress.connect_timeout_s needs a restart; the old configuration stays")
         if (new.mode, new.confinement) != (old.mode, old.confinement):
             require_confined(new, now_ms=self._parts.clock.wall_ms())
-        await self._install(configuration, self.generation + 1)
+        wanted = self._enforcing.standing(configuration) if self._enforcing is not None else None
+        await self._install(wanted.configuration if wanted is not None else configuration, self.generation + 1, wanted)
+
+    async def rejected(self, mistakes: int) -> None:
+        """Note that a configuration with `mistakes` was not put in force."""
+        if self._enforcing is not None:
+            await self._enforcing.rejected(mistakes)
 
     async def watch_agents(self) -> None:
         """Give agents that are added while we run their stand-ins."""
@@ -182,7 +195,7 @@ class Sidecar:
             if names != self._agents:
                 await self._install(self._configuration, self.generation + 1)
 
-    async def _install(self, configuration: Configuration, number: int) -> None:
+    async def _install(self, configuration: Configuration, number: int, wanted: Standing | None = None) -> None:
         granted = configuration.settings.agents  # the registry learns of them only once they are in force
         agents = tuple(
             replace(agent, accounts=granted[agent.name].accounts) if agent.name in granted else agent
@@ -191,6 +204,8 @@ class Sidecar:
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._memory, generation.accounts, configuration)
         await resume(self._broker, generation.accounts)
+        if self._enforcing is not None and wanted is not None:
+            await self._enforcing.put(wanted, self.pipeline.generation.policies, agents, "reload")
         self._parts.authority.rehost(generation.catalog.patterns())
         self.approvals.settings = configuration.settings.approvals
         self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))
@@ -271,6 +286,10 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         )
         stack.push_async_callback(receipts.close)
         await self_test(settings.limits)
+        enforcing: Enforcing | None = None
+        if parts.author is not None:
+            enforcing = Enforcing(PolicyVersions(database, parts.clock), receipts, parts.clock, parts.author)
+            parts = replace(parts, configuration=await enforcing.begin(parts.configuration, tuple(parts.agents())))
         generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
         parts.authority.rehost(generation.catalog.patterns())
         sidecar: Sidecar
@@ -344,6 +363,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             lane=lane,
             front=front,
             control=control,
+            enforcing=enforcing,
         )
         started.append(sidecar)
         stack.push_async_callback(sidecar.drain)

@@ -204,3 +204,17 @@ budget_rates: Final = Table(
     Column("key", Text, primary_key=True),
     Column("next_us", BigInteger, nullable=False),
 )
+
+policy_versions: Final = Table(
+    "policy_versions",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("sources", Text, nullable=False),
+    Column("files_digest", Text, nullable=False),
+    Column("restores", Integer, nullable=True),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("receipt", Text, nullable=True),
+)

@@ -70,8 +70,11 @@ class _Answer:
 class Policies:
     """A set of policies that was validated strictly against the schema of one configuration."""
 
-    def __init__(self, policies: Iterable[Policy], vocabulary: Vocabulary) -> None:
-        """Raises `ConfigError`: the schema refuses one, or two have one id."""
+    def __init__(
+        self, policies: Iterable[Policy], vocabulary: Vocabulary, sources: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Raises `ConfigError`: the schema refuses one, or two have one id. `sources`: what they were read from."""
+        self.sources: Final = sources
         self.policies: Final = {policy.id: policy for policy in policies}
         named = {a for p in self.policies.values() for a in p.actions if a in vocabulary.operations}
         self.schema_text: Final = vocabulary.schema(named)
@@ -84,9 +87,10 @@ class Policies:
     @classmethod
     def load(cls, sources: Iterable[tuple[str, str]], vocabulary: Vocabulary) -> Policies:
         """The policies of `sources`, (file name, Cedar text) each. Raises `ConfigError` with every mistake."""
+        given = tuple(sources)
         found: list[Policy] = []
         findings: list[Finding] = []
-        for file, text in sources:
+        for file, text in given:
             for number, statement in enumerate(statements(file, text), 1):
                 policy = parsed(statement, number)
                 if isinstance(policy, Policy):
@@ -96,7 +100,7 @@ class Policies:
         findings += _twice(found)
         if findings:
             raise ConfigError(findings)
-        policies = cls(found, vocabulary)
+        policies = cls(found, vocabulary, given)
         if invalid := list(_invalid(found, policies.schema_text)):
             raise ConfigError(invalid)
         return policies
@@ -115,6 +119,14 @@ class Policies:
             obligations=_joined(verdict.obligations for verdict in verdicts),
             advice=tuple(dict.fromkeys(text for verdict in verdicts for text in verdict.advice)),
         )
+
+    def bearing(self, question: Question) -> tuple[Policy, ...]:
+        """Those whose scope lets them have a say in `question`."""
+        resource = resource_of(question)
+        actions = (*self._action(resource), WITHOUT_APPROVAL, WITHOUT_STRONG)
+        whose = subjects(question.agent)
+        found = {p.id: p for one in whose for p in self._slices.matching(one.uids, resource.uids, actions)}
+        return tuple(found.values())
 
     def _judge(
         self, subject: Subject, whose: tuple[Subject, ...], resource: Resource, context: Mapping[str, Value]

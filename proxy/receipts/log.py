@@ -110,10 +110,21 @@ class ReceiptLog:
         Raises:
             Refused: `receipt_unavailable`; it could not be written, or not in time.
         """
+        await self._record("decision", fields)
+
+    async def record_change(self, fields: Mapping[str, Value]) -> None:
+        """Return when it is durable that somebody changed what the sidecar does; `fields` has an `id`.
+
+        Raises:
+            Refused: `receipt_unavailable`; it could not be written, or not in time.
+        """
+        await self._record("change", fields)
+
+    async def _record(self, kind: str, fields: Mapping[str, Value]) -> None:
         if not self._thread.is_alive() or self._queue.qsize() > MAX_WAITING:
             raise Refused(_unavailable())
         future: asyncio.Future[bool] = self._loop.create_future()
-        self._queue.put(_Entry("decision", fields, future))
+        self._queue.put(_Entry(kind, fields, future))
         try:
             async with asyncio.timeout(DURABLE_WITHIN_S):
                 durable = await future

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path  # noqa: TC003  # typer needs it at run time
+from pathlib import Path  # typer needs it at run time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
@@ -37,7 +37,9 @@ def explain(
     method: Annotated[str, typer.Argument(help="The HTTP method.")],
     url: Annotated[str, typer.Argument(help="The URL as the agent would write it.")],
     agent: Annotated[str, typer.Option("--agent", help="Whose request it is.")],
-    account: Annotated[str | None, typer.Option("--account", help="provider/account whose stand-in it carries.")] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", help="provider/account whose stand-in it carries.")
+    ] = None,
     user: Annotated[str | None, typer.Option("--user", help="On whose behalf the agent acts.")] = None,
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="Name: value; may be repeated.")] = None,
     body: Annotated[Path | None, typer.Option("--body", help="A file with the body.")] = None,
