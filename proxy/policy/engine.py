@@ -139,7 +139,7 @@ class Policies:
         for action, wanted in _RESERVATIONS:
             if strength >= wanted:
                 continue
-            answer = self._ask(subject, whose, resource, context, action)
+            answer = self._ask(subject, whose, resource, context, action, reserved=True)
             if answer.failed:
                 return self._verdict(answer, Strength.NONE)
             decided += answer.policies
@@ -155,15 +155,22 @@ class Policies:
         resource: Resource,
         context: Mapping[str, Value],
         action: tuple[str, ...],
+        *,
+        reserved: bool = False,
     ) -> _Answer:
+        """Cedar's answer. `reserved`: the call itself was asked before, with the same context against the schema."""
+        slice_ = self._slices.of(subject.uids, resource.uids, action)
+        if reserved and slice_.foregone is not None:
+            allowed, decided = slice_.foregone
+            return _Answer(allowed, failed=False, policies=decided)
         request = {
             "principal": uid(subject.kind, subject.name),
             "action": uid("Action", action[0]),
             "resource": uid("Operation", resource.id),
             "context": context,
         }
-        policies = self._slices.handle(subject.uids, resource.uids, action)
-        result = cedarpy.is_authorized(request, policies, self._entities(subject, resource, whose), schema=self._schema)
+        entities, schema = self._entities(subject, resource, whose), None if reserved else self._schema
+        result = cedarpy.is_authorized(request, slice_.parsed, entities, schema=schema)
         failed = bool(result.diagnostics.errors) or result.decision is Decision.NoDecision
         allowed = result.decision is Decision.Allow and not failed
         return _Answer(allowed, failed, tuple(result.diagnostics.reasons))
