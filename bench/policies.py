@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/policies.py [--rounds N] [--json FILE]
 
-Ten policies bear on each question: six of the agent's own and the four of preset `standard`. Half of the agent's own have
-a condition. Agents take turns, so the same question never comes twice in a row.
+Ten policies bear on each question: six of the agent's own and the four of preset `standard`. Half of the agent's
+own have a condition. Agents take turns, so the same question never comes twice in a row. Times are CPU times.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def text(size: int) -> str:
     """`size` policies, `OWN` for each agent."""
     lines = []
     for number in range(size):
-        condition = f" when {{ context.hour != {number % 24} || context.host like \"*.test\" }}" if number % 2 else ""
+        condition = f' when {{ context.hour != {number % 24} || context.host like "*.test" }}' if number % 2 else ""
         operation = f'Operation::"github:op{number % len(OPERATIONS)}"' if number % 3 else 'Provider::"github"'
         scope = "==" if number % 3 else "in"
         lines.append(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import cedarpy
+import orjson
 from cedarpy import Decision, Schema
 
 from proxy.errors import ConfigError, Finding
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cedarpy import Entities
 
     from proxy.policy.entities import Resource, Subject
-    from proxy.policy.question import Question, Value
+    from proxy.policy.question import Question
     from proxy.policy.vocabulary import Vocabulary
 
 MAX_HANDLES: Final = 4096
@@ -108,7 +109,7 @@ class Policies:
     def judge(self, question: Question) -> Verdict:
         """What they say of `question`: everybody in whose name the call is made must be allowed."""
         resource = resource_of(question)
-        context = question.context()
+        context = orjson.dumps(question.context()).decode()  # once for all that is asked
         whose = subjects(question.agent)
         verdicts = [self._judge(subject, whose, resource, context) for subject in whose]
         return Verdict(
@@ -128,9 +129,7 @@ class Policies:
         found = {p.id: p for one in whose for p in self._slices.matching(one.uids, resource.uids, actions)}
         return tuple(found.values())
 
-    def _judge(
-        self, subject: Subject, whose: tuple[Subject, ...], resource: Resource, context: Mapping[str, Value]
-    ) -> Verdict:
+    def _judge(self, subject: Subject, whose: tuple[Subject, ...], resource: Resource, context: str) -> Verdict:
         call = self._ask(subject, whose, resource, context, self._action(resource))
         if not call.allowed:
             return self._verdict(call, Strength.NONE)
@@ -153,7 +152,7 @@ class Policies:
         subject: Subject,
         whose: tuple[Subject, ...],
         resource: Resource,
-        context: Mapping[str, Value],
+        context: str,
         action: tuple[str, ...],
         *,
         reserved: bool = False,
