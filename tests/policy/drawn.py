@@ -36,9 +36,9 @@ CONDITIONS = (
     'when { context.now < datetime("2025-12-01T00:00:00Z") }', "when { context.fields has amount && context.fields.amount >= 500 }",
     'when { principal in Tenant::"acme" && principal.name != "mallory" }',
     'when { ["GET", "HEAD"].contains(context.method) || context.cost_microusd > 100 }',
-    "when { context.cost_microusd + 9223372036854775800 > 0 }",
+    "when { context.cost_microusd * 9007199254740991 * 2000 > 0 }",
 )  # fmt: skip
-"""The last one overflows where a call costs something: an error, which refuses."""
+"""The last one overflows where a call costs something: an error, which refuses. Its numbers are exact in JavaScript."""
 
 
 def drawn_text(chance: random.Random) -> str:

@@ -27,7 +27,7 @@ from tests.rig.node import installed
 WASM = Path(__file__).parent / "cedar_wasm"
 
 SETS = 15
-MORE = 100
+MORE = 60
 ASKED = 6
 
 
