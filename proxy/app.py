@@ -28,6 +28,7 @@ from proxy.db.threads import in_thread
 from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
+from proxy.enforcing import Enforcing
 from proxy.engine.lane import MitmproxyLane
 from proxy.engine.selftest import self_test
 from proxy.engine.tls import AgentSide, UpstreamSide
@@ -36,6 +37,7 @@ from proxy.front.listener import Front
 from proxy.generation import build_generation, captures, login_slots, tells_graphql
 from proxy.manifest import Manifest, Refusals
 from proxy.pipeline import Pipeline
+from proxy.policy_versions import PolicyVersions
 from proxy.receipts.log import ReceiptLog
 from proxy.rights import Rights
 from proxy.services import (
@@ -52,6 +54,8 @@ from proxy.weighing import Weigher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from sqlalchemy import Engine
 
 
 __all__ = ["Parts", "Sidecar", "running"]
@@ -90,6 +94,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         )
         stack.push_async_callback(receipts.close)
         await self_test(settings.limits)
+        enforcing, parts = await _enforcing(parts, database, receipts)
         generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
         parts.authority.rehost(generation.catalog.patterns())
         sidecar: Sidecar
@@ -192,6 +197,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             front=front,
             control=control,
             api=api,
+            enforcing=enforcing,
         )
         started.append(sidecar)
         stack.push_async_callback(sidecar.drain)
@@ -203,6 +209,15 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             stack.callback(spawn(_load_graphql()).cancel)
         await sidecar.start()
         yield sidecar
+
+
+async def _enforcing(parts: Parts, database: Engine, receipts: ReceiptLog) -> tuple[Enforcing | None, Parts]:
+    """What keeps the policies in force, where somebody stands for them, and `parts` with those that are."""
+    if parts.author is None:
+        return None, parts
+    enforcing = Enforcing(PolicyVersions(database, parts.clock), receipts, parts.clock, parts.author)
+    configuration = await enforcing.begin(parts.configuration, tuple(parts.agents()))
+    return enforcing, replace(parts, configuration=configuration)
 
 
 async def _load_graphql() -> None:

@@ -269,6 +269,7 @@ class Pipeline:
         exchange.deciding = True  # nobody else writes its receipt meanwhile
         self._pending.pop(exchange.id, None)
         exchange.denial = denial
+        exchange.policies = exchange.policies or tuple(denial.extra.get("policies", ()))  # type: ignore[arg-type]
         self.tally.decisions[denial.slug] += 1
         if denial.slug == "receipt_unavailable":  # what could not be written is not tried twice under one id
             return denial

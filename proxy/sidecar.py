@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
+    from proxy.enforcing import Enforcing, Standing
     from proxy.engine.lane import MitmproxyLane
     from proxy.front.listener import Front
     from proxy.identity.registry import Authenticator
@@ -61,6 +62,7 @@ class Parts:
         passphrase: of the `local:` store, where it has one.
         hosts: names pinned to addresses, as `/etc/hosts` would; for tests and the demonstration.
         resume: go on with the last chain of this label instead of a new one.
+        author: who runs the sidecar, where every set of policies is kept, receipted and may be brought back.
         asks_consent: secrets go to new origins only after `briefcased accounts consent`.
         stores: where the command has opened them before, and closes them after; None: the sidecar has its own.
     """
@@ -77,6 +79,7 @@ class Parts:
     passphrase: Secret | None = None
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     resume: bool = False
+    author: str | None = None
     asks_consent: bool = True
     stores: SecretStores | None = None
 
@@ -105,6 +108,7 @@ class Sidecar:
         lane: MitmproxyLane,
         front: Front,
         control: Control,
+        enforcing: Enforcing | None,
         api: ApiListener | None,
     ) -> None:
         self.pipeline: Final = pipeline
@@ -125,6 +129,7 @@ class Sidecar:
         self._lane: Final = lane
         self._front: Final = front
         self._control: Final = control
+        self._enforcing: Final = enforcing
         self._api: Final = api
         self._agents = frozenset(agent.name for agent in parts.agents())
         self._configuration = parts.configuration
@@ -168,7 +173,13 @@ class Sidecar:
             raise BriefcaseError("a change of egress.connect_timeout_s needs a restart; the old configuration stays")
         if (new.mode, new.confinement) != (old.mode, old.confinement):
             require_confined(new, now_ms=self._parts.clock.wall_ms())
-        await self._install(configuration, self.generation + 1)
+        wanted = self._enforcing.standing(configuration) if self._enforcing is not None else None
+        await self._install(wanted.configuration if wanted is not None else configuration, self.generation + 1, wanted)
+
+    async def rejected(self, mistakes: int) -> None:
+        """Note that a configuration with `mistakes` was not put in force."""
+        if self._enforcing is not None:
+            await self._enforcing.rejected(mistakes)
 
     async def watch_agents(self) -> None:
         """Give agents that are added while we run their stand-ins."""
@@ -178,12 +189,14 @@ class Sidecar:
             if names != self._agents:
                 await self._install(self._configuration, self.generation + 1)
 
-    async def _install(self, configuration: Configuration, number: int) -> None:
+    async def _install(self, configuration: Configuration, number: int, wanted: Standing | None = None) -> None:
         described = Directory.of(configuration.settings).agents  # the registry learns of them once they are in force
         agents = tuple(described.get(agent.name, agent) for agent in self._parts.agents())
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._memory, generation.accounts, configuration)
         await resume(self._broker, generation.accounts)
+        if self._enforcing is not None and wanted is not None:
+            await self._enforcing.put(wanted, self.pipeline.generation.policies, agents, "reload")
         self._parts.authority.rehost(generation.catalog.patterns())
         self.approvals.settings = configuration.settings.approvals
         self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))

@@ -20,6 +20,15 @@ LOOK_S = 0.05
 def reload(config: ConfigOption = CONFIG) -> None:
     """Check the configuration, ask the running sidecar to take it, and say what became of it."""
     load_configuration(config)
+    sys.stdout.write(f"configuration {reloaded()} is in force\n")
+
+
+def reloaded() -> int:
+    """Have the running sidecar read its configuration again; returns its number.
+
+    Raises:
+        BriefcaseError: none runs, it does not answer, or the old configuration stays.
+    """
     before = read_state(home())
     os.kill(before.pid, signal.SIGHUP)
     until_s = time.monotonic() + WAIT_S
@@ -29,4 +38,4 @@ def reload(config: ConfigOption = CONFIG) -> None:
         time.sleep(LOOK_S)
     if now.error is not None:
         raise BriefcaseError(now.error)
-    sys.stdout.write(f"configuration {now.generation} is in force\n")
+    return now.generation

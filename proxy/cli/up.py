@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pwd
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -112,6 +113,7 @@ async def _run(
         clock=clock,
         passphrase=local_passphrase(),
         resume=True,
+        author=operating_user(),
         stores=stores,
     )
     notifier = Notifier(*service_manager())
@@ -169,14 +171,24 @@ async def _reload_on(
             hand_overs.carry_out(planned, configuration, sidecar)
         except ConfigError as error:
             _log.error("the old configuration stays:\n%s", error)  # the text is the whole message
+            await sidecar.rejected(len(error.findings))
             _announce(sidecar, str(error))
         except BriefcaseError as error:
             _log.error("%s", error)
+            await sidecar.rejected(1)
             _announce(sidecar, str(error))
         else:
             _write_bundle(sidecar)
             _announce(sidecar, None)
         notifier.ready(_in_force(sidecar))
+
+
+def operating_user() -> str:
+    """The name of the account that we run as, else its number."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _in_force(sidecar: Sidecar) -> str:

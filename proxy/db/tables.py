@@ -328,3 +328,17 @@ locks: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("kind", "name"),
 )
+
+policy_versions: Final = Table(
+    "policy_versions",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("sources", Text, nullable=False),
+    Column("files_digest", Text, nullable=False),
+    Column("restores", Integer, nullable=True),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("receipt", Text, nullable=True),
+)

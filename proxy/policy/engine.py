@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import cedarpy
+import orjson
 from cedarpy import Decision, Schema
 
 from proxy.errors import ConfigError, Finding
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cedarpy import Entities
 
     from proxy.policy.entities import Resource, Subject
-    from proxy.policy.question import Question, Value
+    from proxy.policy.question import Question
     from proxy.policy.vocabulary import Vocabulary
 
 MAX_HANDLES: Final = 4096
@@ -70,8 +71,11 @@ class _Answer:
 class Policies:
     """A set of policies that was validated strictly against the schema of one configuration."""
 
-    def __init__(self, policies: Iterable[Policy], vocabulary: Vocabulary) -> None:
-        """Raises `ConfigError`: the schema refuses one, or two have one id."""
+    def __init__(
+        self, policies: Iterable[Policy], vocabulary: Vocabulary, sources: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Raises `ConfigError`: the schema refuses one, or two have one id. `sources`: what they were read from."""
+        self.sources: Final = sources
         self.policies: Final = {policy.id: policy for policy in policies}
         named = {a for p in self.policies.values() for a in p.actions if a in vocabulary.operations}
         self.schema_text: Final = vocabulary.schema(named)
@@ -85,9 +89,10 @@ class Policies:
     @classmethod
     def load(cls, sources: Iterable[tuple[str, str]], vocabulary: Vocabulary) -> Policies:
         """The policies of `sources`, (file name, Cedar text) each. Raises `ConfigError` with every mistake."""
+        given = tuple(sources)
         found: list[Policy] = []
         findings: list[Finding] = []
-        for file, text in sources:
+        for file, text in given:
             for number, statement in enumerate(statements(file, text), 1):
                 policy = parsed(statement, number)
                 if isinstance(policy, Policy):
@@ -97,7 +102,7 @@ class Policies:
         findings += _twice(found)
         if findings:
             raise ConfigError(findings)
-        policies = cls(found, vocabulary)
+        policies = cls(found, vocabulary, given)
         if invalid := list(_invalid(found, policies.schema_text)):
             raise ConfigError(invalid)
         return policies
@@ -109,7 +114,7 @@ class Policies:
     def judge(self, question: Question) -> Verdict:
         """What they say of `question`: everybody in whose name the call is made must be allowed."""
         resource = resource_of(question)
-        context = question.context()
+        context = orjson.dumps(question.context()).decode()  # once for all that is asked
         whose = subjects(question.agent)
         verdicts = [self._judge(subject, whose, resource, context) for subject in whose]
         return Verdict(
@@ -135,9 +140,15 @@ class Policies:
             if verdict.allowed or verdict.policies or policy.permits
         )
 
-    def _judge(
-        self, subject: Subject, whose: tuple[Subject, ...], resource: Resource, context: Mapping[str, Value]
-    ) -> Verdict:
+    def bearing(self, question: Question) -> tuple[Policy, ...]:
+        """Those whose scope lets them have a say in `question`."""
+        resource = resource_of(question)
+        actions = (*self._action(resource), WITHOUT_APPROVAL, WITHOUT_STRONG)
+        whose = subjects(question.agent)
+        found = {p.id: p for one in whose for p in self._slices.matching(one.uids, resource.uids, actions)}
+        return tuple(found.values())
+
+    def _judge(self, subject: Subject, whose: tuple[Subject, ...], resource: Resource, context: str) -> Verdict:
         call = self._ask(subject, whose, resource, context, self._action(resource))
         if not call.allowed:
             return self._verdict(call, Strength.NONE)
@@ -146,7 +157,7 @@ class Policies:
         for action, wanted in _RESERVATIONS:
             if strength >= wanted:
                 continue
-            answer = self._ask(subject, whose, resource, context, action)
+            answer = self._ask(subject, whose, resource, context, action, reserved=True)
             if answer.failed:
                 return self._verdict(answer, Strength.NONE)
             decided += answer.policies
@@ -160,17 +171,24 @@ class Policies:
         subject: Subject,
         whose: tuple[Subject, ...],
         resource: Resource,
-        context: Mapping[str, Value],
+        context: str,
         action: tuple[str, ...],
+        *,
+        reserved: bool = False,
     ) -> _Answer:
+        """Cedar's answer. `reserved`: the call itself was asked before, with the same context against the schema."""
+        slice_ = self._slices.of(subject.uids, resource.uids, action)
+        if reserved and slice_.foregone is not None:
+            allowed, decided = slice_.foregone
+            return _Answer(allowed, failed=False, policies=decided)
         request = {
             "principal": uid(subject.kind, subject.name),
             "action": uid("Action", action[0]),
             "resource": uid("Operation", resource.id),
             "context": context,
         }
-        policies = self._slices.handle(subject.uids, resource.uids, action)
-        result = cedarpy.is_authorized(request, policies, self._entities(subject, resource, whose), schema=self._schema)
+        entities, schema = self._entities(subject, resource, whose), None if reserved else self._schema
+        result = cedarpy.is_authorized(request, slice_.parsed, entities, schema=schema)
         failed = bool(result.diagnostics.errors) or result.decision is Decision.NoDecision
         allowed = result.decision is Decision.Allow and not failed
         return _Answer(allowed, failed, tuple(result.diagnostics.reasons))

@@ -41,6 +41,7 @@ class Policy:
         principal: the entity that its scope is limited to; `("", "")` for none.
         resource: likewise.
         actions: ids that its scope names; empty for every action.
+        plain: it has no condition, and its scope is no more than `principal`, `resource` and `actions` say.
         compiled: Cedar's JSON form, without annotations.
         text: as it was written, without comments.
     """
@@ -52,6 +53,7 @@ class Policy:
     principal: Uid
     resource: Uid
     actions: frozenset[str]
+    plain: bool
     annotations: Mapping[str, str]
     compiled: Mapping[str, Any] = field(repr=False)
     text: str = field(repr=False)
@@ -96,10 +98,17 @@ def parsed(statement: Statement, number: int) -> Policy | list[Finding]:
         principal=_limited(compiled["principal"]),
         resource=_limited(compiled["resource"]),
         actions=_actions(compiled["action"]),
+        plain=_plain(compiled),
         annotations=annotations,
         compiled=compiled,
         text=statement.text,
     )
+
+
+def _plain(compiled: Mapping[str, Any]) -> bool:
+    """Whether the index over scopes says all there is: strict validation refuses an `==` with an entity of a group."""
+    scopes = (compiled["principal"]["op"], compiled["resource"]["op"])
+    return not compiled["conditions"] and all(op in ("All", "==", "in") for op in scopes)
 
 
 def _mistakes(annotations: Mapping[str, str]) -> list[tuple[str, str]]:

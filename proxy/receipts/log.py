@@ -123,7 +123,7 @@ class ReceiptLog:
         await self._durable("decision", fields)
 
     async def record_change(self, fields: Mapping[str, Value]) -> None:
-        """Return when it is durable that an operator is about to change something.
+        """Return when it is durable that somebody is about to change what the sidecar does.
 
         Raises:
             Refused: `receipt_unavailable`; nothing may be changed then.

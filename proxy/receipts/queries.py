@@ -76,6 +76,12 @@ def recent(
     return list(reversed(_calls(database, f"{' AND '.join(where)} ORDER BY d.rowid DESC LIMIT :limit", named)))
 
 
+def since(database: Engine, at_ms: int, *, limit: int) -> list[Call]:
+    """The newest calls decided at `at_ms` or later, oldest first."""
+    condition = "d.kind = 'decision' AND d.at_ms >= :at_ms ORDER BY d.rowid DESC LIMIT :limit"
+    return list(reversed(_calls(database, condition, {"at_ms": at_ms, "limit": limit})))
+
+
 def after(database: Engine, row: int) -> list[Call]:
     """Calls decided after `row`, oldest first."""
     return _calls(database, "d.kind = 'decision' AND d.rowid > :row ORDER BY d.rowid", {"row": row})

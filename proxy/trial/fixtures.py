@@ -1,9 +1,9 @@
-"""Requests with what is expected of them, as people write them: `briefcased policy test`. Pure but for reading the file."""
+"""Requests with what is expected of them, as people write them. Pure, but for reading the file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003  # pydantic needs it at run time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -112,7 +112,7 @@ def read_fixtures(path: Path, agents: Callable[[str], Agent | None]) -> tuple[Do
     return document, found
 
 
-def tested(
+def results(
     generation: Generation, document: Document, tests: list[tuple[Fixture, Agent]], *, now_ms: int
 ) -> Iterator[Result]:
     """What became of each; one without a moment is tried at `now_ms`."""
@@ -122,7 +122,7 @@ def tested(
             method=request.method,
             url=request.url,
             agent=agent,
-            now_ms=now_ms if test.at is None else int(test.at.timestamp() * 1000),
+            now_ms=now_ms if test.at is None else _milliseconds(test.at),
             account=test.account,
             headers=tuple(request.headers.items()),
             body=None if request.body is None else request.body.encode(),
@@ -130,6 +130,10 @@ def tested(
         explanation = explained(generation, trial)
         line = document.finding(("tests", number), "").line
         yield Result(test.name, line, tuple(_differences(test, explanation)), explanation)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _differences(test: Fixture, found: Explanation) -> Iterator[tuple[str, str, str]]:

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.model import Action, Mode
+from proxy.model import Action, Agent, Mode
 from proxy.policy import Policies, Vocabulary
 from proxy.policy.presets import PRESETS, preset
 from proxy.policy.statement import ANNOTATIONS, APPROVALS
 from proxy.policy.vocabulary import GROUPS, WITHOUT_APPROVAL, WITHOUT_STRONG
 from proxy.policy_settings import PolicySettings
+from proxy.trial.fixtures import Fixture, read_fixtures
+from proxy.trial.replay import NOT_HELD
 from tests.docs import pages
 from tests.policy.questions import question
 
@@ -80,7 +82,25 @@ def test_the_default_presets_are_the_ones_that_the_page_names():
 
 def test_every_example_loads():
     examples = re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE, re.MULTILINE)
-    cedar = [re.sub(r"^    ", "", text, flags=re.MULTILINE) for text in examples if re.search(r"permit|forbid", text)]
+    cedar = [
+        re.sub(r"^    ", "", text, flags=re.MULTILINE)
+        for text in examples
+        if re.search(r"^(permit|forbid)", re.sub(r"^    ", "", text, flags=re.MULTILINE), re.MULTILINE)
+    ]
     assert len(cedar) == 3
     for number, text in enumerate(cedar):
         assert Policies.load([(f"{number}.cedar", text)], VOCABULARY).policies
+
+
+def test_every_field_of_a_fixture_has_its_row_and_the_example_is_good(tmp_path):
+    assert names("field") == list(Fixture.model_fields)
+    (example,) = pages.blocks(PAGE, "yaml")
+    (tmp_path / "tests.yaml").write_text(example)
+    _, tests = read_fixtures(tmp_path / "tests.yaml", lambda name: Agent(name, (), "-"))
+    assert [test.expect for test, _ in tests] == ["allow", "deny"]
+
+
+def test_what_receipts_do_not_hold_is_on_the_page():
+    section = pages.sections(PAGE)["Simulation"]
+    said = {"body_bytes": "body", "headers": "header", "fields": "field"}
+    assert [name for name in NOT_HELD if said.get(name, name) not in section] == []

@@ -211,10 +211,12 @@ async def running_rig(
     provider: Provider | None = None,
     resolve: Mapping[str, tuple[str, ...]] | None = None,
     before: Callable[[Authenticator, Settings], Authenticator] | None = None,
+    author: str | None = None,
 ) -> AsyncIterator[Rig]:
     """Everything runs in this process and loop; sockets, TLS, database and files are real.
 
-    `before` puts another authenticator before the one that knows the agents' tokens.
+    `before` puts another authenticator before the one that knows the agents' tokens. With an `author` versions of the
+    policies are kept.
     """
     given = provider is not None
     provider = provider or Provider(folder, hosts)
@@ -262,6 +264,7 @@ async def running_rig(
         stand_in_key=b"k" * 32,
         environment={"EXAMPLE_API_KEY": KEY, "OTHER_TOKEN": OTHER_KEY, **(environment or {})},
         clock=clock,
+        author=author,
         hosts=resolve if resolve is not None else dict.fromkeys(hosts, ("127.0.0.1",)),
     )
     try:

@@ -23,33 +23,31 @@ if TYPE_CHECKING:
     from proxy.trial.fixtures import Result
 
 
-def test(
+def try_file(
     file: Annotated[Path, typer.Argument(help="A YAML file of requests and what is expected of them.")],
     config: ConfigOption = CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Try the requests of FILE; exit code 1 where one is not decided as expected."""
     from proxy.generation import build_generation
-    from proxy.trial.fixtures import read_fixtures, tested
+    from proxy.trial.fixtures import read_fixtures, results
 
     configuration = load_configuration(config)
     document, tests = read_fixtures(file, lambda name: _agent(name, configuration))
     # Stand-ins of tests are those of no sidecar: which account is meant, `account` says.
     agents = {agent.name: agent for _, agent in tests}
     generation = build_generation(1, configuration, agents.values(), stand_in_key=bytes(32))
-    results = list(tested(generation, document, tests, now_ms=SystemClock().wall_ms()))
-    failed = sum(bool(result.differences) for result in results)
+    found = list(results(generation, document, tests, now_ms=SystemClock().wall_ms()))
+    failed = sum(bool(result.differences) for result in found)
     if as_json:
         listed = [{"name": r.name, "line": r.line, "ok": not r.differences,
                    "differences": [dict(zip(("what", "expected", "found"), one, strict=True)) for one in r.differences],
-                   **value_of(r.explanation)} for r in results]  # fmt: skip
+                   **value_of(r.explanation)} for r in found]  # fmt: skip
         sys.stdout.write(orjson.dumps({"ok": not failed, "tests": listed}).decode() + "\n")
     else:
-        for result in results:
+        for result in found:
             _print(file, result)
-        ended = (
-            f"{counted(len(results), 'test')}, {failed} not as expected" if failed else counted(len(results), "test")
-        )
+        ended = f"{counted(len(found), 'test')}, {failed} not as expected" if failed else counted(len(found), "test")
         sys.stdout.write(f"{ended}: {'failed' if failed else 'ok'}\n")
     raise typer.Exit(1 if failed else 0)
 

@@ -1,0 +1,195 @@
+"""`briefcased policy history|diff|rollback`: the sets of policies that were in force, and back to one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from proxy.catalog.configuration import load_configuration
+from proxy.cli.agents import JsonOption, database
+from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.reload import reloaded
+from proxy.cli.state import read_state
+from proxy.cli.words import counted
+from proxy.clock import SystemClock
+from proxy.errors import BriefcaseError
+from proxy.settings import home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from proxy.catalog.configuration import Configuration
+    from proxy.enforcing import Difference
+    from proxy.model import Agent
+    from proxy.policy_versions import PolicyVersions, Sources, Version
+
+FILES = "files"
+
+
+def history(as_json: JsonOption = False) -> None:
+    """List every set of policies that was put in force, the newest last."""
+    from proxy.policy_versions import PolicyVersions
+
+    with database() as engine:
+        versions = PolicyVersions(engine, SystemClock()).every()
+    now = max((version.number for version in versions if version.receipt is not None), default=None)
+    if as_json:
+        value = [_value(version) | {"in_force": version.number == now} for version in versions]
+        sys.stdout.write(orjson.dumps(value).decode() + "\n")
+        return
+    for version in versions:
+        when = datetime.fromtimestamp(version.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        mark = "*" if version.number == now else " " if version.receipt is not None else "?"
+        back = f" (those of {version.restores})" if version.restores is not None else ""
+        sys.stdout.write(
+            f"{mark} {version.number:>4}  {when}  {version.digest[:12]}  {version.author:<12} {version.reason}{back}\n"
+        )
+
+
+def diff(
+    old: Annotated[str | None, typer.Argument(help="A version; the one in force unless said.")] = None,
+    new: Annotated[str, typer.Argument(help="A version, or `files` for what the configuration says.")] = FILES,
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two sets of policies, as text and by what they allow; exit code 1 where they differ."""
+    from proxy.identity.directory import Directory
+    from proxy.identity.registry import AgentRegistry
+    from proxy.policy_versions import PolicyVersions
+
+    configuration, clock = load_configuration(config), SystemClock()
+    directory = Directory.of(configuration.settings)
+    with database() as engine:
+        versions = PolicyVersions(engine, clock)
+        before, after = _sources(versions, old, configuration), _sources(versions, new, configuration)
+        agents = AgentRegistry(engine, clock=clock, directory=directory).agents()
+    difference = asyncio.run(_difference(configuration, before, after, agents, clock.wall_ms()))
+    lines = list(_lines(before, after))
+    if as_json:
+        edits = difference.edits
+        value = {"same": not lines, "added": edits.added, "removed": edits.removed, "changed": edits.changed,
+                 "compared": difference.compared, "text": lines,
+                 "decisions": [{"agent": c.agent, "operation": c.operation, "account": c.account, "was": c.was,
+                                "now": c.now, "widened": c.widened} for c in difference.cells]}  # fmt: skip
+        sys.stdout.write(orjson.dumps(value).decode() + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.writelines(_told(difference))
+    raise typer.Exit(1 if lines else 0)
+
+
+def rollback(
+    version: Annotated[int, typer.Argument(help="The number of the version to bring back.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the version and in the receipt.")],
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Put an earlier set of policies in force until the files change; the running sidecar takes it at once."""
+    from proxy.catalog.policies import load_policies
+    from proxy.cli.up import operating_user
+    from proxy.enforcing import vocabulary_of
+    from proxy.policy import Policies
+    from proxy.policy_versions import PolicyVersions, digest_of
+
+    configuration = load_configuration(config)
+    own = configuration.policies or load_policies(configuration.settings, configuration.profiles)
+    with database() as engine:
+        versions = PolicyVersions(engine, SystemClock())
+        earlier = _one(versions, version)
+        policies = Policies.load(earlier.sources, vocabulary_of(configuration))
+        number = versions.add(
+            digest=policies.version,
+            sources=earlier.sources,
+            files_digest=digest_of(own.sources),
+            author=operating_user(),
+            reason=reason,
+            restores=version,
+        )
+        try:
+            running = _runs()
+            if running:
+                reloaded()
+                if (kept := versions.one(number)) is None or kept.receipt is None:
+                    raise BriefcaseError(f"the sidecar that runs has other files than {config} names")
+        except BriefcaseError:
+            versions.withdraw(number)
+            raise
+    ended = "is in force" if running else "will be in force from the next start of `briefcased up`"
+    sys.stdout.write(f"version {number}, the policies of version {version}, {ended}, until the files change\n")
+
+
+def _runs() -> bool:
+    try:
+        read_state(home())
+    except BriefcaseError:
+        return False
+    return True
+
+
+def _one(versions: PolicyVersions, number: int) -> Version:
+    found = versions.one(number)
+    if found is None:
+        raise BriefcaseError(f"there is no version {number}; see briefcased policy history")
+    return found
+
+
+def _sources(versions: PolicyVersions, which: str | None, configuration: Configuration) -> Sources:
+    if which == FILES:
+        from proxy.catalog.policies import load_policies
+
+        return (configuration.policies or load_policies(configuration.settings, configuration.profiles)).sources
+    if which is None:
+        newest = versions.newest(in_force=True)
+        if newest is None:
+            raise BriefcaseError("no set of policies was put in force yet; `briefcased up` does")
+        return newest.sources
+    if not which.isdecimal():
+        raise BriefcaseError(f"{which} is neither the number of a version nor `files`")
+    return _one(versions, int(which)).sources
+
+
+async def _difference(
+    configuration: Configuration, before: Sources, after: Sources, agents: tuple[Agent, ...], now_ms: int
+) -> Difference:
+    from proxy.enforcing import Standing, difference_of, vocabulary_of
+    from proxy.policy import Policies
+
+    vocabulary = vocabulary_of(configuration)
+    wanted = Standing(configuration, Policies.load(after, vocabulary), "", None)
+    return await difference_of(Policies.load(before, vocabulary), wanted, agents, now_ms=now_ms)
+
+
+def _lines(before: Sources, after: Sources) -> Iterator[str]:
+    """The unified difference of each file; a file that one side does not have is empty there."""
+    old, new = dict(before), dict(after)
+    for name in dict.fromkeys((*old, *new)):
+        texts = old.get(name, "").splitlines(), new.get(name, "").splitlines()
+        yield from difflib.unified_diff(*texts, name, name, lineterm="")
+
+
+def _told(difference: Difference) -> Iterator[str]:
+    if not difference.compared:
+        yield "too many agents and operations to compare what is allowed\n"
+    for title, widened in (("allowed, or with less", True), ("refused, or with more", False)):
+        cells = [cell for cell in difference.cells if cell.widened is widened]
+        if cells:
+            yield f"{title}: {counted(len(cells), 'call')}\n"
+            yield from (f"  {cell}\n" for cell in cells)
+
+
+def _value(version: Version) -> dict[str, object]:
+    return {
+        "version": version.number,
+        "digest": version.digest,
+        "restores": version.restores,
+        "author": version.author,
+        "reason": version.reason,
+        "at_ms": version.at_ms,
+        "receipt": version.receipt,
+        "files": [name for name, _ in version.sources],
+    }

@@ -1,0 +1,86 @@
+"""`briefcased policy`: explained, tested, simulated, kept and brought back, as an operator has it."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+
+from tests.cli.conftest import real_key
+
+CEDAR = """\
+@id("reads") permit (principal, action == Action::"read", resource);
+@id("free") permit (principal, action == Action::"callWithoutApproval", resource) when { resource.action == "read" };
+@id("shut") @advice("Nobody reads it.") forbid (principal, action, resource) when { context.path == "/shut" };
+"""
+WIDER = CEDAR + '@id("writes") permit (principal, action == Action::"write", resource);\n'
+
+
+def with_policies(config, cedar):
+    """`config` with a file of policies beside it."""
+    file = config.parent / "own.cedar"
+    file.write_text(cedar)
+    data = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump({**data, "policies": {"files": [str(file)]}}))
+    return file
+
+
+async def test_a_request_is_explained_and_fixtures_are_held_against_it(cli, local):
+    with_policies(local.config, CEDAR)
+    named = ("--config", str(local.config))
+    assert (await cli.run("agents", "add", "coder", "--account", "*")).code == 0
+    explained = await cli.run("policy", "explain", "GET", f"{local.base}/shut", "--agent", "coder", *named)
+    assert (explained.code, explained.lines[4]) == (1, "refused: policy_denied")
+    assert explained.lines[6].endswith("forbids it: Nobody reads it.")
+    asked = await cli.run("policy", "explain", "GET", f"{local.base}/x", "--agent", "coder", "--json", *named)
+    assert (asked.code, json.loads(asked.out)["outcome"]) == (0, "allow")
+
+    file = cli.folder / "tests.yaml"
+    fixture = {"name": "reads", "request": {"method": "GET", "url": f"{local.base}/x"}, "agent": "coder"}
+    file.write_text(yaml.safe_dump({"version": 1, "tests": [{**fixture, "expect": "allow"}]}))
+    good = await cli.run("policy", "test", str(file), *named)
+    assert (good.code, good.lines) == (0, ["ok    reads", "1 test: ok"])
+    file.write_text(yaml.safe_dump({"version": 1, "tests": [{**fixture, "expect": "deny"}]}))
+    bad = await cli.run("policy", "test", str(file), *named)
+    assert bad.code == 1
+    assert bad.lines[1:4] == ["        outcome", "      - deny", "      + allow"]
+
+
+async def test_past_calls_are_asked_of_other_policies(cli, local):
+    file = with_policies(local.config, CEDAR)
+    call = f'curl -sS --noproxy "" {local.base}/v1/things && curl -sS --noproxy "" {local.base}/shut'
+    ran = await cli.run("run", "--config", str(local.config), "--", "sh", "-c", call, **real_key())
+    assert ran.code == 0, ran.err
+    assert (await cli.run("agents", "add", "run", "--account", "*")).code == 0
+    candidate = cli.folder / "new.cedar"
+    candidate.write_text(file.read_text().replace("forbid", "permit").replace('"read"', '"write"'))
+    command = ("policy", "simulate", "--config", str(local.config), "--candidate", str(candidate), "--since", "1h")
+    told = json.loads((await cli.run(*command, "--json")).out)
+    changed = {one["call"].rpartition("/")[2]: (one["change"], one["was"], one["now"]) for one in told["changes"]}
+    assert told["calls"] == 2
+    assert changed == {"things": ("tightened", "allow", "deny"), "shut": ("loosened", "deny", "allow")}
+    assert "query" in told["not_held"]
+
+
+async def test_i05_a_widening_is_shown_and_an_earlier_version_is_brought_back(up):
+    file = with_policies(up.config, CEDAR)
+    assert up.command("reload", "--config", str(up.config)).returncode == 0
+    file.write_text(WIDER)
+    named = ("--config", str(up.config))
+    shown = up.command("policy", "diff", *named)
+    assert shown.returncode == 1
+    assert "+" + WIDER.splitlines()[-1] in shown.stdout
+    assert "tester example:write (example/main): deny -> strong" in shown.stdout
+    assert up.command("reload", *named).returncode == 0
+    assert "calls are allowed that were not" in (up.folder / "log").read_text()
+
+    back = up.command("policy", "rollback", "2", "--reason", "too wide", *named)
+    assert back.stdout == "version 4, the policies of version 2, is in force, until the files change\n", back.stderr
+    versions = json.loads(up.command("policy", "history", "--json").stdout)
+    assert [(one["version"], one["restores"], one["in_force"]) for one in versions] == [
+        (1, None, False), (2, None, False), (3, None, False), (4, 2, True),
+    ]  # fmt: skip
+    assert (versions[3]["reason"], versions[3]["receipt"] is not None) == ("too wide", True)
+    assert up.command("receipts", "verify").returncode == 0
+    gone = up.command("policy", "rollback", "9", "--reason", "x", *named)
+    assert (gone.returncode, gone.stderr) == (1, "briefcased: there is no version 9; see briefcased policy history\n")
