@@ -35,7 +35,6 @@ MAX_BATCH: Final = 256
 WITHIN_S: Final = 5.0
 RENEW_S: Final = 15.0
 RETRY_S: Final = 0.25
-UNAVAILABLE: Final = "budget_unavailable"
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +44,10 @@ class _Task:
     do: Callable[[Connection, int], object]
     future: asyncio.Future[object] | None = None
     result: object = field(default=None)
+
+
+class TooLateError(Refused):
+    """No answer in time: whether it is written is not known."""
 
 
 class Budgets:
@@ -71,9 +74,8 @@ class Budgets:
             return Reserved(id_, plan)
         try:
             return await self._found(lambda c, now_ms: ledger.reserve(c, id_, plan, owner=self._owner, now_ms=now_ms))
-        except (Refused, asyncio.CancelledError) as error:
-            if not isinstance(error, Refused) or error.denial.slug == UNAVAILABLE:
-                self.release(id_)  # it may still be written: then it is given back
+        except (TooLateError, asyncio.CancelledError):
+            self.release(id_)  # it may still be written: then it is given back
             raise
 
     async def look(self, plan: Plan) -> Reserved:
@@ -92,7 +94,7 @@ class Budgets:
             async with asyncio.timeout(WITHIN_S):
                 result = await asyncio.shield(future)
         except TimeoutError:
-            raise Refused(_unavailable()) from None
+            raise TooLateError(_unavailable()) from None
         match result:
             case Reserved():
                 return result
@@ -197,4 +199,4 @@ def _refusal(found: Exhausted, now_ms: int) -> Denial:
 
 
 def _unavailable() -> Denial:
-    return Denial(UNAVAILABLE, "Budgets cannot be read or written now.", by="reserve", retry_after_s=5)
+    return Denial("budget_unavailable", "Budgets cannot be read or written now.", by="reserve", retry_after_s=5)
