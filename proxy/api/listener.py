@@ -197,11 +197,11 @@ def _knock(request: web.Request) -> Knock:
     transport = request.transport
     own = transport.get_extra_info("sockname") if transport is not None else None
     uid = peer_uid(transport)
-    port = own[1] if isinstance(own, tuple) else None
+    address = (str(own[0]), int(own[1])) if isinstance(own, tuple) else None
     headers: dict[str, str] = {}
     for name, value in request.headers.items():  # of two, neither is believed
         headers[name.lower()] = value if name.lower() not in headers else ""
-    return Knock(headers, uid, f"uid {uid}" if port is None else str(request.remote), port)
+    return Knock(headers, uid, f"uid {uid}" if address is None else str(request.remote), address)
 
 
 def _query(route: Route, request: web.Request) -> BaseModel | None:
