@@ -31,13 +31,13 @@ class Knock:
         headers: with lower-case names.
         uid: of the user at the other end of the unix socket; None by TCP.
         source: where from, as failed attempts are counted.
-        port: of ours, by TCP.
+        own: our address and port, by TCP; None by the socket.
     """
 
     headers: Mapping[str, str]
     uid: int | None
     source: str
-    port: int | None
+    own: tuple[str, int] | None
 
 
 def stranger(knock: Knock, settings: OperatorSettings) -> Problem | None:
@@ -54,7 +54,7 @@ def admitted(
 ) -> Operator | Problem:
     """The operator. By the socket the user id is enough; a token goes before it. Blocks; raises `SQLAlchemyError`."""
     authorization = knock.headers.get("authorization")
-    if knock.port is None:
+    if knock.own is None:
         local = by_uid(knock.uid, settings.local, own_uid=own_uid) if knock.uid is not None else None
         if local is None:
             return Problem("forbidden", "This user of the machine is no operator.")
@@ -70,7 +70,8 @@ def admitted(
 
 
 def _hosts(knock: Knock, settings: OperatorSettings) -> frozenset[str]:
-    if knock.port is None:
+    if knock.own is None:
         return SOCKET_HOSTS
-    own = {f"{host}:{knock.port}" for host in ("127.0.0.1", "localhost", "[::1]")}
-    return frozenset((*own, *settings.hosts))
+    address, port = knock.own
+    bound = f"[{address}]" if ":" in address else address
+    return frozenset((f"{bound}:{port}", f"localhost:{port}", *settings.hosts))

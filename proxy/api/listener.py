@@ -86,6 +86,7 @@ class ApiListener:
             # Where the configuration names users of the machine, they may connect: they are known by their user id.
             mode = 0o666 if self._settings().local else 0o600
             await web.SockSite(self._runner, bound(admin, mode=mode)).start()
+            _log.info("control API on %s", admin)
         if api is None:
             return None
         host, _, port = api.rpartition(":")
@@ -96,6 +97,7 @@ class ApiListener:
         except OSError as error:
             raise BriefcaseError(f"{api}: {error.strerror or error}") from None
         addresses = [one for one in self._runner.addresses if isinstance(one, tuple)]
+        _log.info("control API on %s:%d", host, addresses[0][1])
         return host, int(addresses[0][1])
 
     async def close(self) -> None:
@@ -197,11 +199,11 @@ def _knock(request: web.Request) -> Knock:
     transport = request.transport
     own = transport.get_extra_info("sockname") if transport is not None else None
     uid = peer_uid(transport)
-    port = own[1] if isinstance(own, tuple) else None
+    address = (str(own[0]), int(own[1])) if isinstance(own, tuple) else None
     headers: dict[str, str] = {}
     for name, value in request.headers.items():  # of two, neither is believed
         headers[name.lower()] = value if name.lower() not in headers else ""
-    return Knock(headers, uid, f"uid {uid}" if port is None else str(request.remote), port)
+    return Knock(headers, uid, f"uid {uid}" if address is None else str(request.remote), address)
 
 
 def _query(route: Route, request: web.Request) -> BaseModel | None:

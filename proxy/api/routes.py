@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.api import models as m
+from proxy.api import policy_models as p
 from proxy.api.call import Route
 from proxy.api.handlers import (
     accounts,
@@ -36,10 +37,10 @@ ROUTES: Final = (
           summary="Revoke an agent with all its tokens."),
     Route(method="GET", path="/accounts", roles=LOOK, handler=accounts.list_, answer=m.Accounts,
           summary="List accounts, without their secrets."),
-    Route(method="GET", path="/policies", roles=LOOK, handler=policies.show, answer=m.PoliciesView,
+    Route(method="GET", path="/policies", roles=LOOK, handler=policies.show, answer=p.PoliciesView,
           summary="The policies in force."),
-    Route(method="POST", path="/policies/explain", roles=LOOK, handler=policies.explain, answer=m.Explanation,
-          body=m.ExplainRequest, summary="What would be decided about a request; nothing is sent."),
+    Route(method="POST", path="/policies/explain", roles=LOOK, handler=policies.explain, answer=p.Explanation,
+          body=p.ExplainRequest, summary="What would be decided about a request; nothing is sent."),
     Route(method="GET", path="/budgets/usage", roles=LOOK, handler=budgets.usage, answer=m.Usages,
           summary="What is used of budgets."),
     Route(method="GET", path="/approvals", roles=LOOK, handler=approvals.list_, answer=m.Approvals,

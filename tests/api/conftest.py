@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.rig import Rig
 
 FOREIGN = "elsewhere"
+APPROVALS = {"hold_s": 0, "max_pending_per_agent": 100}
 
 
 @dataclass
@@ -81,7 +82,7 @@ class Api:
 async def administered(folder: Path, **settings: Any) -> AsyncIterator[Api]:
     socket = folder / "admin.sock"
     listeners = {"proxy": "127.0.0.1:0", "control": "127.0.0.1:0", "api": "127.0.0.1:0", "admin": f"unix:{socket}"}
-    async with controlled(folder, listeners=listeners, **settings) as rig:
+    async with controlled(folder, listeners=listeners, **{"approvals": APPROVALS, **settings}) as rig:
         database = open_database(rig.home / DATABASE)
         api = Api(rig, socket, database)
         for role in Role:
@@ -94,7 +95,7 @@ async def administered(folder: Path, **settings: Any) -> AsyncIterator[Api]:
             database.dispose()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     async with administered(tmp_path_factory.mktemp("api")) as api:
         yield api

@@ -20,7 +20,7 @@ from tests.rig.program import Ended, clean_environment, ended, started
 if TYPE_CHECKING:
     from tests.api.conftest import Api
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 ROOT = Path(__file__).parents[2]
 BRIEFCASED = (sys.executable, "-m", "proxy")
 SPOOF = "pay \u202eevil\u202c \x1b[31mred\x1b[0m [bold]x[/bold] \u0430pi"

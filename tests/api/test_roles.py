@@ -17,7 +17,7 @@ from tests.api.conftest import slug
 if TYPE_CHECKING:
     from tests.api.conftest import Api
 
-on_the_loop = pytest.mark.asyncio(loop_scope="module")
+on_the_loop = pytest.mark.asyncio(loop_scope="session")
 MATRIX = """
 GET    /whoami               viewer approver operator admin
 GET    /agents               viewer approver operator admin

@@ -15,7 +15,7 @@ from tests.rig.sidecar import KEY, OTHER_KEY
 if TYPE_CHECKING:
     from tests.api.conftest import Api
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_who_you_are_is_said(api: Api) -> None:

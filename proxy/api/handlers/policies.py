@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from proxy.api.models import ExplainRequest, Explanation, PoliciesView, PolicyView, Why
+from proxy.api.policy_models import ExplainRequest, Explanation, PoliciesView, PolicyView, Why
 from proxy.api.problems import ProblemError
 from proxy.canonical import Place, canonical_head, parse_authority
 from proxy.decision import decide

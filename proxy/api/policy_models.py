@@ -1,0 +1,71 @@
+"""The forms of the routes about policies."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from proxy.api.models import Form, Name
+from proxy.documents import Strict
+from proxy.model import Mode  # noqa: TC001  # pydantic needs it at run time
+
+
+class PolicyView(Form):
+    """One Cedar policy, as it was written."""
+
+    id: str
+    file: str
+    line: int
+    effect: Literal["permit", "forbid"]
+    text: str
+
+
+class PoliciesView(Form):
+    """The policies in force."""
+
+    version: str = Field(description="Digest of everything that decides.")
+    preset: str | None
+    observe: bool
+    generation: int
+    policies: list[PolicyView]
+
+
+class HeaderForm(Strict):
+    """One header of a request."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+    value: Annotated[str, Field(max_length=1024)]
+
+
+class ExplainRequest(Strict):
+    """A request to judge as if an agent made it. Nothing is sent."""
+
+    agent: Name
+    method: Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")]
+    url: Annotated[str, Field(pattern=r"^https?://[!-~]{1,4096}$")]
+    headers: Annotated[list[HeaderForm], Field(max_length=32)] = []
+    body: Annotated[str, Field(max_length=65_536)] | None = None
+
+
+class Why(Form):
+    """A reason for asking a person."""
+
+    code: str
+    text: str
+    by: str
+
+
+class Explanation(Form):
+    """What would be decided now."""
+
+    allowed: bool
+    slug: str | None = Field(description="Of the refusal, as in docs/errors.md.")
+    detail: str | None
+    strength: Literal["none", "approval", "strong"]
+    policies: list[str]
+    reasons: list[Why]
+    observed: str | None
+    account: str | None
+    operation: str | None
+    mode: Mode
