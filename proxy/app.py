@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from proxy.secretstore import SecretStores
+
 
 __all__ = ["Parts", "Sidecar", "running"]
 
@@ -76,18 +78,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         def listening() -> frozenset[tuple[str, int]]:
             return started[0].listeners() if started else frozenset()
 
-        stores = parts.stores
-        if stores is None:
-            stores = secret_stores(
-                settings,
-                home=parts.home,
-                environment=parts.environment,
-                clock=parts.clock,
-                passphrase=parts.passphrase,
-                hosts=parts.hosts,
-                own_listeners=listening,
-            )
-            stack.push_async_callback(stores.close)
+        stores = parts.stores or _secret_stores(parts, listening, stack)
         spawn = await stack.enter_async_context(_background())  # ends before the stores do: it may still ask them
         receipts = ReceiptLog.open(
             database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
@@ -173,17 +164,21 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             ).answer,
         )
         stack.push_async_callback(control.close)
-        services = ApiServices(
-            database=database,
-            shared=shared,
-            home=parts.home,
-            clock=parts.clock,
-            receipts=receipts,
-            approvals=deciding.people.approvals,
-            agents=parts.agents,
-            generation=lambda: pipeline.generation,
+        api = open_api(
+            settings.listeners,
+            ApiServices(
+                database=database,
+                shared=shared,
+                home=parts.home,
+                clock=parts.clock,
+                receipts=receipts,
+                approvals=deciding.people.approvals,
+                slack=deciding.people.slack,
+                agents=parts.agents,
+                generation=lambda: pipeline.generation,
+            ),
         )
-        if (api := open_api(settings.listeners, services)) is not None:
+        if api is not None:
             stack.push_async_callback(api.close)
         sidecar = Sidecar(
             parts=parts,
@@ -209,6 +204,23 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             stack.callback(spawn(_load_graphql()).cancel)
         await sidecar.start()
         yield sidecar
+
+
+def _secret_stores(
+    parts: Parts, listening: Callable[[], frozenset[tuple[str, int]]], stack: contextlib.AsyncExitStack
+) -> SecretStores:
+    """Those of the settings; the `stack` closes them."""
+    stores = secret_stores(
+        parts.configuration.settings,
+        home=parts.home,
+        environment=parts.environment,
+        clock=parts.clock,
+        passphrase=parts.passphrase,
+        hosts=parts.hosts,
+        own_listeners=listening,
+    )
+    stack.push_async_callback(stores.close)
+    return stores
 
 
 async def _enforcing(parts: Parts, database: Engine, receipts: ReceiptLog) -> tuple[Enforcing | None, Parts]:

@@ -21,12 +21,13 @@ from proxy.caller import identify, not_now
 from proxy.conversation import Conversation
 from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
-from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, plan, scrub, scrub_headers
+from proxy.firewall import Vocabulary, headers_of_whole, plan
 from proxy.forwarding import forward
 from proxy.lent import held, lend_first
 from proxy.manifest.pages import no_tunnel
 from proxy.model import ANONYMOUS, INTERNAL, Mode
 from proxy.receipts.entries import decision_entry, outcome_entry
+from proxy.returning import piece, trailing, whole
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
@@ -227,13 +228,17 @@ class Pipeline:
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
+        exchange.forward = forward(generation, exchange, decision, carrying.head, carrying.body, carrying.certificate)
+        self._allowed(exchange)
+        return exchange.forward
+
+    def _allowed(self, exchange: Exchange) -> None:
+        """Its decision receipt is durable."""
         exchange.decided = exchange.allowed = True
         self._weigher.allowed(exchange)
-        exchange.forward = forward(generation, exchange, decision, carrying.head, carrying.body, carrying.certificate)
         self.tally.decisions["allow"] += 1
         if exchange.ended:  # the agent left while this was being decided; nothing will be sent
             self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
-        return exchange.forward
 
     def _stands(self, generation: Generation, exchange: Exchange) -> bool:
         """Whether what was decided before people were asked still holds: same policies and profiles, same rights."""
@@ -246,23 +251,12 @@ class Pipeline:
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})
         except Refused as refused:
             return await self.refuse(exchange, refused.denial)
-        exchange.decided = exchange.allowed = True
-        self._weigher.allowed(exchange)
-        self.tally.decisions["allow"] += 1
-        if exchange.ended:
-            self._record_outcome(exchange, Outcome.CLIENT_ABORTED)
+        self._allowed(exchange)
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers)
-        return self._scrubbed(exchange, answer.status, headers, answer.body)
+        return self._whole(exchange, answer.status, headers, answer.body)
 
-    def _scrubbed(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> Answer:
-        """A whole answer as the agent gets it."""
-        vocabulary = self._memory.vocabulary(exchange.tunnel.agent.name)
-        clean, hits = scrub_headers(headers, vocabulary)
-        content, more = scrub(body, vocabulary)
-        exchange.redactions += hits + more
-        exchange.response_bytes = len(content)
-        fields = (*clean, ("briefcased-receipt", exchange.id))
-        return Answer(status, tuple((n.encode("latin-1"), v.encode("latin-1")) for n, v in fields), content)
+    def _whole(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> Answer:
+        return whole(exchange, status, headers, body, self._memory.vocabulary(exchange.tunnel.agent.name))
 
     async def refuse(self, exchange: Exchange, denial: Denial) -> Denial:
         """Record a refusal; if even that fails, the refusal is that receipts are unavailable."""
@@ -355,7 +349,7 @@ class Pipeline:
             return refused.denial
         if exchange.meter is not None:
             exchange.meter.came(len(body), content, request_bytes=exchange.request_bytes)
-        return self._scrubbed(exchange, head.status, headers_of_whole(head.headers), content)
+        return self._whole(exchange, head.status, headers_of_whole(head.headers), content)
 
     def publish(self, new: tuple[StandIn, ...]) -> None:
         """Stand-ins that every request from now on may carry."""
@@ -364,28 +358,11 @@ class Pipeline:
 
     def on_response_chunk(self, exchange: Exchange, data: bytes) -> bytes | Cut:
         """Scrub one piece of the body; b"" ends it. After a `Cut` the lane resets the agent's connection."""
-        if exchange.filter is None:
-            clean = data
-        else:
-            try:
-                clean = exchange.filter.feed(data)
-            except WithheldError:
-                exchange.fault = "response_withheld"
-                return Cut("response_withheld")
-        exchange.response_bytes += len(clean)
-        meter = exchange.meter
-        if meter is not None and not meter.came(len(data), clean, request_bytes=exchange.request_bytes):
-            exchange.fault = "budget_exceeded"
-            return Cut("budget_exceeded")
-        return clean
+        return piece(exchange, data)
 
     def on_trailers(self, exchange: Exchange, trailers: Headers) -> Headers:
         """Scrub trailers."""
-        clean, hits = scrub_headers(trailers, self._memory.vocabulary(exchange.tunnel.agent.name))
-        exchange.redactions += hits
-        if exchange.meter is not None:
-            exchange.meter.came(sum(len(name) + len(value) for name, value in trailers), b"", request_bytes=0)
-        return clean
+        return trailing(exchange, trailers, self._memory.vocabulary(exchange.tunnel.agent.name))
 
     # -- end -----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from proxy.approval.channels.slack_incoming import SlackIncoming
     from proxy.approval.service import Approvals
     from proxy.clock import Clock
     from proxy.decision import Generation
@@ -23,31 +24,14 @@ if TYPE_CHECKING:
     from proxy.receipts.record import Value
 
 
-class Locks(Protocol):
-    """Who is locked out. Methods block for a small transaction."""
-
-    def listed(self) -> Iterable[Mapping[str, str | int | None]]:
-        """`scope`, `name`, `reason`, `by`, `since_ms` of each."""
-        ...
-
-    def lock(self, scope: str, name: str, *, by: str, reason: str) -> None:
-        """Refuse from now on what belongs to it."""
-        ...
-
-    def unlock(self, scope: str, name: str) -> bool:
-        """Whether it was locked."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class ApiServices:
     """What handlers work with.
 
     Attributes:
         database: of this sidecar: agents, operators, receipts.
-        shared: of all sidecars together: budgets.
+        shared: of all sidecars together: budgets, locks.
         agents: those that are not revoked.
-        locks: None where this sidecar has none.
     """
 
     database: Engine
@@ -56,9 +40,9 @@ class ApiServices:
     clock: Clock
     receipts: ReceiptLog
     approvals: Approvals
+    slack: SlackIncoming
     agents: Callable[[], Iterable[Agent]]
     generation: Callable[[], Generation]
-    locks: Locks | None = None
 
     def tenant_of(self, agent: str) -> str:
         """The tenant of the agent of this name."""

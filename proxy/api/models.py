@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from proxy.documents import Strict
+from proxy.identity.locks import MAX_REASON_CHARACTERS
 from proxy.model import Action, Role  # noqa: TC001  # pydantic needs them at run time
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -21,7 +22,7 @@ def _whole(value: object) -> object:
 WHOLE = BeforeValidator(_whole)
 """Takes 3.0 for an integer, as JSON Schema does."""
 Limit = Annotated[int, Field(ge=1, le=1000)]
-Scope = Literal["all", "tenant", "agent", "account", "provider"]
+Scope = Literal["all", "tenant", "agent", "user", "account", "provider"]
 
 
 class Query(BaseModel):
@@ -212,17 +213,33 @@ class Changes(Form):
 
 
 class LockRequest(Strict):
-    """What to lock, or to unlock: everything, or the tenant, agent, account or provider of this name."""
+    """What to lock, or to unlock: the tenant, agent, user, account or provider of this name, or everything."""
 
     scope: Scope
-    name: Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9_/.-]{0,126})$")] = "*"
-    reason: Reason = ""
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9@][a-zA-Z0-9@_/.-]{0,253}$|^$")] = ""
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if (self.scope == "all") != (self.name == ""):
+            raise ValueError("name goes with every scope but `all`")
+        return self
+
+
+class LockView(Form):
+    """What is stopped, why, since when (UTC, milliseconds since 1970), and by whom."""
+
+    scope: str
+    name: str
+    reason: str
+    by: str
+    at_ms: int
 
 
 class LocksView(Form):
     """What is locked."""
 
-    locks: list[dict[str, Any]]
+    locks: list[LockView]
 
 
 class OperatorView(Form):

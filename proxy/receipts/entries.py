@@ -19,6 +19,7 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "id": exchange.id,
         "capture": tunnel.capture.value,
         "agent": tunnel.agent.name,
+        "tenant": tunnel.agent.tenant,
         "token_id": tunnel.agent.token_id,
         "generation": exchange.generation,
         "method": head.method if head is not None else None,

@@ -176,8 +176,39 @@ async def test_usage_of_budgets_is_read_from_the_table(api: Api) -> None:
     assert [one["of"] for one in theirs] == [{"tenant": "elsewhere"}]
 
 
-async def test_without_locks_nothing_is_said_to_be_locked(api: Api) -> None:
-    assert slug(await api.call("operator", "POST", "/locks", {"scope": "all"})) == "conflict"
+async def test_h08_what_is_locked_is_refused_until_it_is_unlocked(api: Api) -> None:
+    locked = {"scope": "agent", "name": "tester", "reason": "it calls home"}
+    assert (await api.call("operator", "POST", "/locks", locked)).status_code == 200
+    [shown] = (await api.call("viewer", "GET", "/locks")).json()["locks"]
+    assert {**shown, "at_ms": 0} == {**locked, "by": "operator", "at_ms": 0}
+    await _answers(api, "locked_down")
+    assert (await api.call("operator", "POST", "/unlocks", locked)).status_code == 200
+    await _answers(api, None)
+    assert slug(await api.call("operator", "POST", "/unlocks", locked)) == "not_found"
+    done = [(one["change"], one["target"], one["by"]) for one in await api.changes()]
+    assert ("lock", "agent:tester", "operator") in done
+    assert ("unlock", "agent:tester", "operator") in done
+
+
+async def _answers(api: Api, problem: str | None) -> None:
+    """Wait until a call is answered so."""
+    async with asyncio.timeout(10):
+        while (await api.rig.call("GET", "/seen")).problem != problem:
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"scope": "all", "name": "x", "reason": "r"},
+        {"scope": "agent", "reason": "r"},
+        {"scope": "all"},
+        {"scope": "all", "reason": "two\nlines"},
+        {"scope": "token", "name": "x", "reason": "r"},
+    ],
+)
+async def test_a_lock_that_says_too_little_or_too_much_is_none(api: Api, asked: dict[str, str]) -> None:
+    assert slug(await api.call("operator", "POST", "/locks", asked)) == "invalid_request"
 
 
 async def test_o10_no_secret_is_in_any_answer(api: Api) -> None:

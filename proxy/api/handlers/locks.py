@@ -1,54 +1,60 @@
-"""/locks."""
+"""/locks and /unlocks. What is locked counts within a second, in every process (see `proxy/identity/locks.py`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.api.models import Done, LockRequest, LocksView
+from proxy.api.models import Done, LockRequest, LocksView, LockView
 from proxy.api.problems import ProblemError
 from proxy.db.threads import in_thread
+from proxy.identity import locks
 
 if TYPE_CHECKING:
-    from proxy.api.call import Call, Locks
+    from proxy.api.call import Call
+    from proxy.identity.locks import Key, Lock
 
 
 async def list_(call: Call) -> LocksView:
-    """What is locked."""
+    """What is locked, the oldest first."""
     if call.operator.tenant is not None:
         raise ProblemError("forbidden", "Only operators of all tenants see every lock.")
-    return LocksView(locks=[dict(one) for one in await in_thread(_locks(call).listed)])
+    found = await in_thread(locks.listed, call.services.shared)
+    return LocksView(locks=[_view(one) for one in found if one.kind != locks.TOKEN])
 
 
 async def lock(call: Call) -> Done:
-    """Refuse from now on what belongs to a tenant, agent, account or provider."""
-    asked = _allowed(call)
-    await call.record("lock", f"{asked.scope}:{asked.name}", reason=asked.reason or None)
-    await in_thread(_locks(call).lock, asked.scope, asked.name, by=call.operator.name, reason=asked.reason)
+    """Refuse from now on what belongs to a tenant, agent, user, account or provider."""
+    asked, key = _allowed(call)
+    await call.record("lock", _words(key), reason=asked.reason)
+    by = call.operator.name
+    await in_thread(locks.lock, call.services.shared, [key], reason=asked.reason, by=by, clock=call.services.clock)
     return Done()
 
 
 async def unlock(call: Call) -> Done:
     """Undo it."""
-    asked = _allowed(call)
-    await call.record("unlock", f"{asked.scope}:{asked.name}", reason=asked.reason or None)
-    if not await in_thread(_locks(call).unlock, asked.scope, asked.name):
+    asked, key = _allowed(call)
+    await call.record("unlock", _words(key), reason=asked.reason)
+    if not await in_thread(locks.unlock, call.services.shared, [key]):
         raise ProblemError("not_found")
     return Done()
 
 
-def _locks(call: Call) -> Locks:
-    if call.services.locks is None:
-        raise ProblemError("conflict", "This sidecar has no locks.")
-    return call.services.locks
+def _view(lock: Lock) -> LockView:
+    return LockView(scope=lock.kind, name=lock.name, reason=lock.reason, by=lock.by, at_ms=lock.at_ms)
 
 
-def _allowed(call: Call) -> LockRequest:
-    """What is asked, where it is within the operator's tenant."""
+def _words(key: Key) -> str:
+    return ":".join(part for part in key if part)
+
+
+def _allowed(call: Call) -> tuple[LockRequest, Key]:
+    """What is asked, and the row that it is about, where it is within the operator's tenant."""
     asked, tenant = call.sent(LockRequest), call.operator.tenant
-    _locks(call)
+    key = (asked.scope, asked.name)
     if tenant is None:
-        return asked
+        return asked, key
     own = asked.scope == "tenant" and asked.name == tenant
     if not own and not (asked.scope == "agent" and call.services.tenant_of(asked.name) == tenant):
         raise ProblemError("not_found")
-    return asked
+    return asked, key
