@@ -218,9 +218,8 @@ class Pipeline:
             await people.ask()
             await self._holds.reserve(plan, exchange, decision, granted)
             ask = None if generation.settings.mode is Mode.GA else people.ask
-            own = self._keeper.owns
             carrying = await lend_first(
-                self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=own, ask=ask
+                self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=self._keeper.owns, ask=ask
             )
             exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
             self.rights.require(exchange)
