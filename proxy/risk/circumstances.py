@@ -115,3 +115,12 @@ class Circumstances:
 
 UNKNOWN: Final = Circumstances()
 """Nothing is known."""
+
+
+def accustomed(use: Use | None, host: str, now_ms: int) -> Circumstances:
+    """Of an agent that has just made such a call: for questions about policies, which are about no call in particular.
+
+    `use` is None where no profile lists the call.
+    """
+    past = Past() if use is None else Past().plus(use, host, now_ms // HOUR_MS)
+    return Circumstances(past, Advice())

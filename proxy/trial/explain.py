@@ -10,6 +10,7 @@ from proxy.decision import decide
 from proxy.errors import Denial
 from proxy.model import Strength
 from proxy.policy.vocabulary import WITHOUT_APPROVAL, WITHOUT_STRONG
+from proxy.risk.circumstances import accustomed
 from proxy.trial.request import head_of
 
 if TYPE_CHECKING:
@@ -84,12 +85,23 @@ def explained(generation: Generation, trial: Trial) -> Explanation:
     agent = _limited(trial.agent, trial.account)
     if isinstance(agent, Denial):
         return _refused(generation, head, agent)
-    decision = decide(generation, agent, head, now_ms=trial.now_ms)
-    if not isinstance(decision, Denial) and decision.wants_body:
-        decision = decide(generation, agent, decision.head, trial.body or b"", now_ms=trial.now_ms)
+    decision = decided(generation, agent, head, trial.body, now_ms=trial.now_ms)
     if isinstance(decision, Denial):
         return _refused(generation, head, decision)
     return _allowed(generation, decision)
+
+
+def decided(
+    generation: Generation, agent: Agent, head: RequestHead, body: bytes | None, *, now_ms: int
+) -> Decision | Denial:
+    """What `decide()` says where the agent has made such calls before."""
+    match = generation.catalog.match(head)
+    use = (match.profile.name, match.operation.id) if match is not None and match.operation is not None else None
+    circumstances = accustomed(use, head.authority.host, now_ms)
+    decision = decide(generation, agent, head, now_ms=now_ms, circumstances=circumstances)
+    if not isinstance(decision, Denial) and decision.wants_body:
+        return decide(generation, agent, decision.head, body or b"", now_ms=now_ms, circumstances=circumstances)
+    return decision
 
 
 def _limited(agent: Agent, account: str | None) -> Agent | Denial:

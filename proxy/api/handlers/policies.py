@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 from proxy.api.policy_models import ExplainRequest, Explanation, PoliciesView, PolicyView, Why
 from proxy.api.problems import ProblemError
 from proxy.canonical import Place, canonical_head, parse_authority
-from proxy.decision import decide
 from proxy.errors import Denial
 from proxy.model import HTTPS_PORT, RawHead
+from proxy.trial.explain import decided
 
 if TYPE_CHECKING:
     from proxy.api.call import Call
     from proxy.decision import Decision, Generation
-    from proxy.model import Agent, RequestHead
+    from proxy.model import RequestHead
 
 _PORTS: Final = {"http": 80, "https": HTTPS_PORT}
 
@@ -46,8 +46,9 @@ async def explain(call: Call) -> Explanation:
         raise ProblemError("not_found", "There is no such agent.")
     head = _head(asked, generation)
     body = None if asked.body is None else asked.body.encode()
-    decided = head if isinstance(head, Denial) else _decided(generation, agent, head, body, call)
-    return _explanation(decided, generation)
+    if isinstance(head, Denial):
+        return _explanation(head, generation)
+    return _explanation(decided(generation, agent, head, body, now_ms=call.services.clock.wall_ms()), generation)
 
 
 def _head(asked: ExplainRequest, generation: Generation) -> RequestHead | Denial:
@@ -76,16 +77,6 @@ def _head(asked: ExplainRequest, generation: Generation) -> RequestHead | Denial
 
 
 _FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
-
-
-def _decided(
-    generation: Generation, agent: Agent, head: RequestHead, body: bytes | None, call: Call
-) -> Decision | Denial:
-    now_ms = call.services.clock.wall_ms()
-    decided = decide(generation, agent, head, now_ms=now_ms)
-    if not isinstance(decided, Denial) and decided.wants_body and body is not None:
-        return decide(generation, agent, head, body, now_ms=now_ms)
-    return decided
 
 
 def _explanation(decided: Decision | Denial, generation: Generation) -> Explanation:
