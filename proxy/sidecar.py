@@ -246,7 +246,11 @@ class Sidecar:
     def details(self) -> dict[str, str]:
         """What readiness does not depend on, in words. Reads a file."""
         now_ms = self._parts.clock.wall_ms()
-        return {"confinement": str(standing(self._configuration.settings, now_ms=now_ms))}
+        settings = self._configuration.settings
+        return {
+            "confinement": str(standing(settings, now_ms=now_ms)),
+            "policies": "observed" if settings.policies.observe else "enforced",
+        }
 
     def gauges(self) -> dict[str, int]:
         """Numbers of now."""
