@@ -14,9 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.credentials.captures.claims import readable
 from proxy.credentials.captures.reply import MAX_REPLY_BYTES, CaptureFailedError, looks_secret, read
 from proxy.credentials.captures.store import Captured, new_id
-from proxy.credentials.grants import GrantKey, in_thread
+from proxy.credentials.grants import GrantKey
 from proxy.credentials.standin import make, random_bits
 from proxy.db.sealing import UnsealError
+from proxy.db.threads import in_thread
 from proxy.errors import BriefcaseError, Denial, Refused
 from proxy.firewall import BODYLESS, WithheldError, decoded, scrub
 from proxy.secret import Secret

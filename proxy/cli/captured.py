@@ -45,7 +45,7 @@ def remove(
 
 async def _rows(config: Path) -> list[Row]:
     from proxy.cli.connections.opened import opened
-    from proxy.credentials.grants import in_thread
+    from proxy.db.threads import in_thread
 
     async with opened(config) as connections:
         keeper = connections.services.keeper
@@ -70,7 +70,7 @@ def _login(key: GrantKey) -> Row:
 async def _remove(config: Path, name: str) -> None:
     """Raises `BriefcaseError`: there is no such one."""
     from proxy.cli.connections.opened import opened
-    from proxy.credentials.grants import in_thread
+    from proxy.db.threads import in_thread
 
     async with opened(config) as connections:
         services = connections.services

@@ -84,8 +84,9 @@ def lasting(told: dict[str, object]) -> str:
 
 async def _connect(config: Path, name: str, wishes: Wishes) -> dict[str, object]:
     from proxy.cli.connections.opened import opened
-    from proxy.credentials.grants import Granted, in_thread
+    from proxy.credentials.grants import Granted
     from proxy.credentials.oauth.places import places
+    from proxy.db.threads import in_thread
 
     async with opened(config) as connections:
         chosen = await connections.chosen(connections.account(name))

@@ -55,8 +55,8 @@ async def _receive(
     config: Path, name: str, credential: str | None, text: str, client_id: str | None, timeout_s: int
 ) -> dict[str, str | list[str]]:
     from proxy.cli.connections.opened import opened
-    from proxy.credentials.grants import in_thread
     from proxy.credentials.vc.kind import CREDENTIAL
+    from proxy.db.threads import in_thread
 
     async with opened(config) as connections:
         receiver = await Receiver.of(connections, connections.account(name), credential)
@@ -84,7 +84,7 @@ def forget(
 
 async def _forget(config: Path, name: str, credential: str | None) -> str:
     from proxy.cli.connections.opened import opened
-    from proxy.credentials.grants import in_thread
+    from proxy.db.threads import in_thread
 
     async with opened(config) as connections:
         receiver = await Receiver.of(connections, connections.account(name), credential)

@@ -47,7 +47,7 @@ def disconnect(
 
 async def _disconnect(config: Path, name: str, *, only_here: bool) -> dict[str, object]:
     from proxy.cli.connections.opened import opened
-    from proxy.credentials.grants import in_thread
+    from proxy.db.threads import in_thread
 
     async with opened(config) as connections:
         account = connections.account(name)
@@ -63,7 +63,8 @@ async def _disconnect(config: Path, name: str, *, only_here: bool) -> dict[str, 
 async def _only_forgotten(connections: Connections, account: BoundAccount) -> dict[str, object]:
     """Needs no secret and no consent: whatever is wrong with either, an operator can stop the use of an account."""
     from proxy.cli.connections.opened import people_connect
-    from proxy.credentials.grants import GrantKey, in_thread
+    from proxy.credentials.grants import GrantKey
+    from proxy.db.threads import in_thread
 
     keys = [GrantKey(account.id, credential) for credential in people_connect(account)]
     gone = [key for key in keys if await in_thread(connections.services.grants.forget, key)]
@@ -103,10 +104,10 @@ async def _revoked_and_forgotten(connections: Connections, chosen: Chosen) -> tu
 
 async def _once(connections: Connections, chosen: Chosen, at: Places) -> tuple[str, ...]:
     """One attempt, while nobody else refreshes: what is revoked is what is stored now. Raises `MintFailedError`."""
-    from proxy.credentials.grants import in_thread
     from proxy.credentials.kind import MintFailedError
     from proxy.credentials.oauth.revoke import revoke
     from proxy.credentials.oauth.state import Kept
+    from proxy.db.threads import in_thread
 
     grants, lease = connections.services.grants, await _leased(connections, chosen)
     done: tuple[str, ...] = ()
@@ -124,7 +125,7 @@ async def _once(connections: Connections, chosen: Chosen, at: Places) -> tuple[s
 
 async def _leased(connections: Connections, chosen: Chosen) -> Lease:
     """Nobody refreshes from now on."""
-    from proxy.credentials.grants import in_thread
+    from proxy.db.threads import in_thread
 
     try:
         async with asyncio.timeout(LEASE_S):

@@ -11,11 +11,11 @@ from sqlalchemy import delete, or_, select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.credentials.grants import in_thread
 from proxy.credentials.kind import unusable
 from proxy.credentials.origins import NO_SECRET, Bound, unconsented
 from proxy.db.engine import writing
 from proxy.db.tables import bindings
+from proxy.db.threads import in_thread
 from proxy.errors import Denial, Refused
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.credentials.certificates import Certificates
-from proxy.credentials.grants import Granted, in_thread
+from proxy.credentials.grants import Granted
 from proxy.credentials.kind import Credential, MintFailedError, unusable
 from proxy.credentials.learnt import Learnt
 from proxy.credentials.order import ingredients
@@ -25,6 +25,7 @@ from proxy.credentials.refresher import LOOK_AGAIN_S, Job, Refresher
 from proxy.credentials.runner import Runner
 from proxy.credentials.under_way import UnderWay
 from proxy.db.sealing import UnsealError
+from proxy.db.threads import in_thread
 from proxy.errors import Refused
 from proxy.keys.signer import KeyUnavailableError
 from proxy.secretstore.store import SecretUnavailableError

@@ -8,7 +8,6 @@ that the old token may have been used up already.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -23,7 +22,7 @@ from proxy.errors import BriefcaseError
 from proxy.model import AccountId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
 
@@ -227,8 +226,3 @@ def _at(key: GrantKey) -> ColumnElement[bool]:
     return and_(
         grants.c.account == str(key.account), grants.c.credential == key.credential, grants.c.agent == key.agent
     )
-
-
-async def in_thread[**P, T](function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`function` where it does not hold up the loop; it goes on to its end where the caller is cancelled."""
-    return await asyncio.shield(asyncio.to_thread(function, *args, **kwargs))

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.credentials.grants import Granted, LostLeaseError, in_thread
+from proxy.credentials.grants import Granted, LostLeaseError
 from proxy.credentials.kind import MintFailedError, unusable
 from proxy.credentials.order import ingredients
+from proxy.db.threads import in_thread
 from proxy.errors import Denial
 
 if TYPE_CHECKING:

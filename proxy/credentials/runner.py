@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.credentials.documents import Documents
-from proxy.credentials.grants import in_thread
 from proxy.credentials.kind import CallFailedError, MintFailedError, Sign, unusable
+from proxy.db.threads import in_thread
 from proxy.errors import Denial
 
 if TYPE_CHECKING:

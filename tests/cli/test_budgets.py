@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
 from tests.cli.conftest import real_key
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 CALL = 'curl -sS --noproxy ""'
 
 
+@pytest.mark.slow
 async def test_what_calls_have_used_is_told(cli: Cli, local: Local) -> None:
     settings = yaml.safe_load(local.config.read_text())
     settings["budgets"] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import yaml
 
 from tests.cli.conftest import real_key
@@ -46,6 +47,7 @@ async def test_a_request_is_explained_and_fixtures_are_held_against_it(cli, loca
     assert bad.lines[1:4] == ["        outcome", "      - deny", "      + allow"]
 
 
+@pytest.mark.slow
 async def test_past_calls_are_asked_of_other_policies(cli, local):
     file = with_policies(local.config, CEDAR)
     call = f'curl -sS --noproxy "" {local.base}/v1/things && curl -sS --noproxy "" {local.base}/shut'
@@ -62,6 +64,7 @@ async def test_past_calls_are_asked_of_other_policies(cli, local):
     assert "query" in told["not_held"]
 
 
+@pytest.mark.slow
 async def test_i05_a_widening_is_shown_and_an_earlier_version_is_brought_back(up):
     file = with_policies(up.config, CEDAR)
     assert up.command("reload", "--config", str(up.config)).returncode == 0

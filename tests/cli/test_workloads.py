@@ -17,6 +17,7 @@ from tests.rig.sidecar import KEY
 MATCH = "system:serviceaccount:agents:{agent}"
 
 
+@pytest.mark.slow
 async def test_a_service_accounts_token_is_all_that_an_agent_needs(tmp_path):
     key = new_key("RS256", "one")
     async with configured(tmp_path) as up:

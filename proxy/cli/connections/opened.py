@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.state import local_passphrase
 from proxy.clock import SystemClock
-from proxy.credentials.grants import in_thread
 from proxy.credentials.kind import MintFailedError
 from proxy.credentials.oauth import OAuthCredential
 from proxy.credentials.order import Order, ingredients
 from proxy.credentials.runner import Runner
+from proxy.db.threads import in_thread
 from proxy.errors import BriefcaseError, Refused
 from proxy.generation import build_generation, login_slots
 from proxy.keys.signer import KeyUnavailableError
