@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 
 from proxy.approval.approvers import Ballot
@@ -37,8 +38,14 @@ async def pressed(rig: Rig, id_: str) -> int:
     }
     body, stamp = urlencode({"payload": json.dumps(payload)}).encode(), str(int(time.time()))
     signed = hmac.new(SECRETS["env:SIGNING"], f"v0:{stamp}:".encode() + body, hashlib.sha256).hexdigest()
-    route = rig.sidecar.people.slack.routes()["/approvals/slack/team"]
-    return (await route({"x-slack-request-timestamp": stamp, "x-slack-signature": f"v0={signed}"}, body)).status
+    headers = {"Host": "approvals.example.test", "X-Slack-Request-Timestamp": stamp}
+    assert rig.sidecar.api is not None
+    base = f"http://{rig.sidecar.api[0]}:{rig.sidecar.api[1]}"
+    async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False) as client:
+        place, forged = "/approvals/slack/team", f"v0={'0' * 64}"
+        assert (await client.post(place, content=body, headers={"X-Slack-Signature": forged})).status_code == 401
+        assert (await client.post(f"{place}x", content=body)).status_code == 404
+        return (await client.post(place, content=body, headers={"X-Slack-Signature": f"v0={signed}"})).status_code
 
 
 async def test_from_a_refused_call_over_slack_to_an_allowed_one_and_a_grant(tmp_path: Path) -> None:
@@ -50,6 +57,7 @@ async def test_from_a_refused_call_over_slack_to_an_allowed_one_and_a_grant(tmp_
     file = tmp_path / "own.cedar"
     file.write_text(POLICIES)
     settings = {
+        "listeners": {"proxy": "127.0.0.1:0", "control": "127.0.0.1:0", "api": "127.0.0.1:0"},
         "policies": {"files": [str(file)]},
         "approvals": {
             "hold_s": 0,
