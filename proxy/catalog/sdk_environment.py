@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from proxy.catalog.schema import SdkFile
+from proxy.credentials.answers.document import texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -68,7 +69,7 @@ def environment_mistakes(profile: Profile) -> Iterator[Mistake]:
     """Places that name nothing the profile has."""
     known = {"stand_in": profile.secrets.keys(), "variable": profile.variables.keys()}
     for name, given in profile.environment.items():
-        for text in _texts(given.file if isinstance(given, SdkFile) else given):
+        for text in texts_in(given.file if isinstance(given, SdkFile) else given):
             for kind, what, _ in PLACE.findall(text):
                 if kind and what not in known[kind]:
                     word = "secret" if kind == "stand_in" else kind
@@ -78,7 +79,7 @@ def environment_mistakes(profile: Profile) -> Iterator[Mistake]:
 def uses_base_url(profile: Profile) -> bool:
     """Whether one of its variables needs a base-URL listener."""
     given = (one.file if isinstance(one, SdkFile) else one for one in profile.environment.values())
-    return any("{base_url}" in text for each in given for text in _texts(each))
+    return any("{base_url}" in text for each in given for text in texts_in(each))
 
 
 def _filled(value: JsonValue, values: Mapping[str, Mapping[str, str]]) -> JsonValue:
@@ -100,15 +101,3 @@ def _text(text: str, values: Mapping[str, Mapping[str, str]]) -> str:
         return values[kind][name]
 
     return PLACE.sub(fill, text)
-
-
-def _texts(value: JsonValue) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case list():
-            for each in value:
-                yield from _texts(each)
-        case dict():
-            for each in value.values():
-                yield from _texts(each)

@@ -52,7 +52,7 @@ class DocumentAnswer(AnswerKind):
         return frozenset(name for kind, name in self._places() if kind == "variable")
 
     def _places(self) -> Iterator[tuple[str, str]]:
-        for text in (*_texts(self.body), *self.headers.values()):
+        for text in (*texts_in(self.body), *self.headers.values()):
             for kind, name, _ in PLACE.findall(text):
                 yield kind, name
 
@@ -104,13 +104,14 @@ def _field(value: str) -> bytes:
     return value.encode("ascii")
 
 
-def _texts(value: JsonValue) -> Iterator[str]:
+def texts_in(value: JsonValue) -> Iterator[str]:
+    """Every string in `value`, at any depth; names of members are none."""
     match value:
         case str():
             yield value
         case list():
             for each in value:
-                yield from _texts(each)
+                yield from texts_in(each)
         case dict():
             for each in value.values():
-                yield from _texts(each)
+                yield from texts_in(each)
