@@ -100,7 +100,7 @@ def planned(
         for key in _keys("budget", budget.name, budget.match, budget.each, subject)
     )
     tolls = (
-        Toll(rate.name, key, rate.per_s * 1_000_000 // rate.calls, rate.burst)
+        Toll(rate.name, key, -(-rate.per_s * 1_000_000 // rate.calls), rate.burst)
         for rate in rates
         for key in _keys("rate", rate.name, rate.match, rate.each, subject)
     )

@@ -177,7 +177,7 @@ class Budgets:
                 now_ms = ledger.begin(connection, self._clock)
                 for task in tasks:
                     task.result = task.do(connection, now_ms)
-        except (SQLAlchemyError, ledger.SkewError):
+        except (SQLAlchemyError, ledger.SkewError, OverflowError):  # the last: an amount that no column holds
             return False
         return True
 

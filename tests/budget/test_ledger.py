@@ -234,6 +234,16 @@ class TestService:
             assert connection.execute(select(budget_counters.c.used, budget_counters.c.held)).all() == [(1, 0)]
             assert connection.execute(select(budget_holds)).all() == []
 
+    async def test_k_05_an_amount_that_no_column_holds_is_refused_and_stops_nobody_else(self, tmp_path: Path) -> None:
+        clock = SystemClock()
+        budgets = Budgets(open_database(tmp_path / "b.db"), owner="one", clock=clock)
+        money = {"name": "m", "unit": "usd", "limit": "9.00", "over": "approval"}
+        with pytest.raises(Refused) as refused:
+            await budgets.reserve("1", plan(money, most={"usd": 2**70}, now_ms=clock.wall_ms()))
+        assert refused.value.denial.slug == "budget_unavailable"
+        assert (await budgets.reserve("2", plan(money, most={"usd": 1}, now_ms=clock.wall_ms()))).asks == ()
+        await budgets.close()
+
     async def test_a_call_that_no_limit_covers_waits_for_nothing(self, tmp_path: Path) -> None:
         budgets = Budgets(open_database(tmp_path / "b.db"), owner="one", clock=SystemClock())
         assert (await budgets.reserve("1", Plan())).warnings == ()

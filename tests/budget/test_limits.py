@@ -87,6 +87,11 @@ def test_rates() -> None:
     assert (toll.interval_us, toll.burst) == (10_000_000, 3)
 
 
+def test_a_rate_is_never_faster_than_it_says() -> None:
+    (toll,) = planned([], [rate(calls=7, per_s=1)], CALL, {}, now_ms=NOW_MS).tolls
+    assert 6 * toll.interval_us < 1_000_000 <= 7 * toll.interval_us
+
+
 @pytest.mark.parametrize(
     "fields",
     [
