@@ -80,14 +80,15 @@ class Asking:
         assert match is not None
         assert match.operation is not None
         assert account is not None
+        agent = self._exchange.tunnel.agent
         return Asked(
-            agent=self._exchange.tunnel.agent,
+            agent=agent,
             account=str(account.id),
             profile=match.profile.name,
             profile_version=self._generation.profile_versions[match.profile.name],
             operation=match.operation.id,
             action=match.operation.action.value,
-            policy_version=self._generation.policies.version,
+            policy_version=self._generation.policies_for(agent).version,
             mode=self._generation.settings.mode.value,
             head=decision.head,
             body=self._body,

@@ -62,7 +62,8 @@ class Holds:
         Raises:
             Refused: a limit stands in the way already: nobody is asked in vain; or the policies do not want it now.
         """
-        wants_left = generation.policies.speaks_of(LEFT) and any(charge.unit == USD for charge in plan.charges)
+        policies = generation.policies_for(exchange.tunnel.agent)
+        wants_left = policies.speaks_of(LEFT) and any(charge.unit == USD for charge in plan.charges)
         found = await self._seen(plan, always=wants_left or decision.ruling.strength is not Strength.NONE)
         if wants_left:
             decision = self._again(generation, exchange, decision, body, found.left[USD])

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from proxy.catalog.matcher import Catalog, Match
     from proxy.credentials import CredentialSpec
     from proxy.credentials.standin import StandIns
-    from proxy.model import Authority, Reason, RequestHead, UpstreamProxy
-    from proxy.policy import Policies
+    from proxy.model import Agent, Authority, Reason, RequestHead, UpstreamProxy
+    from proxy.policy import Policies, Rollout
     from proxy.risk import Call, Risk, SecretShapes
     from proxy.risk_settings import Thresholds
     from proxy.settings import Settings
@@ -46,15 +46,29 @@ class Generation:
     profile_versions: Mapping[str, str]
     allow_private: Mapping[str, tuple[str, ...]]
     unread: frozenset[Authority] = frozenset()
+    rollout: Rollout | None = None
+
+    def policies_for(self, agent: Agent) -> Policies:
+        """Those that decide what `agent` may do."""
+        staged = self.rollout is not None and self.rollout.decides_for(agent)
+        return self.rollout.candidate if self.rollout is not None and staged else self.policies
+
+    def policies_beside(self, agent: Agent) -> Policies | None:
+        """Those that are on their way to decide for `agent`; None where there are none."""
+        if self.rollout is None or self.rollout.decides_for(agent):
+            return None
+        return self.rollout.candidate
 
     @property
     def estimates(self) -> bool:
         """Whether somebody wants to know what calls may use."""
-        return is_asked(self.settings, self.policies)
+        candidate = (self.rollout.candidate,) if self.rollout is not None else ()
+        return is_asked(self.settings, (self.policies, *candidate))
 
-    def decides_like(self, other: Generation) -> bool:
-        """Whether policies and profiles are the same as in `other`."""
-        return self.policies.version == other.policies.version and self.profile_versions == other.profile_versions
+    def decides_like(self, other: Generation, agent: Agent) -> bool:
+        """Whether policies, as far as `agent` is concerned, and profiles are the same as in `other`."""
+        same = self.policies_for(agent).version == other.policies_for(agent).version
+        return same and self.profile_versions == other.profile_versions
 
     def trust(self, provider: str) -> Path | None:
         """The operator's roots for `provider`, or for all; None for the default bundle."""
@@ -85,6 +99,7 @@ class Ruling:
         reasons: why.
         policies: ids of those that decided.
         observed: the slug of what would have refused it, where policies are only observed.
+        candidate: what policies on their way into force would say, where that is something else.
         risk: how risky it is.
     """
 
@@ -92,6 +107,7 @@ class Ruling:
     reasons: tuple[Reason, ...] = ()
     policies: tuple[str, ...] = ()
     observed: str | None = None
+    candidate: str | None = None
     risk: Risk = NO_RISK
 
     def weighed(self, risk: Risk, thresholds: Thresholds) -> Ruling:

@@ -15,7 +15,7 @@ from proxy.decided import Decision, Generation, Ruling
 from proxy.errors import Denial
 from proxy.estimating import estimated, usage_of
 from proxy.identifying import account_for, cleaned, credentials_for, match_of, stand_ins_in
-from proxy.judging import NOT_COVERED, call_of, permitted, question_of, reasons, refusal, too_risky
+from proxy.judging import NOT_COVERED, call_of, otherwise, permitted, question_of, reasons, refusal, too_risky
 from proxy.model import HTTPS_PORT
 from proxy.risk import UNKNOWN, score
 from proxy.validating import checked, settled
@@ -134,11 +134,13 @@ def _ruled(
         cost_microusd=cost_microusd,
         left_microusd=left_microusd,
     )
-    verdict = generation.policies.judge(question)
+    verdict = generation.policies_for(agent).judge(question)
+    beside = generation.policies_beside(agent)
+    candidate = otherwise(verdict, beside.judge(question)) if beside is not None else None
     refused = refusal(verdict)
     if refused is not None and not settings.policies.observe:
-        return refused
-    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)
+        return replace(refused, candidate=candidate)
+    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies, candidate=candidate)
     if settings.policies.observe:
         ruling = _observed(ruling, refused)
     thresholds = settings.risk.thresholds(match.profile.name, settings.mode)
@@ -148,7 +150,7 @@ def _ruled(
 def _observed(ruling: Ruling, refused: Denial | None) -> Ruling:
     """What policies want is only noted."""
     wanted = refused.slug if refused is not None else "approval_required" if ruling.strength else None
-    return Ruling(policies=ruling.policies, observed=wanted)
+    return Ruling(policies=ruling.policies, observed=wanted, candidate=ruling.candidate)
 
 
 def _unfit(match: Match, operation: Operation, account: BoundAccount, head: RequestHead) -> Denial | None:

@@ -237,6 +237,7 @@ class Denial:
         retry_after_s: rendered as `Retry-After` when set.
         extra: additional members of the problem document (RFC 9457, section 3.2); JSON values only.
         in_doubt: a person may decide otherwise, where the mode lets them.
+        candidate: what policies on their way into force would say instead; for the receipt alone.
     """
 
     slug: str
@@ -245,6 +246,7 @@ class Denial:
     retry_after_s: int | None = None
     extra: Mapping[str, str | int | list[str]] = field(default_factory=dict)
     in_doubt: bool = False
+    candidate: str | None = None
 
     @property
     def kind(self) -> Kind:

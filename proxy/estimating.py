@@ -9,6 +9,8 @@ from proxy.budget.meters.estimate import NOTHING, Estimate, estimate
 from proxy.budget.meters.meter import BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxy.budget.meters.spec import Usage
     from proxy.catalog.matcher import Match
     from proxy.model import RequestHead
@@ -27,9 +29,9 @@ def usage_of(match: Match) -> Usage | None:
     return None if operation is None or operation.usage is None else profile.usage[operation.usage]
 
 
-def is_asked(settings: Settings, policies: Policies) -> bool:
-    """Whether a budget counts anything but requests, or a policy speaks of what calls cost."""
-    return any(budget.unit != "requests" for budget in settings.budgets) or policies.speaks_of(COST)
+def is_asked(settings: Settings, sets: Iterable[Policies]) -> bool:
+    """Whether a budget counts anything but requests, or a policy of one of the `sets` speaks of what calls cost."""
+    return any(budget.unit != "requests" for budget in settings.budgets) or any(s.speaks_of(COST) for s in sets)
 
 
 def estimated(settings: Settings, match: Match, head: RequestHead, body: bytes | None, *, now_ms: int) -> Estimate:

@@ -294,6 +294,7 @@ class Exchange:
         named_approval: that the agent thinks it has.
         policies: ids of those that decided.
         observed: the slug of what policies would have refused it with, were they not only observed.
+        candidate: what policies on their way into force would have said, where that is something else.
         risk: its score, 0 to 100; None where it was not told.
         risk_reasons: codes of the rules that hold for it.
         approval: the approval that it has used up.
@@ -363,6 +364,7 @@ class Exchange:
     named_approval: str | None = None
     policies: tuple[str, ...] = ()
     observed: str | None = None
+    candidate: str | None = None
     risk: int | None = None
     risk_reasons: tuple[str, ...] = ()
     approval: str | None = None

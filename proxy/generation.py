@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from proxy.canonical import HeadLimits, parse_authority
 from proxy.catalog.binding import bind
 from proxy.catalog.matcher import Catalog
-from proxy.catalog.policies import load_policies
+from proxy.catalog.policies import load_policies, load_rollout
 from proxy.credentials.standin import StandIn, StandIns, make, random_bits
 from proxy.decision import Generation
 from proxy.model import HTTPS_PORT
@@ -37,6 +37,7 @@ def build_generation(
         catalog=Catalog(configuration.profiles[name] for name in sorted(settings.providers)),
         accounts=accounts,
         policies=configuration.policies or load_policies(settings, configuration.profiles),
+        rollout=configuration.rollout or load_rollout(settings, configuration.profiles),
         secret_shapes=SecretShapes(
             prefix
             for name in settings.providers

@@ -161,6 +161,20 @@ def refusal(verdict: Verdict) -> Denial | None:
     return Denial("policy_denied", "No policy permits this call.", by="policy")
 
 
+def otherwise(verdict: Verdict, other: Verdict) -> str | None:
+    """What `other` policies say, in the words of receipts; None where it is what `verdict` says."""
+    said = _said(other)
+    return None if said == _said(verdict) else said
+
+
+def _said(verdict: Verdict) -> str:
+    refused = refusal(verdict)
+    return refused.slug if refused is not None else _SAID[verdict.strength]
+
+
+_SAID: Final = {Strength.NONE: "allow", Strength.APPROVAL: "approval", Strength.STRONG: "strong"}
+
+
 def reasons(verdict: Verdict) -> tuple[Reason, ...]:
     """Why a person is to be asked."""
     match verdict.strength:

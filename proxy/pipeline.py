@@ -241,8 +241,9 @@ class Pipeline:
 
     def _stands(self, generation: Generation, exchange: Exchange) -> bool:
         """Whether what was decided before people were asked still holds: same policies and profiles, same rights."""
-        agent, now = exchange.tunnel.agent, self.generation
-        return now.decides_like(generation) and not self.draining and self.rights.authenticator.current(agent) == agent
+        agent = exchange.tunnel.agent
+        same = self.generation.decides_like(generation, agent) and self.rights.authenticator.current(agent) == agent
+        return same and not self.draining
 
     async def _answer(self, exchange: Exchange, answer: Answer) -> Denial | Answer:
         """Record that the call is allowed and answered here; the answer, scrubbed like any other."""
@@ -331,8 +332,7 @@ class Pipeline:
                 rewriter=exchange.rewriter,
                 limits=exchange.forward,
             )
-        receipt = ("briefcased-receipt", exchange.id)
-        return Relay((*headers, receipt), scan=planned.filter is not None)
+        return Relay((*headers, ("briefcased-receipt", exchange.id)), scan=planned.filter is not None)
 
     async def on_reply(self, exchange: Exchange, body: bytes) -> Denial | Answer:
         """The whole body of an answer, where `on_response_head` asked to hold it: with stand-ins for what is fresh.

@@ -73,9 +73,10 @@ def _describe(exchange: Exchange, decision: Decision | Denial, catalog: Catalog,
         match = told(catalog.match(exchange.head), exchange.head, body)
         codes = decision.extra.get("risk_reasons", [])
         exchange.risk_reasons = tuple(codes) if isinstance(codes, list) else ()
+        exchange.candidate = decision.candidate
     else:
         match, ruling = decision.match, decision.ruling
-        exchange.policies, exchange.observed = ruling.policies, ruling.observed
+        exchange.policies, exchange.observed, exchange.candidate = ruling.policies, ruling.observed, ruling.candidate
         if decision.account is not None:
             exchange.account = str(decision.account.id)
         if decision.call is not None:

@@ -74,7 +74,7 @@ class ApiListener:
         for route in ROUTES:
             app.router.add_route(route.method, BASE + route.path, partial(self._answer, route))
         self._runner: Final = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=15.0
+            app, access_log=None, logger=_silent(), handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=15.0
         )
 
     async def start(self, api: str | None, admin: str | None) -> tuple[str, int] | None:
@@ -190,6 +190,13 @@ class ApiListener:
         """Whether the operator still may."""
         who = await in_thread(admitted, _knock(request), self._registry, self._settings(), own_uid=self._own_uid)
         return not isinstance(who, Problem) and route.allows(who)
+
+
+def _silent() -> logging.Logger:
+    """For aiohttp: what it says of a request that is none holds pieces of it, which may be a token."""
+    logger = logging.getLogger("proxy.api.requests")
+    logger.disabled = True
+    return logger
 
 
 _STATUSES: Final = {

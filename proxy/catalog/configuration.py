@@ -15,7 +15,7 @@ from proxy.catalog.loader import Shelf, load_profiles
 from proxy.catalog.metering import budget_mistakes
 from proxy.catalog.modes import mode_mistakes
 from proxy.catalog.pinning import open_file_findings, pin_mistakes
-from proxy.catalog.policies import load_policies
+from proxy.catalog.policies import load_policies, load_rollout
 from proxy.catalog.tenants import tenant_mistakes
 from proxy.catalog.upstream_proxies import anchored, upstream_proxy_mistakes
 from proxy.confine.probe.ways import WAYS
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from proxy.catalog.schema import Profile
     from proxy.credentials.kind import Kind
     from proxy.documents import Document
-    from proxy.policy import Policies
+    from proxy.policy import Policies, Rollout
+    from proxy.policy_settings import PolicySettings
     from proxy.settings import Account
 
 BEGIN_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
@@ -42,11 +43,15 @@ BEGIN_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Settings, every profile there is (enabled or not), and the policies; None until they are first needed."""
+    """Settings, every profile there is (enabled or not), and the policies; None until they are first needed.
+
+    `rollout` is what is to take their place, where there is something.
+    """
 
     settings: Settings
     profiles: Mapping[str, Profile]
     policies: Policies | None = None
+    rollout: Rollout | None = None
 
 
 def load_configuration(path: Path) -> Configuration:
@@ -66,13 +71,15 @@ def load_configuration(path: Path) -> Configuration:
     findings += [document.finding(place, message) for place, message in found]
     findings += open_file_findings(path, settings)
     policies: Policies | None = None
+    rollout: Rollout | None = None
     try:
         policies = load_policies(settings, profiles)
+        rollout = load_rollout(settings, profiles)
     except ConfigError as error:
         findings += error.findings
     if findings:
         raise ConfigError(findings)
-    return Configuration(settings, profiles, policies)
+    return Configuration(settings, profiles, policies, rollout)
 
 
 def _folders(document: Document, base: Path) -> list[Path]:
@@ -108,9 +115,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         update={
             "agents": {**settings.agents, **agents},
             "profiles": tuple(base / folder for folder in settings.profiles),
-            "policies": settings.policies.model_copy(
-                update={"files": tuple(base / file for file in settings.policies.files)}
-            ),
+            "policies": _anchored(settings.policies, base),
             "providers": providers,
             "egress": egress.model_copy(update={"ca_bundle": at(egress.ca_bundle), "upstream_proxy": proxied}),
             "identity": settings.identity.model_copy(
@@ -132,6 +137,13 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
         }
     )
+
+
+def _anchored(policies: PolicySettings, base: Path) -> PolicySettings:
+    files, candidate = tuple(base / file for file in policies.files), policies.candidate
+    if candidate is not None:
+        candidate = candidate.model_copy(update={"files": tuple(base / file for file in candidate.files)})
+    return policies.model_copy(update={"files": files, "candidate": candidate})
 
 
 def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:

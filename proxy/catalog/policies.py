@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.catalog.template import name_of, parse_template
 from proxy.errors import ConfigError, Finding
-from proxy.policy import Policies, Vocabulary
+from proxy.policy import Policies, Rollout, Vocabulary
 from proxy.policy.presets import preset
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from proxy.catalog.schema import Profile
     from proxy.policy.vocabulary import FieldType
+    from proxy.policy_settings import Preset
     from proxy.settings import Settings
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -22,12 +23,26 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 def load_policies(settings: Settings, profiles: Mapping[str, Profile]) -> Policies:
     """The policies in force. Raises `ConfigError` with every mistake, each with its file and line."""
-    chosen = settings.policies.chosen(settings.mode)
+    return _loaded(settings.policies.chosen(settings.mode), settings.policies.files, settings, profiles)
+
+
+def load_rollout(settings: Settings, profiles: Mapping[str, Profile]) -> Rollout | None:
+    """The policies that are to take their place, where there are some. Raises as `load_policies`."""
+    wanted = settings.policies.candidate
+    if wanted is None:
+        return None
+    candidate = _loaded(wanted.preset, wanted.files, settings, profiles)
+    return Rollout(candidate, frozenset(wanted.agents), frozenset(wanted.groups), wanted.percent)
+
+
+def _loaded(
+    chosen: Preset | None, files: Iterable[Path], settings: Settings, profiles: Mapping[str, Profile]
+) -> Policies:
     shipped = [preset(chosen)] if chosen is not None else []
     enabled = [profiles[name] for name in sorted(settings.providers) if name in profiles]
     if conflicts := list(_conflicts(enabled)):
         raise ConfigError(conflicts)
-    return Policies.load([*shipped, *_read(settings.policies.files)], vocabulary(enabled))
+    return Policies.load([*shipped, *_read(files)], vocabulary(enabled))
 
 
 def vocabulary(enabled: Iterable[Profile]) -> Vocabulary:

@@ -117,6 +117,8 @@ def line(call: Call) -> str:
         end = f"{outcome.get('status') or '-'} {outcome.get('outcome', 'under way')}"
     if decision.get("observed"):
         end += f" (observed: {decision['observed']})"
+    if decision.get("candidate"):
+        end += f" (candidate: {decision['candidate']})"
     who = decision.get("account") or "-"
     return (
         f"{when} {decision['id']} {decision['agent']:<10} {decision.get('method') or 'CONNECT':<7} {target} {who} {end}"

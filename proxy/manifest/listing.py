@@ -105,12 +105,12 @@ def _standing(generation: Generation, agent: Agent, match: Match, account: Bound
         return {"standing": "allowed", "depends_on_call": False}
     assert match.operation is not None
     found: list[str] = []
-    unsettled = False
+    unsettled, policies = False, generation.policies_for(agent)
     for method in match.operation.methods:
         head = _template(match.operation, match.host_rule, method)
         question = plain_question(agent, match, str(account.id), head, mode=generation.settings.mode, now_ms=now_ms)
-        verdict = generation.policies.judge(question)
-        depends = not generation.policies.settled(question, verdict)
+        verdict = policies.judge(question)
+        depends = not policies.settled(question, verdict)
         unsettled |= depends
         if refusal(verdict) is None:
             found.append(_BY_STRENGTH[verdict.strength])

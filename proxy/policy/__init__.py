@@ -2,6 +2,7 @@
 
 from proxy.policy.engine import Policies, Verdict
 from proxy.policy.question import Question
+from proxy.policy.rollout import Rollout
 from proxy.policy.vocabulary import Vocabulary
 
-__all__ = ["Policies", "Question", "Verdict", "Vocabulary"]
+__all__ = ["Policies", "Question", "Rollout", "Verdict", "Vocabulary"]

@@ -38,6 +38,7 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "answered": exchange.answered,
         "policies": " ".join(exchange.policies) or None,
         "observed": exchange.observed,
+        **({"candidate": exchange.candidate} if exchange.candidate is not None else {}),
         "risk": exchange.risk,
         "risk_reasons": " ".join(exchange.risk_reasons) or None,
         "approval": exchange.approval,

@@ -48,12 +48,14 @@ def recent(
     agent: str | None = None,
     refused: bool = False,
     observed: bool = False,
+    candidate: bool = False,
     since_ms: int | None = None,
     tenant: str | None = None,
 ) -> list[Call]:
     """The newest calls, oldest first.
 
-    `observed`: only those that policies would have refused or had approved, were they not only observed.
+    `observed`: only those that policies would have refused or had approved, were they not only observed; `candidate`:
+    only those that policies on their way into force would have decided otherwise.
     """
     where = ["d.kind = 'decision'"]
     named: dict[str, Any] = {"limit": limit}
@@ -70,6 +72,8 @@ def recent(
         named["tenant"] = tenant
     if observed:
         where.append("json_extract(d.body, '$.observed') IS NOT NULL")
+    if candidate:
+        where.append("json_extract(d.body, '$.candidate') IS NOT NULL")
     if since_ms is not None:
         where.append("d.at_ms >= :since_ms")
         named["since_ms"] = since_ms

@@ -81,14 +81,14 @@ def explained(generation: Generation, trial: Trial) -> Explanation:
     """What `decide()` says of `trial`."""
     head = head_of(generation, trial.method, trial.url, trial.headers, trial.body)
     if isinstance(head, Denial):
-        return _refused(generation, None, head)
+        return _refused(generation, trial.agent, None, head)
     agent = _limited(trial.agent, trial.account)
     if isinstance(agent, Denial):
-        return _refused(generation, head, agent)
+        return _refused(generation, trial.agent, head, agent)
     decision = decided(generation, agent, head, trial.body, now_ms=trial.now_ms)
     if isinstance(decision, Denial):
-        return _refused(generation, head, decision)
-    return _allowed(generation, decision)
+        return _refused(generation, agent, head, decision)
+    return _allowed(generation, agent, decision)
 
 
 def decided(
@@ -114,11 +114,11 @@ def _limited(agent: Agent, account: str | None) -> Agent | Denial:
     return replace(agent, accounts=(account,))
 
 
-def _refused(generation: Generation, head: RequestHead | None, denial: Denial) -> Explanation:
+def _refused(generation: Generation, agent: Agent, head: RequestHead | None, denial: Denial) -> Explanation:
     match = generation.catalog.match(head) if head is not None else None
     operation = match.operation if match is not None else None
     named = denial.extra.get("policies", ())
-    decided = _policies(generation, named if isinstance(named, list) else ())
+    decided = _policies(generation, agent, named if isinstance(named, list) else ())
     return Explanation(
         outcome=Outcome.DENY,
         operation=f"{match.profile.name}:{operation.id}" if match is not None and operation is not None else None,
@@ -129,18 +129,23 @@ def _refused(generation: Generation, head: RequestHead | None, denial: Denial) -
         by=denial.by,
         policies=decided,
         observed=None,
-        sentences=(denial.detail, *(_named(policy) for policy in decided), denial.kind.advice),
+        sentences=(
+            denial.detail,
+            *(_named(policy) for policy in decided),
+            *_beside(denial.candidate),
+            denial.kind.advice,
+        ),
     )
 
 
-def _allowed(generation: Generation, decision: Decision) -> Explanation:
+def _allowed(generation: Generation, agent: Agent, decision: Decision) -> Explanation:
     ruling, match = decision.ruling, decision.match
     if match is None or match.operation is None:
         return Explanation(
             Outcome.ALLOW, None, None, None, None, None, None, (), None,
             ("No profile covers this host; `unmatched: pass` lets it through.",),
         )  # fmt: skip
-    decided = _policies(generation, ruling.policies)
+    decided = _policies(generation, agent, ruling.policies)
     return Explanation(
         outcome=ASKED[ruling.strength],
         operation=f"{match.profile.name}:{match.operation.id}",
@@ -163,6 +168,12 @@ def _why(decision: Decision, decided: tuple[Policy, ...]) -> Iterator[str]:
     if any(reason.by == "policy" for reason in ruling.reasons):
         yield from _asked_by(ruling.strength, decided)
     yield from (_named(policy) for policy in decided)
+    yield from _beside(ruling.candidate)
+
+
+def _beside(candidate: str | None) -> Iterator[str]:
+    if candidate is not None:
+        yield f"The candidate policies, which do not decide for this agent yet, would answer {candidate}."
 
 
 def _asked_by(strength: Strength, decided: tuple[Policy, ...]) -> Iterator[str]:
@@ -187,6 +198,6 @@ def _named(policy: Policy) -> str:
     return f"{policy.id} ({policy.file}:{policy.line}) {does}{f': {said}' if said else '.'}"
 
 
-def _policies(generation: Generation, ids: tuple[str, ...] | list[str]) -> tuple[Policy, ...]:
-    known = generation.policies.policies
+def _policies(generation: Generation, agent: Agent, ids: tuple[str, ...] | list[str]) -> tuple[Policy, ...]:
+    known = generation.policies_for(agent).policies
     return tuple(known[id_] for id_ in sorted(ids) if id_ in known)

@@ -81,7 +81,7 @@ def replayed(
         if isinstance(asked, str):
             yield Replayed(*kept, Change.UNKNOWN, was, why=asked)
             continue
-        before, _ = _outcome(generation.policies, asked)
+        before, _ = _outcome(generation.policies_for(asked.agent), asked)
         now, policies = _outcome(candidate, asked)
         if not _same(before, was):
             yield Replayed(*kept, Change.UNKNOWN, was, why="the policies in force do not say what the receipt says")

@@ -249,3 +249,14 @@ async def test_a_change_whose_receipt_cannot_be_written_is_not_made(api: Api) ->
 def test_every_problem_stands_in_the_documentation() -> None:
     rows = {row[0].strip("`"): row[1] for row in pages.table(pages.text("api.md"), "problem")}
     assert rows == {name: str(status) for name, (status, _) in PROBLEMS.items()}
+
+
+@on_the_loop
+async def test_p1_a_request_that_is_none_is_repeated_in_no_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    assert api.rig.sidecar.api is not None
+    reader, writer = await asyncio.open_connection(*api.rig.sidecar.api)
+    writer.write(b"GET /api/v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer bco_secret\0part\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.0 400"), answer
+    assert "secret" not in caplog.text

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import orjson
 import pytest
+import yaml
 
 from proxy.model import Action, Agent, Mode
 from proxy.policy import Policies, Vocabulary
 from proxy.policy.presets import PRESETS, preset
 from proxy.policy.statement import ANNOTATIONS, APPROVALS
 from proxy.policy.vocabulary import GROUPS, WITHOUT_APPROVAL, WITHOUT_STRONG
-from proxy.policy_settings import PolicySettings
+from proxy.policy_settings import Candidate, PolicySettings
 from proxy.trial.fixtures import Fixture, read_fixtures
 from proxy.trial.replay import NOT_HELD
 from tests.docs import pages
@@ -94,7 +96,8 @@ def test_every_example_loads():
 
 def test_every_field_of_a_fixture_has_its_row_and_the_example_is_good(tmp_path):
     assert names("field") == list(Fixture.model_fields)
-    (example,) = pages.blocks(PAGE, "yaml")
+    example, staged = pages.blocks(PAGE, "yaml")
+    assert Candidate.model_validate_json(orjson.dumps(yaml.safe_load(staged)["policies"]["candidate"])).percent
     (tmp_path / "tests.yaml").write_text(example)
     _, tests = read_fixtures(tmp_path / "tests.yaml", lambda name: Agent(name, (), "-"))
     assert [test.expect for test, _ in tests] == ["allow", "deny"]

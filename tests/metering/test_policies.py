@@ -61,7 +61,9 @@ async def test_k_09_p9_the_budget_and_the_policies_ask_in_one_approval(tmp_path:
 async def test_nobody_is_asked_about_what_a_budget_refuses_anyway(tmp_path: Path) -> None:
     file = tmp_path / "own.cedar"
     file.write_text(POLICIES)
-    async with metered(tmp_path, {"name": "few", "unit": "requests", "limit": 1}, policies={"files": [str(file)]}) as rig:
+    async with metered(
+        tmp_path, {"name": "few", "unit": "requests", "limit": 1}, policies={"files": [str(file)]}
+    ) as rig:
         assert (await rig.call("POST", "/chat", content=body(10))).status == 200
         assert (await rig.call("POST", "/chat", content=body(1000))).problem == "budget_exceeded"
         assert rig.sidecar.approvals.store.listed(tenant=None, state=None, limit=9) == ()

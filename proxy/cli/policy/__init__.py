@@ -9,6 +9,7 @@ import typer
 from proxy.cli.policy.explain import explain
 from proxy.cli.policy.fixtures import try_file
 from proxy.cli.policy.reading import check, presets, show
+from proxy.cli.policy.rollout import rollout
 from proxy.cli.policy.simulate import simulate
 from proxy.cli.policy.versions import diff, history, rollback
 
@@ -25,6 +26,7 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "history": history,
     "diff": diff,
     "rollback": rollback,
+    "rollout": rollout,
 }
 
 app = typer.Typer(help="Policies: what is in force, and what they would say.", no_args_is_help=True)

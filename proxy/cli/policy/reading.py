@@ -15,27 +15,27 @@ from proxy.cli.words import counted
 from proxy.errors import BriefcaseError, ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from proxy.catalog.configuration import Configuration
     from proxy.policy import Policies
     from proxy.policy.statement import Policy
-    from proxy.settings import Settings
 
 
 def check(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Check the policies of a configuration strictly; prints each mistake as file:line: policy: message."""
     try:
-        settings, policies = configured(config)
+        configuration = load_configuration(config)
     except ConfigError as error:
         if not as_json:
             raise
         findings = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in error.findings]
         sys.stdout.write(orjson.dumps({"ok": False, "mistakes": findings}).decode() + "\n")
         raise typer.Exit(2) from None
+    settings, policies, stage = configuration.settings, policies_of(configuration), configuration.rollout
     preset, files = settings.policies.chosen(settings.mode), len(settings.policies.files)
     if as_json:
         value = {"ok": True, "mistakes": [], "policies": len(policies.policies), "preset": preset, "files": files,
-                 "observe": settings.policies.observe, "version": policies.version}  # fmt: skip
+                 "observe": settings.policies.observe, "version": policies.version,
+                 "candidate": stage.candidate.version if stage is not None else None}  # fmt: skip
         sys.stdout.write(orjson.dumps(value).decode() + "\n")
         return
     sources = " and ".join([*([f"preset {preset}"] if preset else []), *([counted(files, "file")] if files else [])])
@@ -44,6 +44,9 @@ def check(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
         f"{config}: good; {counted(len(policies.policies), 'policy', 'policies')} from {sources}{observed}\n"
         f"version {policies.version}\n"
     )
+    if stage is not None:
+        sys.stdout.write(f"candidate: {counted(len(stage.candidate.policies), 'policy', 'policies')}\n")
+        sys.stdout.write(f"version {stage.candidate.version}\n")
 
 
 def show(
@@ -52,7 +55,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print the policies of a configuration, each with its id and where it stands."""
-    _, policies = configured(config)
+    policies = policies_of(load_configuration(config))
     if as_json:
         value = {
             "version": policies.version,
@@ -83,13 +86,11 @@ def presets(
         sys.stdout.write(text if name is not None else f"# {one}\n\n{text}\n")
 
 
-def configured(config: Path) -> tuple[Settings, Policies]:
-    """Settings and policies of the file `config`. Raises `ConfigError` with every mistake."""
+def policies_of(configuration: Configuration) -> Policies:
+    """Those that it says are in force. Raises `ConfigError` with every mistake."""
     from proxy.catalog.policies import load_policies
 
-    configuration = load_configuration(config)
-    policies = configuration.policies or load_policies(configuration.settings, configuration.profiles)
-    return configuration.settings, policies
+    return configuration.policies or load_policies(configuration.settings, configuration.profiles)
 
 
 def described(policy: Policy) -> dict[str, object]:

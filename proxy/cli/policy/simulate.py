@@ -56,7 +56,7 @@ def simulate(
     directory = Directory.of(configuration.settings)
     with database() as engine:
         agents = {one.name: one for one in AgentRegistry(engine, clock=clock, directory=directory).agents()}
-        calls = queries.since(engine, 0 if since is None else _since_ms(since, clock.wall_ms()), limit=limit)
+        calls = queries.since(engine, 0 if since is None else since_ms(since, clock.wall_ms()), limit=limit)
     generation = build_generation(1, configuration, (), stand_in_key=bytes(32))
     found = list(replayed(generation, other, agents, (call.decision for call in calls)))
     if as_json:
@@ -83,7 +83,8 @@ def _candidate(configuration: Configuration, files: list[Path], preset: str | No
     return load_policies(changed, configuration.profiles)
 
 
-def _since_ms(text: str, now_ms: int) -> int:
+def since_ms(text: str, now_ms: int) -> int:
+    """`24h` or a moment, in milliseconds since the epoch. Raises `BriefcaseError`."""
     ago = re.fullmatch(r"(\d{1,6})([mhd])", text)
     return moment_ms(text) if ago is None else now_ms - int(ago[1]) * _UNIT_MS[ago[2]]
 
