@@ -65,6 +65,34 @@ async def test_past_calls_are_asked_of_other_policies(cli, local):
 
 
 @pytest.mark.slow
+async def test_a_candidate_is_asked_beside_and_what_it_would_change_is_told(cli, local):
+    none = await cli.run("policy", "rollout", "--config", str(local.config))
+    assert (none.code, none.err.strip().endswith("has no policies.candidate")) == (1, True)
+    with_policies(local.config, CEDAR)
+    candidate = cli.folder / "next.cedar"
+    candidate.write_text(CEDAR.replace("/shut", "/v1/things"))
+    data = yaml.safe_load(local.config.read_text())
+    data["policies"]["candidate"] = {"files": [str(candidate)], "agents": ["early"]}
+    local.config.write_text(yaml.safe_dump(data))
+    call = f'curl -sS --noproxy "" {local.base}/v1/things && curl -sS --noproxy "" {local.base}/shut'
+    ran = await cli.run("run", "--config", str(local.config), "--", "sh", "-c", call, **real_key())
+    assert ran.code == 0, ran.err
+    for agent in ("early", "run"):
+        assert (await cli.run("agents", "add", agent, "--account", "*")).code == 0
+    command = ("policy", "rollout", "--config", str(local.config), "--since", "1h")
+    told = json.loads((await cli.run(*command, "--json")).out)
+    assert (told["decides_for"], told["not_for"]) == (["early"], ["run", "tester"])
+    operation = told["changes"][0]["operation"]
+    assert told["changes"] == [
+        {"agent": "run", "operation": operation, "was": "allow", "candidate": "policy_denied", "calls": 1},
+        {"agent": "run", "operation": operation, "was": "policy_denied", "candidate": "allow", "calls": 1},
+    ]
+    shown = (await cli.run(*command)).lines
+    assert shown[1:3] == ["decides for  early", "not yet for  run, tester"]
+    assert shown[3].split() == ["1", "run", operation, "allow", "->", "policy_denied"]
+
+
+@pytest.mark.slow
 async def test_i05_a_widening_is_shown_and_an_earlier_version_is_brought_back(up):
     file = with_policies(up.config, CEDAR)
     assert up.command("reload", "--config", str(up.config)).returncode == 0
