@@ -6,7 +6,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from proxy.budget.limits import Reserved, Subject, planned
+from proxy.budget.limits import Counted, Reserved, Subject, planned
 from proxy.budget.meters.meter import Meter
 from proxy.budget.meters.tap import Tap
 from proxy.budget.ways import State, Way, ending
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from proxy.decision import Decision, Generation
     from proxy.exchange import Exchange
 
+POLICY: Final = "policy:"
+"""Begins the name of what an `@limit` counts; no budget of the settings has one like it."""
 NONE: Final = "-"
 """What a call to a host without a profile has in the place of a name."""
 
@@ -39,37 +41,39 @@ class Holds:
         self._clock: Final = clock
         self._plans: Final[dict[str, tuple[Decision, Plan]]] = {}
 
-    def plan(self, generation: Generation, exchange: Exchange, decision: Decision) -> Plan:
+    def _plan(self, generation: Generation, exchange: Exchange, decision: Decision) -> Plan:
         """Everything that the call takes."""
         settings, subject = generation.settings, subject_of(exchange, decision)
-        now_ms = self._clock.wall_ms()
-        return planned(settings.budgets, settings.rates, subject, decision.estimate.most, now_ms=now_ms)
+        counted = (Counted(f"{POLICY}{one.policy}", one.calls, one.per_s) for one in decision.ruling.limits)
+        most, now_ms = decision.estimate.most, self._clock.wall_ms()
+        return planned(settings.budgets, settings.rates, subject, most, now_ms=now_ms, counted=counted)
 
     async def foreseen(self, generation: Generation, exchange: Exchange, decision: Decision) -> Decision:
         """`asked` for a head whose body is still to come: whoever is asked sees all of it. Raises `Refused`."""
         if decision.wants_body or not decision.head.has_body:
             return decision
-        plan = self.plan(generation, exchange, decision)
+        plan = self._plan(generation, exchange, decision)
         return _asking(decision, (await self._seen(plan)).asks)
 
     async def asked(
-        self, generation: Generation, exchange: Exchange, decision: Decision, plan: Plan, body: bytes | None
-    ) -> tuple[Decision, frozenset[str]]:
-        """With the reasons of budgets for which a person has to be asked first, and the names of those budgets.
+        self, generation: Generation, exchange: Exchange, decision: Decision, body: bytes | None
+    ) -> tuple[Decision, Plan, frozenset[str]]:
+        """With the reasons of budgets for which a person has to be asked first; what it takes; names of those budgets.
 
         Policies that look at what is left decide once more.
 
         Raises:
             Refused: a limit stands in the way already: nobody is asked in vain; or the policies do not want it now.
         """
-        policies = generation.policies_for(exchange.tunnel.agent)
+        policies, plan = generation.policies_for(exchange.tunnel.agent), self._plan(generation, exchange, decision)
         wants_left = policies.speaks_of(LEFT) and any(charge.unit == USD for charge in plan.charges)
         found = await self._seen(plan, always=wants_left or decision.ruling.strength is not Strength.NONE)
         if wants_left:
             decision = self._again(generation, exchange, decision, body, found.left[USD])
+            plan = self._plan(generation, exchange, decision)
         if found.asks and decision.head.has_body and body is None:  # it was not foreseen that somebody has to see it
             raise Refused(_reached_now())
-        return _asking(decision, found.asks), frozenset(found.asks)
+        return _asking(decision, found.asks), plan, frozenset(found.asks)
 
     async def _seen(self, plan: Plan, *, always: bool = False) -> Reserved:
         """What a reservation would find, where it can matter. Raises `Refused`."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxy.credentials import CredentialSpec
     from proxy.credentials.standin import StandIns
     from proxy.model import Agent, Authority, Reason, RequestHead, UpstreamProxy
-    from proxy.policy import Policies, Rollout
+    from proxy.policy import Limit, Policies, Rollout
     from proxy.risk import Call, Risk, SecretShapes
     from proxy.risk_settings import Thresholds
     from proxy.settings import Settings
@@ -100,6 +100,8 @@ class Ruling:
         policies: ids of those that decided.
         observed: the slug of what would have refused it, where policies are only observed.
         candidate: what policies on their way into force would say, where that is something else.
+        redact: pointers of what policies want taken out of the answer.
+        limits: how often policies let the agent call.
         risk: how risky it is.
     """
 
@@ -108,6 +110,8 @@ class Ruling:
     policies: tuple[str, ...] = ()
     observed: str | None = None
     candidate: str | None = None
+    redact: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
     risk: Risk = NO_RISK
 
     def weighed(self, risk: Risk, thresholds: Thresholds) -> Ruling:

@@ -15,7 +15,17 @@ from proxy.decided import Decision, Generation, Ruling
 from proxy.errors import Denial
 from proxy.estimating import estimated, usage_of
 from proxy.identifying import account_for, cleaned, credentials_for, match_of, stand_ins_in
-from proxy.judging import NOT_COVERED, call_of, otherwise, permitted, question_of, reasons, refusal, too_risky
+from proxy.judging import (
+    NOT_COVERED,
+    UNREDACTABLE,
+    call_of,
+    otherwise,
+    permitted,
+    question_of,
+    reasons,
+    refusal,
+    too_risky,
+)
 from proxy.model import HTTPS_PORT
 from proxy.risk import UNKNOWN, score
 from proxy.validating import checked, settled
@@ -140,7 +150,16 @@ def _ruled(
     refused = refusal(verdict)
     if refused is not None and not settings.policies.observe:
         return replace(refused, candidate=candidate)
-    ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies, candidate=candidate)
+    if verdict.redact and head.websocket and not settings.policies.observe:
+        return replace(UNREDACTABLE, candidate=candidate)
+    ruling = Ruling(
+        verdict.strength,
+        reasons(verdict),
+        verdict.policies,
+        candidate=candidate,
+        redact=verdict.redact,
+        limits=verdict.limits,
+    )
     if settings.policies.observe:
         ruling = _observed(ruling, refused)
     thresholds = settings.risk.thresholds(match.profile.name, settings.mode)

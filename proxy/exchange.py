@@ -308,6 +308,7 @@ class Exchange:
         used: in the end, by unit.
         estimated_units: of these the answer told nothing, and the reserve counts.
         over_units: of these the answer told more than was reserved, and the reserve counts.
+        redacted: places of the answer that policies have had taken out.
         base: in base-URL mode the path's first segment, which named the destination.
         credential_kind: of the credential.
         credential_token: a keyed hash of the token that was presented last.
@@ -357,6 +358,7 @@ class Exchange:
     request_bytes: int = 0
     response_bytes: int = 0
     redactions: int = 0
+    redacted: int = 0
     filter: ChunkFilter | None = None
     fault: str | None = None
     client_gone: bool = False

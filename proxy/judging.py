@@ -26,6 +26,9 @@ MAX_LOOKED_AT_BYTES: Final = 256 * 1024
 
 
 NOT_COVERED: Final = Denial("policy_denied", "The task token does not cover this call.", by="policy")
+UNREDACTABLE: Final = Denial(
+    "policy_denied", "Policies want parts of the answer taken out, which a WebSocket does not allow.", by="policy"
+)
 
 
 def permitted(agent: Agent, match: Match | None, account: AccountId | None, head: RequestHead, now_ms: int) -> bool:

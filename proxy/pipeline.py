@@ -27,6 +27,7 @@ from proxy.lent import held, lend_first
 from proxy.manifest.pages import no_tunnel
 from proxy.model import ANONYMOUS, INTERNAL, Mode
 from proxy.receipts.entries import decision_entry, outcome_entry
+from proxy.redacting import redacting
 from proxy.returning import piece, trailing, whole
 from proxy.tally import Tally
 
@@ -212,8 +213,7 @@ class Pipeline:
         exchange.via = generation.via(decision.match.profile.name if decision.match else "", head.authority)
         try:
             stands = partial(self._stands, generation, exchange)
-            plan = self._holds.plan(generation, exchange, decision)
-            decision, granted = await self._holds.asked(generation, exchange, decision, plan, body)
+            decision, plan, granted = await self._holds.asked(generation, exchange, decision, body)
             people = Asking(self._approvals, generation, exchange, decision, body, stands=stands)
             await people.ask()
             await self._holds.reserve(plan, exchange, decision, granted)
@@ -221,7 +221,9 @@ class Pipeline:
             carrying = await lend_first(
                 self._broker, decision, exchange, body, stand_ins=generation.stand_ins, owns=self._keeper.owns, ask=ask
             )
-            exchange.taker = self._keeper.taker(exchange, decision.match, decision.account)
+            exchange.taker = redacting(
+                exchange, decision, self._keeper.taker(exchange, decision.match, decision.account)
+            )
             self.rights.require(exchange)
             await people.use()
             await self._receipts.record_decision({**self._entry(exchange), "decision": "allow"})

@@ -65,6 +65,19 @@ class Toll:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """At most `calls` calls of one agent within the last `per_s` seconds."""
+
+    name: str
+    calls: int
+    per_s: int
+
+    def key(self, subject: Subject) -> str:
+        """Of the counter of the agent that calls."""
+        return _key("calls", self.name, {"tenant": subject.tenant, "agent": subject.agent})
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that a call takes."""
 
@@ -76,9 +89,15 @@ class Plan:
 
 
 def planned(
-    budgets: Iterable[Budget], rates: Iterable[Rate], subject: Subject, most: Mapping[str, int], *, now_ms: int
+    budgets: Iterable[Budget],
+    rates: Iterable[Rate],
+    subject: Subject,
+    most: Mapping[str, int],
+    *,
+    now_ms: int,
+    counted: Iterable[Counted] = (),
 ) -> Plan:
-    """What a call takes of every limit it comes under.
+    """What a call takes of every limit it comes under; `counted` are those for calls like this one alone.
 
     `most` is the most that it may use, by unit; of a unit that it does not name it uses nothing, unless a budget
     refuses such calls: then it takes more than there is. One request is always counted as one.
@@ -104,8 +123,12 @@ def planned(
         for rate in rates
         for key in _keys("rate", rate.name, rate.match, rate.each, subject)
     )
+    own = (
+        Charge(one.name, one.key(subject), REQUESTS, span(one.per_s, "UTC", now_ms), one.calls, amounts[REQUESTS])
+        for one in counted
+    )
     # In one order everywhere, so that transactions never wait for each other in a circle.
-    return Plan(tuple(sorted(charges, key=lambda one: one.key)), tuple(sorted(tolls, key=lambda one: one.key)))
+    return Plan(tuple(sorted((*charges, *own), key=lambda one: one.key)), tuple(sorted(tolls, key=lambda one: one.key)))
 
 
 def _keys(kind: str, name: str, scope: Scope, each: tuple[str, ...], subject: Subject) -> Iterator[str]:
@@ -117,7 +140,11 @@ def _keys(kind: str, name: str, scope: Scope, each: tuple[str, ...], subject: Su
         values = _values(dimension, subject)
         found = [{**one, dimension: value} for one in found for value in values]
     for one in found:
-        yield orjson.dumps([kind, name, one], option=orjson.OPT_SORT_KEYS).decode()
+        yield _key(kind, name, one)
+
+
+def _key(kind: str, name: str, values: dict[str, str]) -> str:
+    return orjson.dumps([kind, name, values], option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _covers(scope: Scope, subject: Subject) -> bool:

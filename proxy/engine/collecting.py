@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     type Steps[T] = Generator[commands.Command, object, T]
 
-TOO_LARGE: Final = Denial("response_withheld", "The reply is too large to be checked for fresh secrets.", by="engine")
-NOT_TAKEN: Final = Denial("response_withheld", "The reply could not be checked for fresh secrets.", by="engine")
+TOO_LARGE: Final = Denial(
+    "response_withheld", "The reply is too large to be checked before the agent gets it.", by="engine"
+)
+NOT_TAKEN: Final = Denial("response_withheld", "The reply could not be checked before the agent gets it.", by="engine")
 
 
 class CollectingStream(RefusingStream):

@@ -10,6 +10,7 @@ from proxy.firewall.envelopes import COMPRESSED_MESSAGES
 from proxy.firewall.headers import scrub_headers
 from proxy.firewall.packed import packed, unpacked
 from proxy.firewall.plan import BODYLESS, Planned, plan
+from proxy.firewall.redaction import redacted
 from proxy.firewall.scanner import Scanner, open_scanner, scrub
 from proxy.firewall.vocabulary import Needle, Vocabulary
 from proxy.firewall.whole import decoded, headers_of_whole
@@ -29,6 +30,7 @@ __all__ = [
     "open_scanner",
     "packed",
     "plan",
+    "redacted",
     "scrub",
     "scrub_headers",
     "unpacked",

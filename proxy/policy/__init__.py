@@ -3,6 +3,7 @@
 from proxy.policy.engine import Policies, Verdict
 from proxy.policy.question import Question
 from proxy.policy.rollout import Rollout
+from proxy.policy.statement import Limit
 from proxy.policy.vocabulary import Vocabulary
 
-__all__ = ["Policies", "Question", "Rollout", "Verdict", "Vocabulary"]
+__all__ = ["Limit", "Policies", "Question", "Rollout", "Verdict", "Vocabulary"]

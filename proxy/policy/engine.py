@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import cedarpy
@@ -26,12 +26,13 @@ from proxy.policy.text import statements
 from proxy.policy.vocabulary import CALL, WITHOUT_APPROVAL, WITHOUT_STRONG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from cedarpy import Entities
 
     from proxy.policy.entities import Resource, Subject
     from proxy.policy.question import Question
+    from proxy.policy.statement import Limit
     from proxy.policy.vocabulary import Vocabulary
 
 MAX_HANDLES: Final = 4096
@@ -49,7 +50,8 @@ class Verdict:
         allowed: it may be made, if `strength` is met.
         failed: a policy could not be evaluated, or the question is outside the schema; then it is not allowed.
         policies: ids of those that decided, sorted.
-        obligations: annotations of the permits that decided, by name.
+        redact: pointers of what the permits that decided have taken out of the answer.
+        limits: how often they let an agent call.
         advice: what the deciding policies say to the agent.
     """
 
@@ -57,7 +59,8 @@ class Verdict:
     strength: Strength = Strength.NONE
     failed: bool = False
     policies: tuple[str, ...] = ()
-    obligations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    redact: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
     advice: tuple[str, ...] = ()
 
 
@@ -122,7 +125,8 @@ class Policies:
             strength=max(verdict.strength for verdict in verdicts),
             failed=any(verdict.failed for verdict in verdicts),
             policies=tuple(sorted({id_ for verdict in verdicts for id_ in verdict.policies})),
-            obligations=_joined(verdict.obligations for verdict in verdicts),
+            redact=tuple(dict.fromkeys(pointer for verdict in verdicts for pointer in verdict.redact)),
+            limits=tuple(dict.fromkeys(limit for verdict in verdicts for limit in verdict.limits)),
             advice=tuple(dict.fromkeys(text for verdict in verdicts for text in verdict.advice)),
         )
 
@@ -209,16 +213,14 @@ class Policies:
 
     def _verdict(self, answer: _Answer, strength: Strength) -> Verdict:
         decided = [self.policies[id_] for id_ in answer.policies]
-        permits = [policy for policy in decided if policy.permits]
+        permits = [policy for policy in decided if policy.permits and answer.allowed]
         return Verdict(
             allowed=answer.allowed,
             strength=strength,
             failed=answer.failed,
             policies=tuple(sorted(answer.policies)),
-            obligations=_joined(
-                {name: (policy.annotations[name],) for name in ("limit", "redact") if name in policy.annotations}
-                for policy in permits
-            ),
+            redact=tuple(pointer for policy in permits for pointer in policy.redact),
+            limits=tuple(limit for policy in permits if (limit := policy.limit) is not None),
             advice=tuple(policy.annotations["advice"] for policy in decided if policy.annotations.get("advice")),
         )
 
@@ -229,14 +231,6 @@ def _version(policies: Iterable[Policy], schema: str) -> str:
     for policy in policies:
         whole.update(f"\0{policy.id}\0{policy.text}".encode())
     return whole.hexdigest()
-
-
-def _joined(many: Iterable[Mapping[str, tuple[str, ...]]]) -> Mapping[str, tuple[str, ...]]:
-    joined: dict[str, tuple[str, ...]] = {}
-    for one in many:
-        for name, values in one.items():
-            joined[name] = tuple(dict.fromkeys((*joined.get(name, ()), *values)))
-    return joined
 
 
 def _twice(policies: Iterable[Policy]) -> Iterator[Finding]:

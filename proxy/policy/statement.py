@@ -22,12 +22,23 @@ if TYPE_CHECKING:
 
 ANNOTATIONS: Final = frozenset({"id", "description", "advice", "approval", "redact", "limit"})
 """Those that mean something; others are refused, so that a misspelt one is seen."""
+OBLIGATIONS: Final = frozenset({"approval", "redact", "limit"})
 APPROVALS: Final = {"approval": Strength.APPROVAL, "strong": Strength.STRONG}
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _LIMIT: Final = re.compile(r"[1-9]\d{0,8}/(s|m|h|d)")
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _POINTER: Final = re.compile(r"(/[^/\s]+)+")
 _ANY: Final = ("", "")
 """Stands for every principal, or every resource, in an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most so many calls of one agent within the last `per_s` seconds, counted for the policy."""
+
+    policy: str
+    calls: int
+    per_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,17 @@ class Policy:
     text: str = field(repr=False)
 
     @property
+    def redact(self) -> tuple[str, ...]:
+        """Pointers of what its `@redact` has taken out of answers."""
+        return tuple(self.annotations.get("redact", "").split())
+
+    @property
+    def limit(self) -> Limit | None:
+        """What its `@limit` says."""
+        count, slash, unit = self.annotations.get("limit", "").partition("/")
+        return Limit(self.id, int(count), _UNIT_S[unit]) if slash else None
+
+    @property
     def reads_context(self) -> bool:
         """Whether a condition looks at the call's context."""
         return b'{"Var":"context"}' in orjson.dumps(self.compiled["conditions"])
@@ -82,8 +104,11 @@ def parsed(statement: Statement, number: int) -> Policy | list[Finding]:
     annotations = {name: value or "" for name, value in compiled.pop("annotations", {}).items()}
     mistakes = [_finding(statement, f"@{name}", message) for name, message in _mistakes(annotations)]
     permits = compiled["effect"] == "permit"
-    if "approval" in annotations and not permits:
-        mistakes.append(_finding(statement, "@approval", "only a permit can ask for an approval"))
+    mistakes += [
+        _finding(statement, f"@{name}", "only a permit can ask for it")
+        for name in sorted(OBLIGATIONS & annotations.keys())
+        if not permits
+    ]
     if loosening(compiled["conditions"], permits=permits):
         message = "a higher risk must never allow more: compare context.risk in a permit with <, in a forbid with >"
         mistakes.append(_finding(statement, "context.risk", message))

@@ -77,6 +77,8 @@ def outcome_entry(exchange: Exchange, outcome: Outcome, *, now_s: float) -> Mapp
         socket |= {"attempts": exchange.attempts}
     if exchange.captured is not None:
         socket |= {"captured": exchange.captured}
+    if exchange.redacted:
+        socket |= {"redacted": exchange.redacted}
     if exchange.used is not None:
         socket |= {
             "used": amounts(exchange.used),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.model import Strength
+from proxy.policy import Limit
 from proxy.policy.presets import PRESETS
 from tests.policy.questions import ALICE, CODER, policies, question
 
@@ -151,8 +152,9 @@ def test_obligations_and_advice_come_from_the_policies_that_decided() -> None:
         @id("closed") @advice("Ask in the morning.") forbid (principal, action == Action::"write", resource);
     """
     read, write = policies(text).judge(question(READ)), policies(text).judge(question(WRITE))
-    assert read.obligations == {"limit": ("10/h",), "redact": ("/email /phone",)}
+    assert (read.limits, read.redact) == ((Limit("few", 10, 3600),), ("/email", "/phone"))
     assert read.policies == ("few",)
+    assert (write.limits, write.redact) == ((), ())
     assert (write.allowed, write.policies, write.advice) == (False, ("closed",), ("Ask in the morning.",))
 
 
