@@ -168,6 +168,10 @@ def _why(decision: Decision, decided: tuple[Policy, ...]) -> Iterator[str]:
     if any(reason.by == "policy" for reason in ruling.reasons):
         yield from _asked_by(ruling.strength, decided)
     yield from (_named(policy) for policy in decided)
+    for limit in ruling.limits:
+        yield f"{limit.policy} lets each agent make {limit.calls} calls within {limit.per_s} s."
+    if ruling.redact:
+        yield f"Taken out of the answer: {', '.join(ruling.redact)}."
     yield from _beside(ruling.candidate)
 
 

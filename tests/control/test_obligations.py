@@ -10,7 +10,9 @@ import pytest
 
 from proxy.errors import ConfigError
 from proxy.firewall import WithheldError, redacted
+from proxy.model import Agent
 from proxy.policy import Policies, Vocabulary
+from proxy.trial.explain import Trial, explained
 from tests.control.conftest import controlled
 
 if TYPE_CHECKING:
@@ -92,6 +94,17 @@ operations:
         refused = await rig.call("GET", "/socket", headers=upgrade)
         assert refused.problem == "policy_denied"
         assert rig.provider.requests == []
+
+
+async def test_an_explanation_says_what_a_permit_obliges_to(tmp_path: Path) -> None:
+    async with controlled(tmp_path, text=TEXT) as rig:
+        generation, agent = rig.sidecar.pipeline.generation, Agent("tester", ("*",), "-")
+
+        def sentences(method: str) -> tuple[str, ...]:
+            return explained(generation, Trial(method, f"{rig.base}/x", agent, 1_900_000_000_000)).sentences
+
+        assert "Taken out of the answer: /email, /items/*/phone, /~1a~0b." in sentences("GET")
+        assert "few lets each agent make 2 calls within 3600 s." in sentences("POST")
 
 
 @pytest.mark.parametrize("name", ["approval", "limit", "redact"])
