@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from proxy.policy.vocabulary import Vocabulary
 
 MAX_HANDLES: Final = 4096
-_RESERVATIONS: Final = (((WITHOUT_APPROVAL,), Strength.APPROVAL), ((WITHOUT_STRONG,), Strength.STRONG))
+RESERVATIONS: Final = (((WITHOUT_APPROVAL,), Strength.APPROVAL), ((WITHOUT_STRONG,), Strength.STRONG))
 """What is asked of a call that is allowed, and what it needs where the answer is no."""
 _CONSEQUENCE: Final = "unable to find an applicable action"
 _FOR_ACTION: Final = re.compile(r' for Action::"[^"]*"')
@@ -135,7 +135,7 @@ class Policies:
         resource = resource_of(question)
         if not verdict.allowed and any(not self.policies[id_].reads_context for id_ in verdict.policies):
             return True
-        actions = (self._action(resource), *(action for action, _ in _RESERVATIONS))
+        actions = (self._action(resource), *(action for action, _ in RESERVATIONS))
         return not any(
             policy.reads_context
             for subject in subjects(question.agent)
@@ -158,7 +158,7 @@ class Policies:
             return self._verdict(call, Strength.NONE)
         strength = max((self.policies[id_].strength for id_ in call.policies), default=Strength.NONE)
         decided = call.policies
-        for action, wanted in _RESERVATIONS:
+        for action, wanted in RESERVATIONS:
             if strength >= wanted:
                 continue
             answer = self._ask(subject, whose, resource, context, action, reserved=True)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from proxy.model import Action, Agent, Mode
-from proxy.policy import Policies, Vocabulary
+from proxy.policy import Policies, Vocabulary, drawing
 from proxy.policy.presets import PRESETS, preset
 from proxy.policy.statement import ANNOTATIONS, APPROVALS
 from proxy.policy.vocabulary import GROUPS, WITHOUT_APPROVAL, WITHOUT_STRONG
@@ -24,6 +24,10 @@ PAGE = pages.text("policy.md")
 VOCABULARY = Vocabulary(
     params=frozenset({"owner"}), operations={"github:pulls.merge": "write", "github:git.receive-pack": "write"}
 )
+
+
+def test_the_diagrams_are_drawn_from_what_decides():
+    assert pages.blocks(PAGE, "mermaid") == [drawing.questions(), drawing.entities()]
 
 
 def names(first):
