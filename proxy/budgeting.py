@@ -73,7 +73,7 @@ class Holds:
             Refused: a limit stands in the way already: nobody is asked in vain; or the policies do not want it now.
         """
         wants_left = generation.policies.speaks_of(LEFT) and any(charge.unit == USD for charge in plan.charges)
-        found = await self._seen(plan, always=wants_left)
+        found = await self._seen(plan, always=wants_left or decision.ruling.strength is not Strength.NONE)
         if wants_left:
             decision = self._again(generation, exchange, decision, body, found.left[USD])
         if found.asks and decision.head.has_body and body is None:  # it was not foreseen that somebody has to see it
@@ -82,7 +82,7 @@ class Holds:
 
     async def _seen(self, plan: Plan, *, always: bool = False) -> Reserved:
         """What a reservation would find, where it can matter. Raises `Refused`."""
-        if always or any(not charge.hard or charge.soft for charge in plan.charges):
+        if plan.charges and (always or any(not charge.hard or charge.soft for charge in plan.charges)):
             return await self._budgets.look(plan)
         return Reserved("", plan)
 
