@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from proxy.approval.grants import Grant
     from proxy.approval.service import Approvals
     from proxy.approval.states import Approval
+    from proxy.catalog.matcher import Match
     from proxy.decision import Decision, Generation
     from proxy.exchange import Exchange
     from proxy.model import RawHead, Reason
@@ -86,7 +87,7 @@ class Asking:
             account=str(account.id),
             profile=match.profile.name,
             profile_version=self._generation.profile_versions[match.profile.name],
-            operation=match.operation.id,
+            operation=operation_of(match),
             action=match.operation.action.value,
             policy_version=self._generation.policies_for(agent).version,
             mode=self._generation.settings.mode.value,
@@ -105,8 +106,17 @@ def named_in(raw: RawHead) -> str | None:
     return given[0] if given else None
 
 
+def operation_of(match: Match) -> str:
+    """The operation by its id; of a batch, each, with how many calls are made of it."""
+    return ", ".join(_several(name, calls) for name, calls in sorted(match.calls.items()))
+
+
+def _several(name: str, calls: int) -> str:
+    return name if calls == 1 else f"{calls} times {name}"
+
+
 def _title(decision: Decision) -> str:
-    assert decision.match is not None
-    assert decision.match.operation is not None
-    operation = decision.match.operation
-    return operation.title or f"{decision.match.profile.title}: {operation.id}"
+    match = decision.match
+    assert match is not None
+    names = {one.id: one.title or f"{match.profile.title}: {one.id}" for one in match.profile.operations}
+    return ", ".join(_several(names[id_], calls) for id_, calls in sorted(match.calls.items()))

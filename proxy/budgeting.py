@@ -6,7 +6,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from proxy.budget.limits import Counted, Reserved, Subject, planned
+from proxy.budget.limits import REQUESTS, Counted, Reserved, Subject, planned, together
 from proxy.budget.meters.meter import Meter
 from proxy.budget.meters.tap import Tap
 from proxy.budget.ways import State, Way, ending
@@ -42,11 +42,21 @@ class Holds:
         self._plans: Final[dict[str, tuple[Decision, Plan]]] = {}
 
     def _plan(self, generation: Generation, exchange: Exchange, decision: Decision) -> Plan:
-        """Everything that the call takes."""
-        settings, subject = generation.settings, subject_of(exchange, decision)
-        counted = (Counted(f"{POLICY}{one.policy}", one.calls, one.per_s) for one in decision.ruling.limits)
-        most, now_ms = decision.estimate.most, self._clock.wall_ms()
-        return planned(settings.budgets, settings.rates, subject, most, now_ms=now_ms, counted=counted)
+        """Everything that the call takes; a batch, what each of its calls takes."""
+        settings, now_ms = generation.settings, self._clock.wall_ms()
+        plans = [
+            planned(
+                settings.budgets,
+                settings.rates,
+                subject_of(exchange, one),
+                one.estimate.most,
+                now_ms=now_ms,
+                calls=one.match.times if one.match is not None else 1,
+                counted=(Counted(f"{POLICY}{limit.policy}", limit.calls, limit.per_s) for limit in one.ruling.limits),
+            )
+            for one in decision.calls
+        ]
+        return together(plans) if len(plans) > 1 else plans[0]
 
     async def foreseen(self, generation: Generation, exchange: Exchange, decision: Decision) -> Decision:
         """`asked` for a head whose body is still to come: whoever is asked sees all of it. Raises `Refused`."""
@@ -77,7 +87,7 @@ class Holds:
 
     async def _seen(self, plan: Plan, *, always: bool = False) -> Reserved:
         """What a reservation would find, where it can matter. Raises `Refused`."""
-        if always or any(not charge.hard or charge.soft for charge in plan.charges):
+        if plan.charges and (always or any(not charge.hard or charge.soft for charge in plan.charges)):
             return await self._budgets.look(plan)
         return Reserved("", plan)
 
@@ -160,17 +170,18 @@ class Holds:
         decision, plan = self._plans[exchange.id]
         most: dict[str, int] = {}
         for charge in plan.charges:
-            most[charge.unit] = charge.amount
-        usage = usage_of(decision.match) if decision.match is not None else None
+            most[charge.unit] = max(charge.amount, most.get(charge.unit, 0))
+        several = decision.several
+        usage = usage_of(decision.match) if decision.match is not None and not several else None
         wanted = usage is not None and not most.keys().isdisjoint((*usage.most, USD))
         tap = Tap(usage) if usage is not None and wanted else None
-        exchange.meter = Meter(reserved.id or id_, most, decision.estimate, usage, tap)
+        exchange.meter = Meter(reserved.id or id_, most, decision.estimate, usage, tap, several)
         exchange.reserved = _sum(exchange.reserved, most)
 
     def _settle(self, exchange: Exchange, meter: Meter, *, whole_answer: bool) -> None:
         used = meter.used(exchange.request_bytes, exchange.response_bytes, whole_answer=whole_answer)
         self._budgets.settle(meter.id, used)
-        unknown = [unit for unit in meter.reserved if unit not in used]
+        unknown = [unit for unit in meter.reserved if unit not in used and unit != REQUESTS]
         charged = {**meter.reserved, **used}
         exchange.used = _sum(exchange.used or {}, charged)
         exchange.estimated_units = tuple(sorted({*exchange.estimated_units, *unknown}))

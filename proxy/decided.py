@@ -134,6 +134,7 @@ class Decision:
         call: what the risk was told by.
         estimate: the most that it may use.
         otherwise: the same with the account's next credential, for where this one cannot be had.
+        parts: of a batch, what was decided of each of its calls.
     """
 
     head: RequestHead
@@ -148,6 +149,17 @@ class Decision:
     fields: Mapping[str, str | int | bool] = field(default_factory=dict)
     otherwise: Decision | None = None
     call: Call | None = field(default=None, compare=False)
+    parts: tuple[Decision, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Decision, ...]:
+        """Each call of a batch; else this one."""
+        return self.parts or (self,)
+
+    @property
+    def several(self) -> bool:
+        """Whether it counts as more than one call."""
+        return bool(self.parts) or (self.match is not None and self.match.times > 1)
 
     def in_order(self) -> Iterator[Decision]:
         """This one, then what is tried after it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from proxy.batching import Whole, folded
 from proxy.budget.meters.estimate import NOTHING
 from proxy.budget_settings import USD
 from proxy.credentials.kind import filled
@@ -65,7 +66,73 @@ def decide(
         return Decision(head, match, None, None, wants_body=True)
     if isinstance(certain, Denial):
         return certain
-    match, operation = certain, certain.operation
+    if certain.parts:
+        assert body is not None
+        return _together(
+            generation,
+            agent,
+            certain,
+            head,
+            body,
+            now_ms=now_ms,
+            circumstances=circumstances,
+            left=left_microusd,
+        )
+    return _decided(
+        generation, agent, certain, head, body, now_ms=now_ms, circumstances=circumstances, left_microusd=left_microusd
+    )
+
+
+def _together(
+    generation: Generation,
+    agent: Agent,
+    batch: Match,
+    head: RequestHead,
+    body: bytes,
+    *,
+    now_ms: int,
+    circumstances: Circumstances,
+    left: int | None,
+) -> Decision | Denial:
+    """The calls of a batch, each decided by itself: all may be made, or none (K-11).
+
+    None of them counts as less risky, or as smaller, than the whole request is.
+    """
+    call = _call_of(generation, batch, head, body, now_ms=now_ms, circumstances=circumstances)
+    whole = Whole(score(call), len(body))
+    decisions: list[Decision] = []
+    for index, (match, text) in enumerate(batch.parts):
+        decision = _decided(
+            generation,
+            agent,
+            match,
+            head,
+            text,
+            now_ms=now_ms,
+            circumstances=circumstances,
+            left_microusd=left,
+            whole=whole,
+        )
+        if isinstance(decision, Denial):
+            return replace(decision, extra={**decision.extra, "entry": index})
+        decisions.append(decision)
+    return folded(batch, decisions, call)
+
+
+def _decided(
+    generation: Generation,
+    agent: Agent,
+    match: Match,
+    head: RequestHead,
+    body: bytes | None,
+    *,
+    now_ms: int,
+    circumstances: Circumstances,
+    left_microusd: int | None,
+    whole: Whole | None = None,
+) -> Decision | Denial:
+    """Whether one call may be made; of a batch, `body` is its own part, and `whole` what is known of all of it."""
+    operation = match.operation
     assert operation is not None
     found = stand_ins_in(generation, head, body if operation.reads_body else None)
     account = account_for(generation, agent, match, found, lambda one: permitted(agent, match, one, head, now_ms))
@@ -75,20 +142,12 @@ def decide(
     valid = _unfit(match, operation, account, head) or checked(generation.catalog, match, clean, body)
     if isinstance(valid, Denial):
         return valid
-    call = call_of(
-        match,
-        head,
-        body,
-        now_ms=now_ms,
-        circumstances=circumstances,
-        settings=generation.settings.risk,
-        shapes=generation.secret_shapes,
-        mask=generation.stand_ins.mask,
-    )
+    call = _call_of(generation, match, head, body, now_ms=now_ms, circumstances=circumstances)
     counts = generation.estimates
     if counts and usage_of(match) is not None and head.has_body and body is None:
         return Decision(head, match, None, None, wants_body=True)
-    estimate = estimated(generation.settings, match, head, body, now_ms=now_ms) if counts else NOTHING
+    length = None if whole is None else whole.body_bytes
+    estimate = estimated(generation.settings, match, head, body, now_ms=now_ms, sent=length) if counts else NOTHING
     ruling = _ruled(
         generation,
         agent,
@@ -99,6 +158,7 @@ def decide(
         fields=valid.fields,
         cost_microusd=estimate.most.get(USD, 0),
         left_microusd=left_microusd,
+        whole=whole,
     )
     if isinstance(ruling, Denial):
         return ruling
@@ -117,6 +177,27 @@ def decide(
     return decision or plain
 
 
+def _call_of(
+    generation: Generation,
+    match: Match,
+    head: RequestHead,
+    body: bytes | None,
+    *,
+    now_ms: int,
+    circumstances: Circumstances,
+) -> Call:
+    return call_of(
+        match,
+        head,
+        body,
+        now_ms=now_ms,
+        circumstances=circumstances,
+        settings=generation.settings.risk,
+        shapes=generation.secret_shapes,
+        mask=generation.stand_ins.mask,
+    )
+
+
 def _ruled(
     generation: Generation,
     agent: Agent,
@@ -128,10 +209,11 @@ def _ruled(
     fields: Mapping[str, str | int | bool],
     cost_microusd: int,
     left_microusd: int | None,
+    whole: Whole | None,
 ) -> Ruling | Denial:
     """What policies and risk say. Policies that are only observed let through what they would refuse; risk does not."""
     settings = generation.settings
-    risk = score(call)
+    risk = score(call) if whole is None else max(whole.risk, score(call), key=lambda one: one.score)
     question = question_of(
         agent,
         match,
@@ -143,6 +225,7 @@ def _ruled(
         fields=fields,
         cost_microusd=cost_microusd,
         left_microusd=left_microusd,
+        body_bytes=None if whole is None else whole.body_bytes,
     )
     verdict = generation.policies_for(agent).judge(question)
     beside = generation.policies_beside(agent)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from proxy.budget.limits import BYTES
 from proxy.budget.meters.estimate import NOTHING, Estimate, estimate
-from proxy.budget.meters.meter import BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,16 +34,23 @@ def is_asked(settings: Settings, sets: Iterable[Policies]) -> bool:
     return any(budget.unit != "requests" for budget in settings.budgets) or any(s.speaks_of(COST) for s in sets)
 
 
-def estimated(settings: Settings, match: Match, head: RequestHead, body: bytes | None, *, now_ms: int) -> Estimate:
-    """The most that the call may use, by unit; bytes both ways, with the body of unknown length as one answer."""
+def estimated(
+    settings: Settings, match: Match, head: RequestHead, body: bytes | None, *, now_ms: int, sent: int | None = None
+) -> Estimate:
+    """The most that the call may use, by unit; bytes both ways, with the body of unknown length as one answer.
+
+    `sent` bytes has the batch that `body` is a part of. What counts as several calls uses as much each time.
+    """
     usage = usage_of(match)
     found = NOTHING
     if usage is not None:
         prices = (*settings.prices.get(match.profile.name, ()), *match.profile.prices)
         today = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
         found = estimate(usage, prices, body, match.params, today=today)
-    length = len(body) if body is not None else head.content_length or 0
-    sent = (
-        ANSWER_BYTES if head.websocket or (head.has_body and head.content_length is None and body is None) else length
-    )
-    return Estimate({**found.most, BYTES: sent + found.most.get(BYTES, ANSWER_BYTES)}, found.price, found.priced_as)
+    if sent is None:
+        unknown = head.websocket or (head.has_body and head.content_length is None and body is None)
+        length = len(body) if body is not None else head.content_length or 0
+        sent = ANSWER_BYTES if unknown else length
+    most = {unit: amount * match.times for unit, amount in found.most.items()}
+    most[BYTES] = sent + found.most.get(BYTES, ANSWER_BYTES)
+    return Estimate(most, found.price, found.priced_as)

@@ -293,6 +293,7 @@ class Exchange:
         on_gone: called when it does.
         named_approval: that the agent thinks it has.
         policies: ids of those that decided.
+        calls: how many it makes of each operation; a batch makes several.
         observed: the slug of what policies would have refused it with, were they not only observed.
         candidate: what policies on their way into force would have said, where that is something else.
         risk: its score, 0 to 100; None where it was not told.
@@ -367,6 +368,7 @@ class Exchange:
     policies: tuple[str, ...] = ()
     observed: str | None = None
     candidate: str | None = None
+    calls: Mapping[str, int] = field(default_factory=dict)
     risk: int | None = None
     risk_reasons: tuple[str, ...] = ()
     approval: str | None = None

@@ -109,13 +109,16 @@ def question_of(
     fields: Mapping[str, str | int | bool],
     cost_microusd: int = 0,
     left_microusd: int | None = None,
+    body_bytes: int | None = None,
 ) -> Question:
-    """What is asked of the policies about a call of a listed operation."""
+    """What is asked of the policies about a call of a listed operation; `body_bytes` of the batch that it is in."""
+    if body_bytes is None:
+        body_bytes = head.content_length if call.body is None else len(call.body)
     return replace(
         plain_question(agent, match, account, head, mode=mode, now_ms=call.now_ms),
         fields=fields,
         first_use=call.circumstances.first_use(call.use),
-        body_bytes=head.content_length if call.body is None else len(call.body),
+        body_bytes=body_bytes,
         risk=risk.score,
         risk_reasons=risk.codes,
         cost_microusd=cost_microusd,

@@ -54,9 +54,9 @@ class Weigher:
 
     def allowed(self, exchange: Exchange) -> None:
         """From now on the agent has called this before."""
-        if exchange.profile is not None and exchange.operation is not None and exchange.head is not None:
-            host = exchange.head.authority.host
-            self._history.note(exchange.tunnel.agent, exchange.profile, exchange.operation, host)
+        if exchange.profile is not None and exchange.head is not None:
+            for operation in exchange.calls:
+                self._history.note(exchange.tunnel.agent, exchange.profile, operation, exchange.head.authority.host)
 
 
 def _complete(decision: Decision | Denial, body: bytes | None) -> Call | None:
@@ -85,3 +85,4 @@ def _describe(exchange: Exchange, decision: Decision | Denial, catalog: Catalog,
         exchange.profile = match.profile.name
         if match.operation is not None and match.sure:
             exchange.operation, exchange.action = match.operation.id, match.operation.action.value
+            exchange.calls = match.calls

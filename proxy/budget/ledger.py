@@ -114,7 +114,9 @@ def taken(connection: Connection, charge: Charge) -> int:
 
 
 def settle(connection: Connection, id_: str, used: Mapping[str, int]) -> bool:
-    """End a hold: what it reserved becomes what was used, by unit; a unit that `used` does not name, the reserve.
+    """End a hold: what it reserved becomes what was used, by unit, and never more.
+
+    A unit that `used` does not name counts as reserved.
 
     False where there is no such hold, because it has ended already: it is never counted twice.
     """
@@ -124,7 +126,7 @@ def settle(connection: Connection, id_: str, used: Mapping[str, int]) -> bool:
         .returning(budget_holds.c.key, budget_holds.c.bucket, budget_holds.c.unit, budget_holds.c.amount)
     ).all()
     for key, bucket, unit, amount in rows:
-        _count(connection, key, bucket, held=-amount, used=max(0, used.get(unit, amount)))
+        _count(connection, key, bucket, held=-amount, used=min(amount, max(0, used.get(unit, amount))))
     return bool(rows)
 
 
@@ -193,11 +195,13 @@ def _passed(connection: Connection, toll: Toll, now_us: int) -> int | Exhausted:
     Source: ITU-T I.371, annex A.
     """
     known = connection.execute(select(budget_rates.c.next_us).where(budget_rates.c.key == toll.key)).scalar()
+    if toll.calls > toll.burst:  # never at once, however long it waits
+        return Exhausted(toll.rate, "requests", 0, None, rate=True)
     due = max(now_us, known or 0)
-    allowed_at = due - toll.interval_us * (toll.burst - 1)
+    allowed_at = due - toll.interval_us * (toll.burst - toll.calls)
     if allowed_at > now_us:
         return Exhausted(toll.rate, "requests", 0, -(-allowed_at // 1000), rate=True)
-    return due + toll.interval_us
+    return due + toll.interval_us * toll.calls
 
 
 def _put_rate(connection: Connection, key: str, next_us: int) -> None:

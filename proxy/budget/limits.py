@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxy.budget_settings import Budget, Rate, Scope, SoftLimit
 
 REQUESTS: Final = "requests"
+BYTES: Final = "bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,13 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Toll:
-    """What a call takes of one rate: at most one call every `interval_us`, `burst` at once."""
+    """What a request takes of one rate: `calls` of at most one every `interval_us`, `burst` at once."""
 
     rate: str
     key: str
     interval_us: int
     burst: int
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +97,17 @@ def planned(
     most: Mapping[str, int],
     *,
     now_ms: int,
+    calls: int = 1,
     counted: Iterable[Counted] = (),
 ) -> Plan:
-    """What a call takes of every limit it comes under; `counted` are those for calls like this one alone.
+    """What a call takes of every limit it comes under.
+
+    `calls`: as how many it counts; `counted` are limits for calls like this one alone.
 
     `most` is the most that it may use, by unit; of a unit that it does not name it uses nothing, unless a budget
-    refuses such calls: then it takes more than there is. One request is always counted as one.
+    refuses such calls: then it takes more than there is.
     """
-    amounts = {**most, REQUESTS: 1}
+    amounts = {**most, REQUESTS: calls}
     charges = (
         Charge(
             budget=budget.name,
@@ -119,16 +124,39 @@ def planned(
         for key in _keys("budget", budget.name, budget.match, budget.each, subject)
     )
     tolls = (
-        Toll(rate.name, key, -(-rate.per_s * 1_000_000 // rate.calls), rate.burst)
+        Toll(rate.name, key, -(-rate.per_s * 1_000_000 // rate.calls), rate.burst, calls)
         for rate in rates
         for key in _keys("rate", rate.name, rate.match, rate.each, subject)
     )
     own = (
-        Charge(one.name, one.key(subject), REQUESTS, span(one.per_s, "UTC", now_ms), one.calls, amounts[REQUESTS])
+        Charge(one.name, one.key(subject), REQUESTS, span(one.per_s, "UTC", now_ms), one.calls, calls)
         for one in counted
     )
-    # In one order everywhere, so that transactions never wait for each other in a circle.
-    return Plan(tuple(sorted((*charges, *own), key=lambda one: one.key)), tuple(sorted(tolls, key=lambda one: one.key)))
+    return _ordered((*charges, *own), tolls)
+
+
+def together(plans: Iterable[Plan]) -> Plan:
+    """What several calls take that leave as one request: amounts add up, but for its bytes, which are there once."""
+    charges: dict[str, Charge] = {}
+    tolls: dict[str, Toll] = {}
+    for plan in plans:
+        for charge in plan.charges:
+            known = charges.setdefault(charge.key, charge)
+            if known is not charge:
+                amount = max(known.amount, charge.amount) if charge.unit == BYTES else known.amount + charge.amount
+                charges[charge.key] = replace(known, amount=amount, hard=known.hard or charge.hard)
+        for toll in plan.tolls:
+            known_toll = tolls.setdefault(toll.key, toll)
+            if known_toll is not toll:
+                tolls[toll.key] = replace(known_toll, calls=known_toll.calls + toll.calls)
+    most = max((charge.amount for charge in charges.values() if charge.unit == BYTES), default=0)
+    carried = (replace(one, amount=most) if one.unit == BYTES else one for one in charges.values())
+    return _ordered(carried, tolls.values())
+
+
+def _ordered(charges: Iterable[Charge], tolls: Iterable[Toll]) -> Plan:
+    """In one order everywhere, so that transactions never wait for each other in a circle."""
+    return Plan(tuple(sorted(charges, key=lambda one: one.key)), tuple(sorted(tolls, key=lambda one: one.key)))
 
 
 def _keys(kind: str, name: str, scope: Scope, each: tuple[str, ...], subject: Subject) -> Iterator[str]:

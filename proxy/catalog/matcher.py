@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,10 @@ WILDCARD: Final = "*."
 class Match:
     """What a request is. `operation` is None where the profile manages the host but does not list the call.
 
-    `others` is what it may be instead, in order, where its content has to tell; until then `sure` is False.
+    Attributes:
+        others: what it may be instead, in order, where its content has to tell; until then `sure` is False.
+        times: as how many calls it counts.
+        parts: of a batch, each of its calls and its part of the body; the match itself is that of the weightiest.
     """
 
     profile: Profile
@@ -32,11 +36,24 @@ class Match:
     params: Mapping[str, str]
     others: tuple[Match, ...] = ()
     sure: bool = True
+    times: int = 1
+    parts: tuple[tuple[Match, bytes], ...] = ()
 
-    def narrowed(self, operation: Operation) -> Match:
+    def narrowed(self, operation: Operation, times: int) -> Match:
         """The one of these that is `operation`."""
         found = next(one for one in (self, *self.others) if one.operation is operation)
-        return replace(found, others=(), sure=True)
+        return replace(found, others=(), sure=True, times=times)
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """The ids of its operations, and how many calls it makes of each."""
+        if not self.parts:
+            return {self.operation.id: self.times} if self.operation is not None else {}
+        found: Counter[str] = Counter()
+        for one, _ in self.parts:
+            if one.operation is not None:
+                found[one.operation.id] += one.times
+        return found
 
 
 @dataclass(slots=True)

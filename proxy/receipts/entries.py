@@ -30,6 +30,7 @@ def decision_entry(exchange: Exchange, *, path: str | None) -> dict[str, str | i
         "profile": exchange.profile,
         "operation": exchange.operation,
         "action": exchange.action,
+        **({"calls": amounts(exchange.calls)} if sum(exchange.calls.values()) > 1 else {}),
         "account": exchange.account,
         "credential": exchange.credential,
         "credential_kind": exchange.credential_kind,

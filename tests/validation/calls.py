@@ -30,10 +30,12 @@ def operation(id_: str = "one", **fields: Any) -> Operation:
 
 
 def outcome(given: object) -> Any:
-    """A denial's slug and paths, the id of an operation, or the fields."""
+    """A denial's slug and paths, the ids of operations, or the fields."""
     if isinstance(given, Denial):
         paths = given.extra.get("paths")
         return (given.slug, paths) if paths else given.slug
+    if isinstance(given, tuple):
+        return " ".join(f"{one.operation.id}*{one.times}" if one.times > 1 else one.operation.id for one in given)
     return getattr(given, "id", None) or getattr(given, "fields", None)
 
 

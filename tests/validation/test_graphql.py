@@ -33,12 +33,12 @@ def body(query: object, **more: object) -> bytes:
         ("query Q($x: ID! = 1) @d { node(id: $x) { ...F } } fragment F on N { id }", "read"),
         ("mutation { issueCreate(input: {}) { id } }", "issues"),
         ("mutation { query: issueCreate { id } __typename }", "issues"),
-        ("mutation { issueCreate { id } issueUpdate { id } }", "issues"),
-        ("mutation { issueCreate { id } webhookCreate { id } }", "rest"),
+        ("mutation { issueCreate { id } issueUpdate { id } }", "issues*2"),
+        ("mutation { issueCreate { id } webhookCreate { id } }", "rest*2"),
         ("mutation { issueCreate: webhookCreate { id } }", "rest"),
         ("mutation { ...F } fragment F on Mutation { ...G } fragment G on Mutation { webhookCreate { id } }", "rest"),
         ("mutation { ... on Mutation { ... { issueCreate { id } } } }", "issues"),
-        ("mutation { ... @include(if: false) { webhookCreate { id } } issueCreate { id } }", "rest"),
+        ("mutation { ... @include(if: false) { webhookCreate { id } } issueCreate { id } }", "rest*2"),
         ("subscription { events { id } }", "rest"),
         ('{ viewer(x: "mutation { webhookCreate }") { id } } # mutation { x }', "read"),
         ('{ viewer(x: """\n mutation { x } """) { id } }', "read"),
@@ -93,10 +93,12 @@ def test_c15_fragments_that_double_cost_nothing_and_exceed():
         ({"extensions": {"persistedQuery": {"sha256Hash": HASH}}, "query": "{ a }"}, "ambiguous_request"),
         ({"extensions": {"persistedQuery": {"sha256hash": HASH, "sha256Hash": HASH}}}, "ambiguous_request"),
         ({"extensions": {"persistedQuery": HASH}}, "ambiguous_request"),
-        ([{"query": "mutation { issueCreate }"}, {"query": "mutation { issueUpdate }"}], "issues"),
+        ([{"query": "mutation { issueCreate }"}, {"query": "mutation { issueUpdate }"}], "issues issues"),
         ([{"query": "mutation { issueCreate }"}] * 3, "invalid_request"),
         ([{"query": "{ a }"}, {"query": "{ a }"}], "invalid_request"),
-        ([{"query": "{ a }"}, {"query": "mutation { webhookCreate }"}], "rest"),
+        ([{"query": "{ a }"}, {"query": "mutation { webhookCreate }"}], "invalid_request"),  # neither takes a batch
+        ([{"query": "mutation { webhookCreate }"}], "rest"),
+        ([{"query": "mutation { webhookCreate }"}] * 2, "invalid_request"),
         ([], "ambiguous_request"),
         ([[{"query": "{ a }"}]], "ambiguous_request"),
         ("{ a }", "ambiguous_request"),
@@ -105,6 +107,34 @@ def test_c15_fragments_that_double_cost_nothing_and_exceed():
 )  # fmt: skip
 def test_c15_envelopes_batches_and_persisted_documents(sent, wanted):
     assert told(ALL, orjson.dumps(sent)) == wanted
+
+
+COSTLY = operation("search", graphql={"operations": ["query"], "costs": ["search"], "max_batch": 100})
+WRITES = operation("writes", graphql={"operations": ["mutation"], "max_batch": 100})
+
+
+@pytest.mark.parametrize(
+    ("sent", "wanted"),
+    [
+        ({"query": "{ viewer search(q: 1) b: search(q: 2) }"}, "search*2"),
+        ({"query": "{ viewer }"}, "search"),
+        ({"query": "mutation { a: x b: x __typename }"}, "writes*2"),
+        ({"query": "mutation { ...F ...F } fragment F on M { x ... { y } }"}, "writes*4"),
+        ({"query": "mutation A { x } mutation B { x y z }", "operationName": "B"}, "writes*3"),
+        ({"query": "mutation A { x } mutation B { x y z }", "operationName": "A"}, "writes"),
+        ([{"query": "mutation { x y }"}, {"query": "{ search }"}], "writes*2 search"),
+        ({"query": "mutation {" + " x" * 100 + "}"}, "writes*100"),
+        ({"query": "mutation {" + " x" * 101 + "}"}, "invalid_request"),
+        ([{"query": "mutation {" + " x" * 60 + "}"}] * 2, "invalid_request"),
+    ],
+)  # fmt: skip
+def test_k11_what_costs_is_counted_in_the_operation_that_is_meant(sent, wanted):
+    assert told([COSTLY, WRITES], orjson.dumps(sent)) == wanted
+
+
+def test_k11_fragments_that_double_are_too_many_calls():
+    laughs = "".join(f"fragment F{i} on X {{ ...F{i + 1} ...F{i + 1} }} " for i in range(60))
+    assert told([WRITES], body("mutation { ...F0 } " + laughs + "fragment F60 on X { b }")) == "invalid_request"
 
 
 def test_c15_a_persisted_document_that_nobody_allowed_is_none_of_the_listed():

@@ -7,6 +7,7 @@ import base64
 import orjson
 import pytest
 
+from proxy.catalog.validation import Received, chosen
 from tests.validation.calls import head, operation, told
 
 READ = operation(
@@ -53,9 +54,10 @@ def call(name: object) -> dict[str, object]:
         ({"jsonrpc": "2.0", "id": 1, "method": "ping", "result": {}}, "ambiguous_request"),
         ({"jsonrpc": "2.0", "id": 1, "result": {}}, "read"),
         ({"jsonrpc": "2.0", "id": 1}, "ambiguous_request"),
-        ([message("ping"), message("tools/list")], "read"),
-        ([message("ping"), call("delete_repository")], "rest"),
-        ([message("ping"), call("list_issues")], "rest"),
+        ([message("ping"), message("tools/list")], "read read"),
+        ([message("ping"), call("delete_repository")], "invalid_request"),  # what takes the rest takes no batch
+        ([message("ping"), call("list_issues")], "invalid_request"),
+        ([call("list_issues")], "tools"),
         ([call("list_issues"), call("get_issue")], "invalid_request"),
         ([message("ping")] * 4, "invalid_request"),
         ([], "ambiguous_request"),
@@ -64,6 +66,25 @@ def call(name: object) -> dict[str, object]:
 )  # fmt: skip
 def test_c15_methods_tools_and_batches(sent, wanted):
     assert told(ALL, orjson.dumps(sent)) == wanted
+
+
+def test_k11_the_messages_of_a_batch_may_be_of_several_operations():
+    tools = operation("tools", jsonrpc={"methods": ["tools/call"], "max_batch": 100})
+    of = [tools, READ]
+    assert told(of, orjson.dumps([message("ping"), call("a"), message("ping")])) == "read tools read"
+    assert told(of, orjson.dumps([call("a")] * 100)) == " ".join(["tools"] * 100)
+    assert told(of, orjson.dumps([call("a")] * 101)) == "ambiguous_request"
+    assert told(of, orjson.dumps([call("a"), message("delete")])) is None
+
+
+def test_p8_each_message_is_looked_at_as_it_stands_in_the_body():
+    texts = [
+        b'{"jsonrpc": "2.0", "method" :"ping","params":{"a":"],[\\",{"}}',
+        '{"jsonrpc":"2.0","method":"ping","id":"\u00e9 é"}'.encode(),
+    ]
+    found = chosen([READ], Received(head(), b" [ " + texts[0] + b"\r\n ,\t" + texts[1] + b" ]\n"))
+    assert isinstance(found, tuple)
+    assert [one.body for one in found] == texts
 
 
 def test_c12_a_method_twice_is_refused():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from proxy.budget.limits import REQUESTS
+from proxy.budget.limits import BYTES, REQUESTS
 from proxy.budget.meters.prices import OF_INPUT, cost_microusd
 from proxy.budget_settings import USD
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from proxy.budget.meters.tap import Tap
     from proxy.model import Headers
 
-BYTES: Final = "bytes"
-
 
 @dataclass(slots=True)
 class Meter:
@@ -28,6 +26,7 @@ class Meter:
         id: of its hold.
         reserved: by unit, of the budgets that it comes under.
         tap: reads the answer; None where no unit of a budget stands there.
+        several: it counts as more than one call, of which the reserve says how many: only bytes are told afterwards.
         wire: bytes of the answer as they came.
         carried: bytes of the answer as the agent got them, and of trailers and messages.
     """
@@ -37,6 +36,7 @@ class Meter:
     estimate: Estimate
     usage: Usage | None = None
     tap: Tap | None = None
+    several: bool = False
     status: int | None = None
     wire: int = 0
     carried: int = 0
@@ -69,7 +69,9 @@ class Meter:
 
         What the provider says beyond the reserve is noted in `over`.
         """
-        found = {REQUESTS: 1, BYTES: request_bytes + max(self.wire, self.carried, response_bytes)}
+        found = {BYTES: request_bytes + max(self.wire, self.carried, response_bytes)}
+        if not self.several:
+            found[REQUESTS] = 1
         usage = self.usage
         if usage is not None and self.status in usage.unbilled:
             found |= dict.fromkeys((*usage.most, USD), 0)

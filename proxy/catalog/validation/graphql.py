@@ -6,10 +6,11 @@ Source: https://spec.graphql.org/September2025/ and https://graphql.github.io/gr
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from proxy.catalog.validation.json_text import member, read_json
+from proxy.catalog.validation.spec import MAX_BATCH
 from proxy.catalog.validation.unclear import UnclearError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS: Final = 10_000
 """Of all documents of a request: they are parsed in between other requests."""
-MAX_BATCH: Final = 100
+TYPENAME: Final = "__typename"
 ENVELOPE: Final = frozenset({"query", "operationName", "variables", "extensions"})
 PERSISTED: Final = frozenset({"id", "documentid", "doc_id", "docid", "queryid", "query_id", "hash", "operationid"})
 """Names by which servers look documents up, in lower case."""
@@ -34,6 +35,8 @@ class Document:
     Attributes:
         kinds: `query`, `mutation`, `subscription`.
         fields: what stands at the top, aliases and fragments resolved; `__typename` is not counted.
+        calls: of the operation that the request means: how often each field stands at its top.
+        changes: that operation is a mutation.
         sha256: of a document that was named and not sent; None where it was sent.
     """
 
@@ -41,6 +44,8 @@ class Document:
     fields: frozenset[str]
     depth: int
     aliases: int
+    calls: Mapping[str, int] = field(default_factory=dict)
+    changes: bool = False
     sha256: str | None = None
 
 
@@ -61,26 +66,31 @@ def read_graphql(received: Received) -> tuple[Document, ...]:
     return tuple(_document(_envelope(entry), len(entries)) for entry in entries)
 
 
-def fits(spec: GraphqlSpec, documents: tuple[Document, ...]) -> bool:
-    """Whether all of them are what `spec` speaks of."""
-    return all(_fits(spec, document) for document in documents)
-
-
-def _fits(spec: GraphqlSpec, document: Document) -> bool:
+def fits(spec: GraphqlSpec, document: Document) -> bool:
+    """Whether it is what `spec` speaks of."""
     if document.sha256 is not None:
         return document.sha256 in spec.persisted
     return document.kinds <= set(spec.operations) and (not spec.fields or document.fields <= set(spec.fields))
 
 
-def excess(spec: GraphqlSpec, documents: tuple[Document, ...]) -> str | None:
-    """Which limit of `spec` they exceed."""
-    if len(documents) > spec.max_batch:
-        return "The batch holds more documents than this operation takes."
-    if any(document.depth > spec.max_depth for document in documents):
+def excess(spec: GraphqlSpec, document: Document) -> str | None:
+    """Which limit of `spec` it exceeds."""
+    if document.depth > spec.max_depth:
         return "The document is nested more deeply than this operation takes."
-    if any(document.aliases > spec.max_aliases for document in documents):
+    if document.aliases > spec.max_aliases:
         return "The document has more aliases than this operation takes."
     return None
+
+
+def times(spec: GraphqlSpec | None, document: Document) -> int:
+    """As how many calls it counts (K-11): fields at the top that `spec` says cost; else every one of a mutation.
+
+    What was named and not sent counts as one: whoever listed it knows what it does.
+    """
+    costs = spec.costs if spec is not None else ()
+    if not costs and not document.changes:
+        return 1
+    return max(1, sum(count for name, count in document.calls.items() if not costs or name in costs))
 
 
 def _from_query(parameters: Mapping[str, Json]) -> dict[str, Json]:
@@ -113,7 +123,7 @@ def _document(envelope: Mapping[str, Json], among: int) -> Document:
     if not isinstance(chosen, str | None):
         raise UnclearError("A GraphQL operationName is a text.")
     if text is None and digest is not None:
-        return Document(frozenset(), frozenset(), 0, 0, digest)
+        return Document(frozenset(), frozenset(), 0, 0, sha256=digest)
     if not isinstance(text, str) or not text:
         raise UnclearError("A GraphQL request has a document.")
     if digest is not None and digest != hashlib.sha256(text.encode()).hexdigest():
@@ -121,7 +131,8 @@ def _document(envelope: Mapping[str, Json], among: int) -> Document:
     from proxy.catalog.validation.selections import counted  # noqa: PLC0415  # its library takes half a second to load
 
     count = counted(text, chosen or None, max_tokens=MAX_TOKENS // among)
-    return Document(count.kinds, count.fields - {"__typename"}, count.depth, count.aliases)
+    calls = {name: often for name, often in count.calls.items() if name != TYPENAME}
+    return Document(count.kinds, count.fields - {TYPENAME}, count.depth, count.aliases, calls, count.changes)
 
 
 def _digest(extensions: Json) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.catalog.validation.json_text import member
+from proxy.catalog.validation.spec import MAX_BATCH
 from proxy.catalog.validation.unclear import UnclearError
 
 if TYPE_CHECKING:
@@ -42,19 +43,15 @@ def read_jsonrpc(received: Received) -> tuple[Message, ...]:
     """The messages of a request: one, or those of a batch. Raises `UnclearError`."""
     content = received.content()
     entries = content if isinstance(content, list) else [content]
-    if not entries:
-        raise UnclearError("An empty JSON-RPC batch.")
+    if not 0 < len(entries) <= MAX_BATCH:
+        raise UnclearError("A JSON-RPC batch holds nothing, or too much.")
     messages = tuple(_message(entry) for entry in entries)
     _same_as_headers(received.head, messages)
     return messages
 
 
-def fits(spec: JsonRpcSpec, messages: tuple[Message, ...]) -> bool:
-    """Whether all of them are what `spec` speaks of."""
-    return all(_fits(spec, message) for message in messages)
-
-
-def _fits(spec: JsonRpcSpec, message: Message) -> bool:
+def fits(spec: JsonRpcSpec, message: Message) -> bool:
+    """Whether it is what `spec` speaks of."""
     if message.method is None:
         return spec.responses
     if not any(covers(pattern, message.method) for pattern in spec.methods):
@@ -67,11 +64,6 @@ def covers(pattern: str, method: str) -> bool:
     if pattern.endswith("*"):
         return method.startswith(pattern[:-1])
     return pattern == method
-
-
-def excess(spec: JsonRpcSpec, messages: tuple[Message, ...]) -> str | None:
-    """Which limit of `spec` they exceed."""
-    return "The batch holds more messages than this operation takes." if len(messages) > spec.max_batch else None
 
 
 def _message(entry: Json) -> Message:

@@ -5,7 +5,8 @@ A fragment is counted once, however often it is spread: what it adds is added up
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from graphql import GraphQLError, parse
@@ -30,15 +31,22 @@ MAX_TEXT: Final = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Of a selection, or a whole document: names of the fields at its top, how deep it goes, aliases at all depths.
+    """Of a selection, or a whole document.
 
-    `kinds` are those of a document's operations: `query`, `mutation`, `subscription`.
+    Attributes:
+        fields: names at its top.
+        depth, aliases: how deep it goes; aliases at all depths.
+        calls: how often each name stands at its top; of a document, at the top of the operation that is meant.
+        kinds: those of a document's operations: `query`, `mutation`, `subscription`.
+        changes: the operation of a document that is meant is a mutation.
     """
 
-    fields: frozenset[str] = frozenset()
     depth: int = 0
     aliases: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    fields: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
+    changes: bool = False
 
 
 class Fragments:
@@ -54,18 +62,19 @@ class Fragments:
     def count(self, selections: SelectionSetNode) -> Count:
         """Raises `UnclearError` for a fragment that is not there, or that leads to itself."""
         found = [self._one(selection) for selection in selections.selections]
+        calls: Counter[str] = Counter()
+        for one in found:
+            calls.update(one.calls)
         return Count(
-            fields=frozenset().union(*(one.fields for one in found)),
-            depth=max((one.depth for one in found), default=0),
-            aliases=sum(one.aliases for one in found),
+            depth=max((one.depth for one in found), default=0), aliases=sum(one.aliases for one in found), calls=calls
         )
 
     def _one(self, selection: SelectionNode) -> Count:
         match selection:
             case FieldNode():
                 below = self.count(selection.selection_set) if selection.selection_set is not None else Count()
-                fields = frozenset({selection.name.value})
-                return Count(fields, below.depth + 1, below.aliases + (selection.alias is not None))
+                calls = Counter({selection.name.value: 1})
+                return Count(below.depth + 1, below.aliases + (selection.alias is not None), calls)
             case InlineFragmentNode():
                 return self.count(selection.selection_set)
             case FragmentSpreadNode():
@@ -110,9 +119,12 @@ def _whole(document: DocumentNode, chosen: str | None) -> Count:
         raise UnclearError("The GraphQL request does not say which operation of its document is meant.")
     fragments = Fragments(named)
     counts = [fragments.count(one.selection_set) for one in operations]
+    meant = names.index(chosen) if chosen in names else 0  # one alone need not be named
     return Count(
         kinds=frozenset(one.operation.value for one in operations),
-        fields=frozenset().union(*(count.fields for count in counts)),
+        fields=frozenset().union(*(count.calls for count in counts)),
         depth=max(count.depth for count in counts),
         aliases=sum(count.aliases for count in counts),
+        calls=counts[meant].calls,
+        changes=operations[meant].operation.value == "mutation",
     )

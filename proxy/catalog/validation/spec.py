@@ -17,6 +17,8 @@ GraphqlKind = Literal["query", "mutation", "subscription"]
 RpcMethod = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9_.$-]+(/[A-Za-z0-9_.$-]+)*(/\*)?)$", max_length=256)]
 BodyFormat = Literal["json", "form", "multipart"]
 
+MAX_BATCH = 100
+"""Calls in one request; each is judged while others wait."""
 USUAL_TYPES: dict[BodyFormat, tuple[str, ...]] = {
     "json": ("application/json",),
     "form": ("application/x-www-form-urlencoded",),
@@ -58,7 +60,7 @@ class FieldSpec(Strict):
 
 
 class GraphqlSpec(Strict):
-    """GraphQL documents that are this operation. Every operation of every document of a request must fit."""
+    """GraphQL documents that are this operation. Every operation of a document must fit."""
 
     operations: Annotated[tuple[GraphqlKind, ...], Field(min_length=1)]
     fields: tuple[GraphqlName, ...] = Field(
@@ -69,11 +71,17 @@ class GraphqlSpec(Strict):
     )
     max_depth: Annotated[int, Field(ge=1, le=200)] = 25
     max_aliases: Annotated[int, Field(ge=0, le=10_000)] = 100
-    max_batch: Annotated[int, Field(ge=1, le=100)] = 1
+    costs: tuple[GraphqlName, ...] = Field(
+        default=(),
+        description="Fields at the top that count as a call each; none: every one of a mutation, and a query once.",
+    )
+    max_batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = Field(
+        default=1, description="Documents in one array that has one of these; each is judged and counted by itself."
+    )
 
 
 class JsonRpcSpec(Strict):
-    """JSON-RPC messages, MCP's too, that are this operation. Every message of a request must fit."""
+    """JSON-RPC messages, MCP's too, that are this operation."""
 
     methods: Annotated[tuple[RpcMethod, ...], Field(min_length=1)] = Field(
         description="Names; `notifications/*` for all that begin so, `*` for all."
@@ -82,4 +90,6 @@ class JsonRpcSpec(Strict):
         default=(), description="Of `tools/call`: only these; none: any."
     )
     responses: bool = Field(default=False, description="Also answers to what the server asked.")
-    max_batch: Annotated[int, Field(ge=1, le=100)] = 1
+    max_batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = Field(
+        default=1, description="Messages in one array that has one of these; each is judged and counted by itself."
+    )
