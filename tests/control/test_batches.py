@@ -13,6 +13,7 @@ from tests.rig import running_rig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.rig import Answer, Rig
 
@@ -208,3 +209,21 @@ async def test_aliases_of_a_mutation_count_each(rig: Rig) -> None:
     assert len(rig.provider.requests) == before
     answer, decision, _ = await sent(rig, [note(3), {"query": "{ a }"}, note(1)], "/graphql")
     assert (answer.status, decision["calls"]) == (200, "note=4 query=1")
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_what_permits_oblige_to_holds_for_each_call(tmp_path: Path) -> None:
+    policies = tmp_path / "own.cedar"
+    policies.write_text(POLICIES.replace('@id("all")', '@id("all") @limit("5/h") @redact("/result/key")'))
+    blocks = {"policies": {"files": [str(policies)]}, "providers": {"example": {"accounts": {"main": ACCOUNT}}}}
+    async with running_rig(tmp_path, profiles={"example": PROFILE}, settings=blocks) as rig:
+        one = {"jsonrpc": "2.0", "id": 1, "result": {"key": "hidden"}}
+        for batch in ([PING, PING, PING], [PING]):
+            body = orjson.dumps([one] * len(batch))
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            rig.provider.answers("/mcp", head.encode() + body)
+            answer, _, _ = await sent(rig, batch)
+            assert answer.json() == [{**one, "result": {"key": "[redacted]"}}] * len(batch)
+        answer, _, _ = await sent(rig, [PING, PING])
+        assert (answer.problem, answer.json()["budget"]) == ("budget_exceeded", "policy:all")
+        assert len(rig.provider.requests) == 2
