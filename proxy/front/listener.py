@@ -80,7 +80,7 @@ class Front:
 
     async def watch(self) -> None:
         """Read certificates and trust bundles again when they change."""
-        while self._doors:
+        while True:
             await asyncio.sleep(LOOK_S)
             for door in self._doors:
                 await door.refresh()
