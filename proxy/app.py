@@ -41,12 +41,12 @@ from proxy.policy_versions import PolicyVersions
 from proxy.receipts.log import ReceiptLog
 from proxy.rights import Rights
 from proxy.services import (
+    authenticators_before,
     credential_services,
     preload,
     resume,
     secret_stores,
     shared_database,
-    tasks_before,
 )
 from proxy.settings import boot_id
 from proxy.sidecar import Parts, Sidecar
@@ -126,7 +126,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         generation = replace(generation, stand_ins=generation.stand_ins.plus(credentials.keeper.stand_ins()))
         credentials.memory.replace_stand_ins(generation.stand_ins)
         await preload(credentials.memory, generation.accounts, parts.configuration)
-        authenticator = tasks_before(
+        authenticator = authenticators_before(
             parts.authenticator, credentials.seal, lambda: sidecar.directory, locks=deciding.locks, clock=parts.clock
         )
         pipeline = Pipeline(
@@ -198,7 +198,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         stack.push_async_callback(sidecar.drain)
         await resume(credentials.broker, generation.accounts)
         learning = credentials.keeper.watch(lambda: captures(pipeline.generation.catalog))
-        for work in (credentials.broker.watch(), learning, sidecar.watch_rights(), *deciding.work()):
+        for work in (credentials.broker.watch(), learning, sidecar.watch_rights(), front.watch(), *deciding.work()):
             stack.callback(spawn(work).cancel)
         if tells_graphql(generation.catalog):
             stack.callback(spawn(_load_graphql()).cancel)

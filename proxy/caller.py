@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import is_local, parse_authority
 from proxy.errors import Denial
 from proxy.exchange import Capture
+from proxy.identity.svid import SvidProof
 from proxy.model import BY_NAME, Agent
 
 if TYPE_CHECKING:
@@ -21,23 +23,27 @@ BY_STAND_IN: Final = f"{BY_NAME}stand-in"
 def identify(authenticator: Authenticator, stand_ins: StandIns, tunnel: Tunnel, raw: RawHead) -> Agent | None:
     """The agent with the grants of now; None when nobody can be believed.
 
-    A proxy's plain connection stays one agent's, and every head on it carries the token again. In base-URL mode each
+    A proxy's plain connection stays one agent's, and every head on it carries the token again; where an SVID says
+    whose it is, a head may go without. In base-URL mode each
     head is judged on its own: a token goes before a stand-in.
     """
     base_url = tunnel.capture is Capture.BASE_URL
-    if tunnel.bound or tunnel.authority is not None:
+    given = [value for name, value in raw.headers if name.lower() == b"proxy-authorization"]
+    fixed = tunnel.bound and not (given and isinstance(tunnel.agent.proof, SvidProof))
+    if fixed or tunnel.authority is not None:
         lured = tunnel.bound and base_url and _from_a_browser(raw)
         return None if lured else authenticator.current(tunnel.agent)
-    given = [value for name, value in raw.headers if name.lower() == b"proxy-authorization"]
     if base_url and not given:
         name = stand_ins.identity(raw.headers, raw.target)
         return None if name is None else authenticator.named(name, BY_STAND_IN)
     if len(given) != 1:
         return None
-    found = authenticator.authenticate(given[0].decode("latin-1").strip(" \t"), tunnel.source)
+    found = authenticator.authenticate(given[0].decode("latin-1").strip(" \t"), tunnel.source, tunnel.lineage)
     if not isinstance(found, Agent):
         return None
-    return found if base_url or found.token_id == tunnel.agent.token_id else None
+    if not base_url and found.token_id != tunnel.agent.token_id:
+        return None
+    return authenticator.current(replace(found, proof=tunnel.agent.proof))
 
 
 def not_now() -> Denial:

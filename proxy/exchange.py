@@ -74,6 +74,7 @@ class Tunnel:
         port: that a redirected plain connection had dialled.
         bound: the listener says who the agent is; no token is asked for.
         source: where it comes from, as failed attempts are counted.
+        lineage: the process at the other end and its ancestors, by the names that task tokens may be bound to.
     """
 
     agent: Agent
@@ -84,6 +85,7 @@ class Tunnel:
     port: int | None = None
     bound: bool = False
     source: str = ""
+    lineage: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -128,7 +128,7 @@ class AccountId:
 
 
 BY_NAME: Final = "@"
-"""Begins the `token_id` of an agent that was known by its listener (`@listener`, `@uid:1000`) or its stand-in."""
+"""Begins the `token_id` of an agent known by its listener (`@listener`, `@uid:1000`), its stand-in or its SPIFFE ID."""
 
 
 TENANT: Final = "main"
@@ -178,6 +178,14 @@ class Session(Protocol):
         ...
 
 
+class Proof(Protocol):
+    """What an agent's connection rests on, where that may end before the connection does."""
+
+    def holds(self, now_ms: int) -> bool:
+        """Whether it still holds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """Who is calling.
@@ -190,6 +198,7 @@ class Agent:
         task: the id of the task that its token was minted for.
         users: on whose behalf it may act.
         session: the limits of a token that was minted for a task.
+        proof: what its connection rests on: an SVID, a process.
     """
 
     name: str
@@ -201,6 +210,7 @@ class Agent:
     task: str | None = None
     users: tuple[str, ...] = ()
     session: Session | None = None
+    proof: Proof | None = field(default=None, compare=False)
 
     @property
     def by_name(self) -> bool:

@@ -25,6 +25,7 @@ from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
 from proxy.errors import BriefcaseError
 from proxy.firewall import Needle, Vocabulary
+from proxy.identity.connections import ConnectionAuthenticator
 from proxy.identity.task_tokens import public_key
 from proxy.identity.tasks import TaskAuthenticator
 from proxy.keys.backends import backends
@@ -214,12 +215,13 @@ def _keeping(settings: Settings, scheme: str) -> Keeping:
     return Keeping(described.ttl_s, settings.secret_stores.failed_s, described.stale_s)
 
 
-def tasks_before(
+def authenticators_before(
     behind: Authenticator, seal: Seal, directory: Callable[[], Directory], *, locks: Locks, clock: Clock
-) -> TaskAuthenticator:
-    """What judges tokens for one task, and leaves everything else to `behind`."""
+) -> ConnectionAuthenticator:
+    """What judges connections and tokens for one task, and leaves everything else to `behind`."""
     key = public_key(seal.derived(TASK_TOKENS))
-    return TaskAuthenticator(behind, key=key, directory=directory, locks=locks, clock=clock)
+    tasks = TaskAuthenticator(behind, key=key, directory=directory, locks=locks, clock=clock)
+    return ConnectionAuthenticator(tasks, directory=directory, clock=clock)
 
 
 def note_locks(receipts: ReceiptLog, added: list[Lock], lifted: list[Lock]) -> None:

@@ -23,6 +23,7 @@ from proxy.operator_settings import OperatorSettings
 from proxy.policy_settings import PolicySettings
 from proxy.risk_settings import RiskSettings
 from proxy.store_settings import SecretStoreSettings
+from proxy.tls_settings import ListenerTls  # noqa: TC001  # pydantic needs it at run time
 
 FIRST_ACTIVATED: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
@@ -52,6 +53,7 @@ class Listener(Strict):
     proxy_protocol: bool = Field(
         default=False, description="A PROXY protocol (version 2) header tells the destination, in place of the kernel."
     )
+    tls: ListenerTls | None = Field(default=None, description="Agents connect over TLS: docs/spiffe.md.")
 
     @property
     def allowed_uids(self) -> tuple[int, ...]:
@@ -151,6 +153,9 @@ class AgentEntry(Strict):
     tenant: Name | None = None
     groups: tuple[Name, ...] = ()
     users: tuple[Name, ...] = Field(default=(), description="On whose behalf it may act.")
+    spiffe: str | None = Field(
+        default=None, description="spiffe://TRUST-DOMAIN/PATH: who connects with this X.509-SVID is this agent."
+    )
     hand_over: HandOver | None = None
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority, parse_host
-from proxy.catalog import approval_checks, risk_checks, store_checks, token_issuers
+from proxy.catalog import approval_checks, listening, risk_checks, store_checks, token_issuers
 from proxy.catalog.checks import overlaps
-from proxy.catalog.listening import listener_mistakes, unread_mistakes
+from proxy.catalog.listening import listener_mistakes, spiffe_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
 from proxy.catalog.metering import budget_mistakes
 from proxy.catalog.modes import mode_mistakes
@@ -113,6 +113,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     confinement = settings.confinement
     return settings.model_copy(
         update={
+            "listeners": listening.anchored(settings.listeners, base),
             "agents": {**settings.agents, **agents},
             "profiles": tuple(base / folder for folder in settings.profiles),
             "policies": _anchored(settings.policies, base),
@@ -149,6 +150,7 @@ def _anchored(policies: PolicySettings, base: Path) -> PolicySettings:
 def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
     """Everything that the schema cannot say about a configuration."""
     yield from listener_mistakes(settings)
+    yield from spiffe_mistakes(settings)
     yield from _providers(settings, profiles)
     yield from _overlaps(settings, profiles)
     yield from tenant_mistakes(settings)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.canonical import is_local, parse_authority
+from proxy.canonical import is_local, is_trust_domain, parse_authority, parse_spiffe_id
 from proxy.catalog.matcher import Catalog
 from proxy.model import HTTPS_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from proxy.catalog.checks import Mistake
     from proxy.catalog.schema import Profile
     from proxy.documents import Place
-    from proxy.settings import Listener, Settings
+    from proxy.settings import Listener, Listeners, Settings
+    from proxy.tls_settings import ListenerTls
 
 FIRST_FREE: Final = 3
 """Descriptors 0 to 2 are the standard streams."""
@@ -70,8 +72,56 @@ def _listener(listener: Listener, settings: Settings) -> Iterator[tuple[str, str
         yield "uids", "a user id is not negative"
     if listener.proxy_protocol and listener.kind != "transparent":
         yield "proxy_protocol", "only a transparent listener takes it"
+    yield from _tls(listener, unix=unix)
     if unix and listener.kind == "transparent" and not listener.proxy_protocol:
         yield "proxy_protocol", "a unix socket has no original destination: set it, or listen on TCP"
+
+
+def _tls(listener: Listener, *, unix: bool) -> Iterator[tuple[str, str]]:
+    if listener.tls is None:
+        return
+    if listener.kind != "proxy" or unix:
+        yield "tls", "only a proxy on TCP takes it"
+    if listener.tls.trust_bundles and listener.agent is not None:
+        yield "agent", "the client's certificate says whose a connection is"
+    for domain in listener.tls.trust_bundles:
+        if not is_trust_domain(domain):
+            yield "tls", f"{domain} is not the name of a trust domain: lower-case letters, digits, dots, - and _"
+
+
+def spiffe_mistakes(settings: Settings) -> Iterator[Mistake]:
+    """Of the SPIFFE IDs of agents."""
+    trusted = {domain for one in settings.listeners.more if one.tls is not None for domain in one.tls.trust_bundles}
+    owners: dict[str, str] = {}
+    for name, entry in settings.agents.items():
+        if entry.spiffe is None:
+            continue
+        place, found = ("agents", name, "spiffe"), parse_spiffe_id(entry.spiffe)
+        if found is None:
+            yield place, "a SPIFFE ID is spiffe://TRUST-DOMAIN/PATH"
+        elif found.trust_domain not in trusted:
+            yield place, "no listener has the trust bundle of this trust domain"
+        if owners.setdefault(entry.spiffe, name) != name:
+            yield place, f"agent {owners[entry.spiffe]} has this SPIFFE ID too"
+
+
+def anchored(listeners: Listeners, base: Path) -> Listeners:
+    """`listeners` with the paths of their files counted from `base`."""
+    return listeners.model_copy(
+        update={
+            "more": tuple(
+                one if one.tls is None else one.model_copy(update={"tls": _anchored(one.tls, base)})
+                for one in listeners.more
+            )
+        }
+    )
+
+
+def _anchored(tls: ListenerTls, base: Path) -> ListenerTls:
+    bundles = {domain: base / path for domain, path in tls.trust_bundles.items()}
+    return tls.model_copy(
+        update={"certificate": base / tls.certificate, "key": base / tls.key, "trust_bundles": bundles}
+    )
 
 
 def unread_mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:

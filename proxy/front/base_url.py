@@ -11,6 +11,7 @@ from proxy.exchange import Capture, Tunnel
 from proxy.front.entrance import Admission, Services, refuse
 from proxy.front.first import read_head
 from proxy.front.grammar import raw_head
+from proxy.front.peers import lineage
 from proxy.front.sockets import source
 from proxy.model import ANONYMOUS, Agent
 
@@ -31,7 +32,14 @@ class BaseUrlEntrance:
     ) -> None:
         """Hand over what begins with a head. See `Entrance`."""
         services = self._services
-        tunnel = Tunnel(bound or ANONYMOUS, None, capture=self.capture, bound=bound is not None, source=source(writer))
+        tunnel = Tunnel(
+            bound or ANONYMOUS,
+            None,
+            capture=self.capture,
+            bound=bound is not None,
+            source=source(writer),
+            lineage=lineage(writer) if bound is None else (),
+        )
         head = await read_head(reader, services.limits)
         if head is None:
             return

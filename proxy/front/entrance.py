@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from proxy.egress.dial import Dialler
     from proxy.exchange import Capture, Tunnel
-    from proxy.identity.registry import Authenticator
+    from proxy.identity.connections import ConnectionAuthenticator
     from proxy.model import Agent
     from proxy.pipeline import Pipeline
     from proxy.settings import Limits
@@ -45,7 +45,7 @@ class Services:
     """What an entrance works with."""
 
     pipeline: Pipeline
-    authenticator: Authenticator
+    authenticator: ConnectionAuthenticator
     lane: Lane
     dialler: Dialler
     limits: Limits

@@ -8,24 +8,25 @@ import logging
 import socket
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from proxy.errors import Denial
 from proxy.exchange import Tunnel
 from proxy.front.answer import answer
 from proxy.front.base_url import BaseUrlEntrance
 from proxy.front.names import StubResolver
+from proxy.front.owner import NO_SVID, Place, owner_of
 from proxy.front.proxying import ProxyEntrance
-from proxy.front.sockets import BACKLOG, Listening, open_sockets, peer_uid
+from proxy.front.sockets import BACKLOG, Listening, open_sockets
+from proxy.front.tls import LOOK_S, Door, NotAdmittedError
 from proxy.front.transparent import TransparentEntrance
-from proxy.model import ANONYMOUS, BY_NAME
+from proxy.model import ANONYMOUS, Agent
 from proxy.settings import activated_sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from proxy.front.entrance import Entrance, Services
-    from proxy.model import Agent
     from proxy.settings import Listener
 
 _log: Final = logging.getLogger("proxy.front")
@@ -37,6 +38,7 @@ class Front:
     def __init__(self, services: Services) -> None:
         self.services: Final = services
         self._resolver: Final = StubResolver()
+        self._doors: Final[list[Door]] = []
         self._servers: Final[list[tuple[asyncio.Server, Listening]]] = []
         self._open = 0
         self._per_agent: Final[Counter[str]] = Counter()
@@ -44,11 +46,13 @@ class Front:
 
     async def start(self, listener: Listener) -> Listening:
         """Listen there too; returns the first of its sockets. Raises `BriefcaseError` when the address is taken."""
-        entrance = self._entrance(listener)
+        place = Place(listener, self._entrance(listener), Door(listener.tls) if listener.tls is not None else None)
+        if place.door is not None:
+            self._doors.append(place.door)
         opened = open_sockets(listener.at, uids=listener.uids, activated=activated_sockets())
         for one in opened:
             server = await asyncio.start_server(
-                partial(self._accept, listener, entrance),
+                partial(self._connected, place),
                 sock=one.socket,
                 limit=self.services.limits.max_header_bytes,
                 backlog=BACKLOG,
@@ -73,6 +77,13 @@ class Front:
             case "transparent":
                 name_of = self._resolver.names.name_of
                 return TransparentEntrance(self.services, proxy_protocol=listener.proxy_protocol, name_of=name_of)
+
+    async def watch(self) -> None:
+        """Read certificates and trust bundles again when they change."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for door in self._doors:
+                await door.refresh()
 
     @property
     def listening(self) -> bool:
@@ -105,9 +116,14 @@ class Front:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _accept(
-        self, listener: Listener, entrance: Entrance, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def _connected(
+        self, place: Place, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Coroutine[None, None, None]:
+        if place.door is not None:  # nothing of the handshake may be read before it is made
+            cast("asyncio.ReadTransport", writer.transport).pause_reading()
+        return self._accept(place, reader, writer)
+
+    async def _accept(self, place: Place, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -116,7 +132,7 @@ class Front:
             raw = writer.get_extra_info("socket")
             if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._serve(listener, entrance, reader, writer)
+            await self._serve(place, reader, writer)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             _log.debug("an agent's connection ended early")
         except asyncio.CancelledError:
@@ -127,28 +143,39 @@ class Front:
             if not writer.transport.is_closing():
                 writer.close()
 
-    async def _serve(
-        self, listener: Listener, entrance: Entrance, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _serve(self, place: Place, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        listener, entrance = place.listener, place.entrance
         speaks_http = listener.kind != "transparent"
         if self._open > self.services.limits.max_connections:
-            if speaks_http:
+            if speaks_http and place.door is None:
                 await answer(reader, writer, _busy("Too many connections."))
             return
-        bound = self._bound(listener, writer)
-        if isinstance(bound, Denial):
-            nobody = Tunnel(ANONYMOUS, None, capture=entrance.capture)
-            refused = await self.services.pipeline.refuse_connection(nobody, bound)
-            if speaks_http:
-                await answer(reader, writer, refused)
-            return
+        nobody = Tunnel(ANONYMOUS, None, capture=entrance.capture)
+        with contextlib.ExitStack() as held:
+            try:
+                bound = await owner_of(place, writer, held, self.services)
+            except NotAdmittedError:
+                await self.services.pipeline.refuse_connection(nobody, NO_SVID)
+                return
+            if isinstance(bound, Denial):
+                refused = await self.services.pipeline.refuse_connection(nobody, bound)
+                if speaks_http:
+                    await answer(reader, writer, refused)
+                return
+            await self._lead(place, reader, writer, bound)
+
+    async def _lead(
+        self, place: Place, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bound: Agent | None
+    ) -> None:
+        """Through the entrance, as one of an agent's connections."""
+        entrance = place.entrance
         if bound is None:
             await entrance.serve(reader, writer, None, self._admitted)
             return
         with self._admitted(bound) as busy:  # before its first byte: silence keeps others out too
             if busy is None:
                 await entrance.serve(reader, writer, bound, _counted)
-            elif speaks_http:
+            elif place.listener.kind != "transparent":
                 await self._turn_away(reader, writer, busy)
 
     async def _turn_away(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, busy: Denial) -> None:
@@ -158,19 +185,6 @@ class Front:
             await answer(reader, writer, busy)
         finally:
             self._open += 1
-
-    def _bound(self, listener: Listener, writer: asyncio.StreamWriter) -> Agent | Denial | None:
-        """Whose the connections of this listener are; None where each must say it itself."""
-        by, uid = f"{BY_NAME}listener", peer_uid(writer)
-        if listener.at.startswith("unix:") or listener.uids:
-            if uid not in listener.allowed_uids:
-                _log.warning("user %s may not connect to %s", uid, listener.at)
-                return Denial("proxy_auth_required", "This user may not connect here.", by="front")
-            by = f"{BY_NAME}uid:{uid}"
-        if listener.agent is None:
-            return None
-        agent = self.services.authenticator.named(listener.agent, by)
-        return agent or Denial("proxy_auth_required", "The listener's agent is revoked or unknown.", by="front")
 
     @contextlib.contextmanager
     def _admitted(self, agent: Agent) -> Iterator[Denial | None]:

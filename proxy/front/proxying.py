@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from proxy.caller import not_now
 from proxy.errors import Denial
 from proxy.exchange import Capture, Tunnel
 from proxy.front.answer import TUNNEL_OPEN, answer
@@ -12,7 +13,9 @@ from proxy.front.entrance import Admission, Services, enter_tls, refuse
 from proxy.front.first import read_head, read_hello
 from proxy.front.grammar import Connect, first_head
 from proxy.front.passthrough import pass_through
+from proxy.front.peers import lineage
 from proxy.front.sockets import source
+from proxy.identity.svid import SvidProof
 from proxy.model import ANONYMOUS, Agent
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class ProxyEntrance:
     ) -> None:
         """Authenticate, then tunnel or hand over. See `Entrance`."""
         services, unknown = self._services, Tunnel(ANONYMOUS, None, capture=self.capture, source=source(writer))
+        unknown = replace(unknown, lineage=lineage(writer) if bound is None else ())
         for _ in range(MAX_CHALLENGES):
             head = await read_head(reader, services.limits)
             if head is None:
@@ -48,9 +52,7 @@ class ProxyEntrance:
             asked = unknown
             if isinstance(first, Connect):
                 asked = replace(unknown, authority=first.authority, capture=Capture.CONNECT)
-            if bound is None:
-                await services.authenticator.prepare(first.proxy_authorization)
-            agent = bound or services.authenticator.authenticate(first.proxy_authorization, unknown.source)
+            agent = await self._agent(bound, first.proxy_authorization, unknown)
             if isinstance(agent, Agent):
                 tunnel = replace(asked, agent=agent, bound=bound is not None)
                 with admitted(agent) as busy:
@@ -66,6 +68,16 @@ class ProxyEntrance:
                 await refuse(services, reader, writer, asked, agent)
                 return
             await answer(reader, writer, agent, keep_alive=True)
+
+    async def _agent(self, bound: Agent | None, token: str | None, asked: Tunnel) -> Agent | Denial:
+        """Who asks: the connection says it, or a token, or a token of the agent whose SVID it is."""
+        authenticator = self._services.authenticator
+        if bound is not None and (token is None or not isinstance(bound.proof, SvidProof)):
+            return bound
+        await authenticator.prepare(token)
+        if bound is not None and token is not None:
+            return authenticator.narrowed(bound, token, asked.source) or not_now()
+        return authenticator.authenticate(token, asked.source, asked.lineage)
 
     async def _open(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: Tunnel) -> None:
         services = self._services

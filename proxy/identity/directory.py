@@ -32,11 +32,15 @@ class Described(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Who there is, by name. `agents` are those of the configuration; the database may know others."""
+    """Who there is, by name. `agents` are those of the configuration; the database may know others.
+
+    `spiffe` goes from SPIFFE IDs to the names of agents.
+    """
 
     tenants: frozenset[str] = frozenset()
     users: Mapping[str, User] = field(default_factory=dict)
     agents: Mapping[str, Agent] = field(default_factory=dict)
+    spiffe: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -51,6 +55,7 @@ class Directory:
                 name: Agent(name, entry.accounts, UNPROVED, entry.tenant or TENANT, entry.groups, users=entry.users)
                 for name, entry in settings.agents.items()
             },
+            spiffe={entry.spiffe: name for name, entry in settings.agents.items() if entry.spiffe is not None},
         )
 
     def agent(self, row: Described) -> Agent | None:

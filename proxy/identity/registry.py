@@ -33,8 +33,14 @@ class Authenticator(Protocol):
         """Obtain what `authenticate` needs to judge this header; it does not wait itself."""
         ...
 
-    def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
-        """The agent, or `proxy_auth_required` or `proxy_auth_throttled`. `source` is the peer's address."""
+    def authenticate(
+        self, proxy_authorization: str | None, source: str, lineage: tuple[str, ...] = ()
+    ) -> Agent | Denial:
+        """The agent, or `proxy_auth_required` or `proxy_auth_throttled`.
+
+        `source` is the peer's address, or its user; `lineage` names its process and that one's ancestors, where
+        the kernel tells.
+        """
         ...
 
     def current(self, agent: Agent) -> Agent | None:
@@ -94,7 +100,12 @@ class StaticRegistry:
     async def prepare(self, proxy_authorization: str | None) -> None:
         """Everything is known already."""
 
-    def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
+    def authenticate(
+        self,
+        proxy_authorization: str | None,
+        source: str,
+        lineage: tuple[str, ...] = (),  # noqa: ARG002  # these tokens are bound to no process
+    ) -> Agent | Denial:
         """See `Authenticator`."""
         clock = self._clock
         return _judge(
@@ -147,7 +158,12 @@ class AgentRegistry:
     async def prepare(self, proxy_authorization: str | None) -> None:
         """Everything is known already."""
 
-    def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
+    def authenticate(
+        self,
+        proxy_authorization: str | None,
+        source: str,
+        lineage: tuple[str, ...] = (),  # noqa: ARG002  # these tokens are bound to no process
+    ) -> Agent | Denial:
         """See `Authenticator`. When the database cannot be read, nobody is believed (P5)."""
         now_s = self._clock.monotonic_s()
         if not self._refreshed(now_s):

@@ -20,7 +20,7 @@ _FORMS: Final = {
     "methods": re.compile(r"[A-Z]{1,16}"),
     "hosts": re.compile(r"[a-z0-9:.-]{1,253}"),
     "paths": re.compile(r"/[A-Za-z0-9._~!$&()*+,;=:@%/-]{0,1000}"),
-    "peers": re.compile(r"uid:\d{1,10}|ip:[0-9a-f:.]{2,45}"),
+    "peers": re.compile(r"uid:\d{1,10}|ip:[0-9a-f:.]{2,45}|process:\d{1,10}:\d{1,20}"),
 }
 WORDS: Final = {
     "accounts": "provider/account or provider/*",
@@ -28,7 +28,7 @@ WORDS: Final = {
     "methods": "upper-case",
     "hosts": "lower-case names or addresses",
     "paths": "prefixes that begin with /",
-    "peers": "uid:NUMBER or ip:ADDRESS",
+    "peers": "uid:NUMBER, ip:ADDRESS or process:PID:START",
 }
 
 
@@ -40,7 +40,7 @@ class TaskLimits:
         until_ms: when it ends; rounded down to seconds.
         operations: `profile:operation`, or the actions `read`, `write` and `admin`.
         paths: prefixes.
-        peers: `uid:NUMBER` of a unix socket's other end, `ip:ADDRESS`.
+        peers: `uid:NUMBER` of a unix socket's other end, `ip:ADDRESS`, `process:PID:START` of it or an ancestor.
     """
 
     until_ms: int | None = None

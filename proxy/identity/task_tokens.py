@@ -44,7 +44,8 @@ class TaskToken:
     Attributes:
         ids: of each block, the first 128 bits of its signature: who revokes one revokes what was narrowed from it.
         until_ms: when the earliest of the time limits ends it.
-        peer: where it comes from, as `ip:ADDRESS` or `uid:NUMBER`.
+        came_from: the other end by all its names: `ip:ADDRESS`, or `uid:NUMBER` and `process:PID:START` of it and its
+            ancestors.
         peers: by whom it may be used, one set for each limit.
     """
 
@@ -54,7 +55,7 @@ class TaskToken:
     task: str | None
     until_ms: int
     peers: tuple[frozenset[str], ...]
-    peer: str = ""
+    came_from: tuple[str, ...] = ()
     _token: biscuit.Biscuit = field(repr=False, compare=False, kw_only=True)
 
     @property
@@ -64,7 +65,7 @@ class TaskToken:
 
     def valid(self, now_ms: int) -> bool:
         """Whether it holds at `now_ms`, for its peer."""
-        return now_ms < self.until_ms and all(self.peer in allowed for allowed in self.peers)
+        return now_ms < self.until_ms and all(not allowed.isdisjoint(self.came_from) for allowed in self.peers)
 
     def permits(self, call: Called) -> bool:
         """See `Session`. A limit that cannot be judged is not kept (P5)."""
@@ -76,12 +77,13 @@ class TaskToken:
             "provider": call.provider,
             "operation": call.operation,
             "action": None if call.action is None else call.action.value,
-            "peer": self.peer,
         }
         facts = {name: value for name, value in known.items() if value is not None}
         code = "".join(f"{name}({{{name}}}); " for name in facts)
+        peers = {f"peer{n}": peer for n, peer in enumerate(self.came_from)}
+        code += "".join(f"peer({{{name}}}); " for name in peers)
         try:
-            given = {**facts, "now": datetime.fromtimestamp(call.now_ms / 1000, UTC)}
+            given = {**facts, **peers, "now": datetime.fromtimestamp(call.now_ms / 1000, UTC)}
             asked = biscuit.AuthorizerBuilder(f"time({{now}}); {code} allow if true;", given)
             limits = asked.limits()  # type: ignore[attr-defined]  # not in its stubs
             limits.max_time, limits.max_facts, limits.max_iterations = _MAX_TIME, _MAX_FACTS, _MAX_ITERATIONS

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import Denial
-from proxy.identity import task_tokens
+from proxy.identity import processes, task_tokens
 from proxy.identity.task_tokens import MAX_CHARACTERS, PREFIX, TEXT, TaskToken
 from proxy.identity.tokens import credentials_in
 
@@ -44,15 +44,17 @@ class TaskAuthenticator:
         """See `Authenticator`."""
         await self._behind.prepare(proxy_authorization)
 
-    def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
+    def authenticate(
+        self, proxy_authorization: str | None, source: str, lineage: tuple[str, ...] = ()
+    ) -> Agent | Denial:
         """See `Authenticator`."""
         token = self._token(proxy_authorization) if proxy_authorization is not None else None
         if token is None:
-            return self._behind.authenticate(proxy_authorization, source)
+            return self._behind.authenticate(proxy_authorization, source, lineage)
         if self._locks.stale:
             return Denial("policy_unavailable", "What is revoked cannot be read.", by="front")
-        agent = self._agent(replace(token, peer=peer_of(source)))
-        return agent or self._behind.authenticate(proxy_authorization, source)  # a failure, counted there
+        agent = self._agent(replace(token, came_from=(peer_of(source), *lineage)))
+        return agent or self._behind.authenticate(proxy_authorization, source, lineage)  # a failure, counted there
 
     def current(self, agent: Agent) -> Agent | None:
         """See `Authenticator`."""
@@ -65,7 +67,8 @@ class TaskAuthenticator:
         return self._behind.named(name, token_id)
 
     def _agent(self, token: TaskToken) -> Agent | None:
-        """Whose the token is now: in time, from its peer, not revoked, its agent and its user still there."""
+        """Whose the token is now: in time, not revoked, and its peer, its agent and its user still there."""
+        token = replace(token, came_from=tuple(filter(_lives, token.came_from)))
         if not token.valid(self._clock.wall_ms()) or self._locks.stale or self._locks.revoked(token.ids):
             return None
         agent = self._behind.named(token.agent, token.id)
@@ -87,6 +90,11 @@ class TaskAuthenticator:
             while len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
         return token
+
+
+def _lives(peer: str) -> bool:
+    """Whether a process has not ended yet; addresses and users do not end."""
+    return not peer.startswith(processes.PREFIX) or processes.lives(peer)
 
 
 def peer_of(source: str) -> str:

@@ -83,11 +83,13 @@ class WorkloadAuthenticator:
                 await keys.refresh()
             await asyncio.sleep(LOOK_S)
 
-    def authenticate(self, proxy_authorization: str | None, source: str) -> Agent | Denial:
+    def authenticate(
+        self, proxy_authorization: str | None, source: str, lineage: tuple[str, ...] = ()
+    ) -> Agent | Denial:
         """See `Authenticator`."""
         token = jwt_in(proxy_authorization) if proxy_authorization is not None and self._issuers else None
         if token is None:
-            return self._behind.authenticate(proxy_authorization, source)
+            return self._behind.authenticate(proxy_authorization, source, lineage)
         if not self._refreshed():
             return Denial("policy_unavailable", "The agents cannot be read.", by="front")
         agent = self._agent(token.id) or self._agent_of_new(token)
@@ -95,7 +97,8 @@ class WorkloadAuthenticator:
             return agent
         if any(issuer.issuer == token.issuer and keys.current() is None for issuer, keys in self._issuers):
             return Denial("policy_unavailable", "The keys of this token's issuer cannot be read.", by="front")
-        return self._behind.authenticate(proxy_authorization, source)  # no token of its own: a failure, counted there
+        # No token of its own: a failure, counted there.
+        return self._behind.authenticate(proxy_authorization, source, lineage)
 
     def current(self, agent: Agent) -> Agent | None:
         """See `Authenticator`."""

@@ -186,7 +186,7 @@ def test_h_05_a_peer_is_part_of_what_holds() -> None:
     token = read(narrowed(TOKEN, TaskLimits(peers=("uid:1000", "ip:10.0.0.9"))), KEY)
     assert token is not None
     for source, holds in (("uid 1000", True), ("10.0.0.9", True), ("uid 0", False), ("10.0.0.8", False), ("", False)):
-        assert dataclasses.replace(token, peer=peer_of(source)).valid(NOW_MS) is holds
+        assert dataclasses.replace(token, came_from=(peer_of(source),)).valid(NOW_MS) is holds
 
 
 @pytest.mark.parametrize(
