@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 import rfc8785
 
+from proxy.keys.signer import KeyUnavailableError
+from proxy.keys.verification import verified
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from proxy.approval.grants import Terms
+    from proxy.keys.public import PublicKey
 
 PURPOSE: Final = "credential-briefcase approval vote"
 ALGORITHMS: Final = frozenset({"Ed25519", "ES256"})
@@ -42,7 +46,7 @@ class Proof:
     """What an approver's tool sends beside the answer.
 
     Attributes:
-        key: id of the registered key.
+        key: id of the key that signed, its RFC 7638 thumbprint.
         at_ms: when it signed, Unix time.
         nonce: of at least 128 bits, base64url, never used before.
     """
@@ -56,6 +60,14 @@ class Proof:
         """Whether it was signed a moment ago, with a nonce that counts."""
         recent = now_ms - MAX_AGE_MS <= self.at_ms <= now_ms + MAX_AHEAD_MS
         return recent and _NONCE.fullmatch(self.nonce) is not None
+
+    def signs(self, public: PublicKey, text: bytes) -> bool:
+        """Whether its signature is one of `public` over `text`."""
+        try:
+            verified(public, text, self.signature)
+        except KeyUnavailableError:
+            return False
+        return True
 
 
 def statement(
