@@ -1,4 +1,4 @@
-"""What is signed about keys and grants themselves: that a key is one's own, that it counts, that one stands behind. Pure.
+"""What is signed about keys and grants: that a key is one's own, that it counts, that one stands behind. Pure.
 
 Form: as in `statement`. Each names its purpose, so that none is ever good for another.
 """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from proxy.db.threads import in_thread
 from proxy.errors import BriefcaseError
+from proxy.keys.signer import KeyUnavailableError
+from proxy.keys.verification import verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.approval.key_store import ApproverKeys
-    from proxy.approval.statement import Proof
+    from proxy.approval.statement import Proof, Text
     from proxy.keys.public import PublicKey
     from proxy.model import Operator
 
@@ -20,14 +22,6 @@ class NotProvenError(BriefcaseError):
     """The signature does not prove who answered: forged, late, used before, or of a key that does not count."""
 
     slug: ClassVar = "not_proven"
-
-
-class Text(Protocol):
-    """What was signed, as this side builds it."""
-
-    def __call__(self, *, at_ms: int, nonce: str) -> bytes:
-        """With the time and the nonce that the proof says."""
-        ...
 
 
 class Proofs:
@@ -49,7 +43,9 @@ class Proofs:
         """Return if the holder of `public` signed `text`. Raises `NotProvenError`."""
         if not proof.fresh(self._wall_ms()):
             raise NotProvenError("the signature is not from the last five minutes, or its nonce is too short")
-        if not proof.signs(public, text(at_ms=proof.at_ms, nonce=proof.nonce)):
-            raise NotProvenError("the signature is not one of this key over what was shown")
+        try:
+            verified(public, text(at_ms=proof.at_ms, nonce=proof.nonce), proof.signature)
+        except KeyUnavailableError:
+            raise NotProvenError("the signature is not one of this key over what was shown") from None
         if not await in_thread(self._keys.once, f"proof:{public.thumbprint}:{proof.nonce}"):
             raise NotProvenError("this signature was used before")

@@ -111,7 +111,7 @@ class Approvals:
             raise Refused(unavailable()) from None
 
     async def vote(self, id_: str, vote: Vote, *, reason: str = "") -> Changed | State | None:
-        """Count what an approver said who may (see `Approvers`); as `ApprovalStore.vote`. Whoever waits learns of it."""
+        """As `ApprovalStore.vote`, for an approver who may (see `Approvers`). Whoever waits learns of it."""
         usable_s = float(self.settings.use_within_s)
         changed = await in_thread(self.store.vote, id_, vote, reason=reason, usable_s=usable_s)
         if isinstance(changed, Changed) and changed.decided:

@@ -11,18 +11,14 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import rfc8785
-
-from proxy.keys.signer import KeyUnavailableError
-from proxy.keys.verification import verified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from proxy.approval.grants import Terms
-    from proxy.keys.public import PublicKey
 
 PURPOSE: Final = "credential-briefcase approval vote"
 ALGORITHMS: Final = frozenset({"Ed25519", "ES256"})
@@ -61,13 +57,13 @@ class Proof:
         recent = now_ms - MAX_AGE_MS <= self.at_ms <= now_ms + MAX_AHEAD_MS
         return recent and _NONCE.fullmatch(self.nonce) is not None
 
-    def signs(self, public: PublicKey, text: bytes) -> bool:
-        """Whether its signature is one of `public` over `text`."""
-        try:
-            verified(public, text, self.signature)
-        except KeyUnavailableError:
-            return False
-        return True
+
+class Text(Protocol):
+    """What was signed, as this side builds it."""
+
+    def __call__(self, *, at_ms: int, nonce: str) -> bytes:
+        """With the time and the nonce that the proof says."""
+        ...
 
 
 def statement(
