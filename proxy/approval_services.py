@@ -92,4 +92,4 @@ def approval_services(
         read_secret=read_secret,
         clock=clock,
     )
-    return ApprovalServices(approvals, approvers, Registrar(keys, approvals, proofs, record), slack, courier)
+    return ApprovalServices(approvals, approvers, Registrar(keys, proofs, record), slack, courier)

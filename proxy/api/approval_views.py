@@ -106,9 +106,5 @@ def deciding() -> Iterator[None]:
         raise ProblemError("not_found") from None
     except (NotOpenError, BadTermsError, BadKeyError) as error:
         raise ProblemError("conflict", str(error)) from None
-    except NotEntitledError:
-        raise ProblemError("own_request") from None
-    except UnsignedError as error:
-        raise ProblemError("strong_factor_required", str(error)) from None
-    except NotProvenError as error:
-        raise ProblemError("not_proven", str(error)) from None
+    except (NotEntitledError, UnsignedError, NotProvenError) as error:
+        raise ProblemError(error.slug, str(error)) from None

@@ -38,13 +38,19 @@ if TYPE_CHECKING:
 class NotEntitledError(BriefcaseError):
     """This approver may not decide here (J-10)."""
 
-    slug: ClassVar = "own_request"
+    slug: ClassVar[str] = "own_request"
+
+
+class NotAdminError(NotEntitledError):
+    """Only an admin may."""
+
+    slug = "forbidden"
 
 
 class UnsignedError(BriefcaseError):
     """A strong approval needs a signature, and none was given."""
 
-    slug: ClassVar = "strong_factor_required"
+    slug: ClassVar[str] = "strong_factor_required"
 
 
 class NotOpenError(BriefcaseError):

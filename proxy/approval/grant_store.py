@@ -109,11 +109,6 @@ class GrantStore:
         """End one at once; whether this call did it."""
         return self._end(approval_grants.c.id == id_, by) == 1
 
-    def revoke_made_with(self, factor: str, *, by: str) -> int:
-        """End every grant that the key `factor` stands behind; how many."""
-        behind = select(approval_grant_votes.c.grant).where(approval_grant_votes.c.factor == factor)
-        return self._end(approval_grants.c.id.in_(behind), by)
-
     def revoke_made_with_approval(self, approval: str, *, by: str) -> int:
         """End every grant that was made with a yes to `approval`; how many."""
         return self._end(approval_grants.c.approval == approval, by)

@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from proxy.approval.statement import ALGORITHMS
+from proxy.approval.states import State
 from proxy.db.engine import writing
-from proxy.db.tables import approval_nonces, approver_keys
+from proxy.db.tables import (
+    approval_grant_votes,
+    approval_grants,
+    approval_nonces,
+    approval_votes,
+    approvals,
+    approver_keys,
+)
 from proxy.errors import BriefcaseError
 from proxy.keys.signer import KeyUnavailableError
 from proxy.keys.verification import public_from_jwk
@@ -19,7 +27,7 @@ from proxy.keys.verification import public_from_jwk
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import ColumnElement, Engine, RowMapping
+    from sqlalchemy import Connection, Engine, RowMapping
 
     from proxy.clock import Clock
     from proxy.keys.public import PublicKey
@@ -119,13 +127,28 @@ class ApproverKeys:
     def confirm(self, id_: str, *, by: str) -> bool:
         """Let it count from now on; whether this call did it."""
         rows = approver_keys.c
-        there = (rows.id == id_) & rows.confirmed_at_ms.is_(None) & rows.revoked_at_ms.is_(None)
-        return self._set(there, confirmed_at_ms=self._clock.wall_ms(), confirmed_by=by)
+        there = and_(rows.id == id_, rows.confirmed_at_ms.is_(None), rows.revoked_at_ms.is_(None))
+        values = {"confirmed_at_ms": self._clock.wall_ms(), "confirmed_by": by}
+        with writing(self._database) as connection:
+            return connection.execute(update(approver_keys).where(there).values(**values)).rowcount == 1
 
-    def revoke(self, id_: str) -> bool:
-        """Let it speak for nobody from now on; whether this call did it."""
-        there = (approver_keys.c.id == id_) & approver_keys.c.revoked_at_ms.is_(None)
-        return self._set(there, revoked_at_ms=self._clock.wall_ms())
+    def revoke(self, id_: str, *, by: str) -> int | None:
+        """Let it speak for nobody from now on, and end what it has said; how many standing grants that ended.
+
+        Its votes on what is pending are taken back, and its yeses that no call has used expire. None where there is no
+        such key that is not revoked.
+        """
+        now_ms = self._clock.wall_ms()
+        there = and_(approver_keys.c.id == id_, approver_keys.c.revoked_at_ms.is_(None))
+        with writing(self._database) as connection:
+            done = connection.execute(update(approver_keys).where(there).values(revoked_at_ms=now_ms))
+            if done.rowcount == 0:
+                return None
+            _take_back(connection, id_, now_ms)
+            behind = select(approval_grant_votes.c.grant).where(approval_grant_votes.c.factor == id_)
+            its = and_(approval_grants.c.id.in_(behind), approval_grants.c.revoked_at_ms.is_(None))
+            ended = update(approval_grants).where(its).values(revoked_at_ms=now_ms, revoked_by=by)
+            return connection.execute(ended).rowcount
 
     def once(self, nonce: str) -> bool:
         """Whether `nonce` comes for the first time; the second time, in whatever process, it does not."""
@@ -138,9 +161,16 @@ class ApproverKeys:
             return False
         return True
 
-    def _set(self, there: ColumnElement[bool], **values: object) -> bool:
-        with writing(self._database) as connection:
-            return connection.execute(update(approver_keys).where(there).values(**values)).rowcount == 1
+
+def _take_back(connection: Connection, key: str, now_ms: int) -> None:
+    """What the key has said about approvals that are not over."""
+    its = select(approval_votes.c.approval).where(approval_votes.c.factor == key)
+    for state, after in ((State.PENDING, State.PENDING), (State.APPROVED, State.EXPIRED)):
+        there = and_(approvals.c.id.in_(its), approvals.c.state == state.value)
+        connection.execute(update(approvals).where(there).values(state=after.value, changed_at_ms=now_ms))
+    pending = select(approvals.c.id).where(approvals.c.state == State.PENDING.value)
+    theirs = and_(approval_votes.c.factor == key, approval_votes.c.approval.in_(pending))
+    connection.execute(approval_votes.delete().where(theirs))
 
 
 def _key(row: RowMapping) -> ApproverKey:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class NotProvenError(BriefcaseError):
     """The signature does not prove who answered: forged, late, used before, or of a key that does not count."""
 
-    slug: ClassVar = "not_proven"
+    slug: ClassVar[str] = "not_proven"
 
 
 class Proofs:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from proxy.approval.approvers import NotEntitledError, NotOpenError, NotThereError, UnsignedError
+from proxy.approval.approvers import NotAdminError, NotEntitledError, NotOpenError, NotThereError, UnsignedError
 from proxy.approval.key_statements import confirmation, registration
 from proxy.approval.key_store import approvers_public
 from proxy.approval.proofs import NotProvenError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from proxy.approval.key_store import ApproverKey, ApproverKeys
     from proxy.approval.proofs import Proofs
     from proxy.approval.recorder import Recorder
-    from proxy.approval.service import Approvals
     from proxy.approval.statement import Proof
     from proxy.model import Operator
 
@@ -30,9 +29,8 @@ if TYPE_CHECKING:
 class Registrar:
     """One instance per process."""
 
-    def __init__(self, keys: ApproverKeys, approvals: Approvals, proofs: Proofs, record: Recorder) -> None:
+    def __init__(self, keys: ApproverKeys, proofs: Proofs, record: Recorder) -> None:
         self._keys: Final = keys
-        self._approvals: Final = approvals
         self._proofs: Final = proofs
         self._record: Final = record
 
@@ -89,22 +87,20 @@ class Registrar:
     async def revoke(self, by: Operator, id_: str) -> int:
         """Let a key speak for nobody any more, and end what it has said; how many grants those were.
 
-        Its votes on what is pending do not count any more, and what it has let go and has not left yet expires.
-
         Raises:
             NotOpenError: there is none to revoke.
-            NotEntitledError: it is another's, and `by` is no admin.
+            NotAdminError: it is another's, and `by` is no admin.
             Refused: the receipt cannot be written; nothing is changed.
         """
         key = await self._visible(by, id_)
         if key.approver != by.name and not by.is_admin:
-            await self._record(by, "approver_key_refused", id_, tenant=key.tenant, refused="forbidden")
-            raise NotEntitledError("only admins revoke keys of others")
+            await self._record(by, "approver_key_refused", id_, tenant=key.tenant, refused=NotAdminError.slug)
+            raise NotAdminError("only admins revoke keys of others")
         await self._record(by, "approver_key_revoke", id_, tenant=key.tenant, approver=key.approver)
-        if not await in_thread(self._keys.revoke, id_):
+        ended = await in_thread(self._keys.revoke, id_, by=by.name)
+        if ended is None:
             raise NotOpenError("This key was revoked before.")
-        await in_thread(self._approvals.store.disown, id_)
-        return await in_thread(self._approvals.grants.revoke_made_with, id_, by=by.name)
+        return ended
 
     async def revoke_of(self, by: Operator, approver: str) -> None:
         """Revoke every key of an approver who is one no longer: the next of that name starts with none."""

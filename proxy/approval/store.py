@@ -196,23 +196,6 @@ class ApprovalStore:
         with writing(self._database) as connection:
             return _expire(connection, None, now)
 
-    def disown(self, factor: str) -> int:
-        """Take back what the key `factor` has said that is not over: its votes do not count, its yeses expire.
-
-        How many approvals that changed.
-        """
-        now = self.now()
-        its = select(approval_votes.c.approval).where(approval_votes.c.factor == factor)
-        open_ = and_(approvals.c.id.in_(its), _open())
-        ready = and_(approvals.c.id.in_(its), approvals.c.state == State.APPROVED.value)
-        with writing(self._database) as connection:
-            changed = connection.execute(update(approvals).where(open_).values(changed_at_ms=now.wall_ms)).rowcount
-            connection.execute(update(approvals).where(ready).values(state=State.EXPIRED.value))
-            pending = select(approvals.c.id).where(approvals.c.state == State.PENDING.value)
-            theirs = and_(approval_votes.c.factor == factor, approval_votes.c.approval.in_(pending))
-            connection.execute(approval_votes.delete().where(theirs))
-        return changed
-
     def forget(self, *, before_ms: int) -> int:
         """Remove what ended before then, with its card; how many."""
         old = and_(approvals.c.changed_at_ms < before_ms, ~_open())
