@@ -173,6 +173,8 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
                 clock=parts.clock,
                 receipts=receipts,
                 approvals=deciding.people.approvals,
+                approvers=deciding.people.approvers,
+                registrar=deciding.people.registrar,
                 slack=deciding.people.slack,
                 agents=parts.agents,
                 generation=lambda: pipeline.generation,

@@ -12,12 +12,16 @@ from proxy.approval.channels.outbox import Outbox
 from proxy.approval.channels.slack_incoming import SlackIncoming
 from proxy.approval.grant_store import GrantStore
 from proxy.approval.key_store import ApproverKeys
+from proxy.approval.proofs import Proofs
+from proxy.approval.recorder import Recorder
+from proxy.approval.registrar import Registrar
 from proxy.approval.service import Approvals
 from proxy.approval.store import ApprovalStore
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from proxy.approval.recorder import Write
     from proxy.approval_settings import ApprovalSettings
     from proxy.clock import Clock
     from proxy.db.sealing import Seal
@@ -31,13 +35,14 @@ class ApprovalServices:
 
     Attributes:
         approvals: the agents' side.
-        approvers: the other side.
+        approvers: the other side; `registrar` keeps the keys that they sign with.
         slack: answers what Slack sends; its `routes()` are to be mounted.
         courier: tells approvers; its `run()` is to be started.
     """
 
     approvals: Approvals
     approvers: Approvers
+    registrar: Registrar
     slack: SlackIncoming
     courier: Courier
 
@@ -51,8 +56,12 @@ def approval_services(
     http: HttpClient,
     clock: Clock,
     boot: str,
+    write: Write,
 ) -> ApprovalServices:
-    """Everything about approvals, on `database`; `boot` tells one boot of this machine from another."""
+    """Everything about approvals, on `database`; `boot` tells one boot of this machine from another.
+
+    `write` makes the receipt of a change durable.
+    """
     store = ApprovalStore(database, seal, clock, boot=boot)
     read_secret = partial(stores.get, at_least=1)
     courier: Courier
@@ -72,8 +81,15 @@ def approval_services(
         read_secret=read_secret,
         clock=clock,
     )
-    approvers = Approvers(approvals, ApproverKeys(database, clock))
+    keys, record = ApproverKeys(database, clock), Recorder(write)
+    proofs = Proofs(keys, clock.wall_ms)
+    approvers = Approvers(approvals, proofs, record)
     slack = SlackIncoming(
-        settings=lambda: approvals.settings, store=store, approvers=approvers, read_secret=read_secret, clock=clock
+        settings=lambda: approvals.settings,
+        store=store,
+        approvers=approvers,
+        once=keys.once,
+        read_secret=read_secret,
+        clock=clock,
     )
-    return ApprovalServices(approvals, approvers, slack, courier)
+    return ApprovalServices(approvals, approvers, Registrar(keys, proofs, record), slack, courier)

@@ -76,6 +76,7 @@ async def control_services(
         http=HttpClient(dialler=dialler, timeout_s=CALL_S),
         clock=clock,
         boot=boot,
+        write=receipts.record_change,
     )
     classifier = ExternalClassifier(
         HttpClient(dialler=dialler, timeout_s=CLASSIFIER_CALL_S),

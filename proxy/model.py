@@ -71,6 +71,11 @@ class Operator:
         """Whether what belongs to `tenant` is there for them."""
         return self.tenant is None or self.tenant == tenant
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether they are one, and this token lets them be."""
+        return self.role is Role.ADMIN and self.ceiling is Role.ADMIN
+
 
 class Mode(StrEnum):
     """How strict a deployment is; see `docs/modes.md`."""

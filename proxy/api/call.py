@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from proxy.approval.approvers import Approvers
     from proxy.approval.channels.slack_incoming import SlackIncoming
+    from proxy.approval.registrar import Registrar
     from proxy.approval.service import Approvals
     from proxy.clock import Clock
     from proxy.decision import Generation
@@ -40,6 +42,8 @@ class ApiServices:
     clock: Clock
     receipts: ReceiptLog
     approvals: Approvals
+    approvers: Approvers
+    registrar: Registrar
     slack: SlackIncoming
     agents: Callable[[], Iterable[Agent]]
     generation: Callable[[], Generation]

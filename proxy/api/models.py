@@ -146,27 +146,10 @@ class ApprovalsQuery(Query):
     limit: Limit = 100
 
 
-class VoteView(Form):
-    """What an approver said."""
+class GrantsQuery(Query):
+    """How many grants."""
 
-    approver: str
-    approve: bool
-    reason: str
-
-
-class ApprovalDetail(Form):
-    """An approval with its card: the whole request, every text of it escaped."""
-
-    approval: ApprovalView
-    votes: list[VoteView]
-    card: dict[str, Any]
-
-
-class VoteRequest(Strict):
-    """A decision about an approval."""
-
-    approve: bool
-    reason: Reason = ""
+    limit: Limit = 100
 
 
 class ReceiptsQuery(Query):

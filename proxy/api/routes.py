@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from proxy.api import approval_models as a
 from proxy.api import models as m
 from proxy.api import policy_models as p
 from proxy.api.call import Route
@@ -11,7 +12,9 @@ from proxy.api.handlers import (
     accounts,
     agents,
     approval_events,
+    approval_grants,
     approvals,
+    approver_keys,
     budgets,
     locks,
     operators,
@@ -45,12 +48,28 @@ ROUTES: Final = (
           summary="What is used of budgets."),
     Route(method="GET", path="/approvals", roles=LOOK, handler=approvals.list_, answer=m.Approvals,
           query=m.ApprovalsQuery, summary="List approvals, the newest first."),
-    Route(method="GET", path="/approvals/{id}", roles=LOOK, handler=approvals.show, answer=m.ApprovalDetail,
+    Route(method="GET", path="/approvals/{id}", roles=LOOK, handler=approvals.show, answer=a.ApprovalDetail,
           summary="One approval with the whole request."),
-    Route(method="POST", path="/approvals/{id}/votes", roles=DECIDE, handler=approvals.vote, answer=m.ApprovalDetail,
-          body=m.VoteRequest, summary="Approve or reject."),
+    Route(method="POST", path="/approvals/{id}/votes", roles=DECIDE, handler=approvals.vote, answer=a.ApprovalDetail,
+          body=a.VoteRequest, summary="Approve or reject; with a signature where one is needed."),
     Route(method="GET", path="/approval-events", roles=LOOK, handler=None, stream=approval_events.follow,
           answer=m.ApprovalView, summary="What becomes of approvals, as server-sent events."),
+    Route(method="GET", path="/approval-grants", roles=LOOK, handler=approval_grants.list_, answer=a.Grants,
+          query=m.GrantsQuery, summary="List standing grants, the newest first."),
+    Route(method="POST", path="/approval-grants", roles=DECIDE, handler=approval_grants.make, answer=a.GrantView,
+          body=a.NewGrant, summary="Make a standing grant by itself; it is never a strong one.", creates=True),
+    Route(method="POST", path="/approval-grants/{id}/seconds", roles=DECIDE, handler=approval_grants.second,
+          answer=a.GrantView, body=a.SecondRequest, summary="Stand behind a grant of another approver."),
+    Route(method="DELETE", path="/approval-grants/{id}", roles=DECIDE | OPERATE, handler=approval_grants.revoke,
+          answer=m.Done, summary="End a standing grant at once."),
+    Route(method="GET", path="/approver-keys", roles=LOOK, handler=approver_keys.list_, answer=a.Keys,
+          summary="List the keys that approvers sign with."),
+    Route(method="POST", path="/approver-keys", roles=DECIDE, handler=approver_keys.add, answer=a.KeyView,
+          body=a.NewKey, summary="Register a key of your own.", creates=True),
+    Route(method="POST", path="/approver-keys/{id}/confirmations", roles=ADMIN, handler=approver_keys.confirm,
+          answer=a.KeyView, body=a.KeyConfirmation, summary="Let a key of another count."),
+    Route(method="DELETE", path="/approver-keys/{id}", roles=DECIDE, handler=approver_keys.revoke,
+          answer=a.RevokedKey, summary="Revoke a key, and what it has said."),
     Route(method="GET", path="/receipts", roles=LOOK, handler=receipts.list_, answer=m.Receipts,
           query=m.ReceiptsQuery, summary="The newest calls, oldest first."),
     Route(method="GET", path="/receipts/{id}", roles=LOOK, handler=receipts.show, answer=m.Receipt,

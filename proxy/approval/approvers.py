@@ -1,38 +1,64 @@
-"""`Approvers`: the other side of `Approvals`: answers, signed or not, standing grants, and the keys to sign with."""
+"""`Approvers`: the other side of `Approvals`: answers, signed or not, and standing grants.
+
+    open? -> entitled? -> proven? -> receipt -> counted
+
+Whoever calls this has authenticated the operator, and asks nothing of it twice.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from proxy.approval.entitled import Unfit, unfit
+from proxy.approval.entitled import unfit
+from proxy.approval.grant_store import new_id
 from proxy.approval.grants import BadTermsError, Scope, check_path
+from proxy.approval.key_statements import seconding
+from proxy.approval.proofs import NotProvenError
 from proxy.approval.statement import statement
 from proxy.approval.states import State, Vote
 from proxy.approval.store import Changed
 from proxy.db.threads import in_thread
 from proxy.errors import BriefcaseError
+from proxy.model import Strength
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from proxy.approval.grants import Grant
-    from proxy.approval.key_store import ApproverKeys
+    from proxy.approval.proofs import Proofs
+    from proxy.approval.recorder import Recorder, Said
     from proxy.approval.service import Approvals
     from proxy.approval.statement import Proof, Wish
     from proxy.approval.states import Approval
-
-
-class NotProvenError(BriefcaseError):
-    """The signature does not prove who answered: forged, late, used before, or of a key that does not count."""
+    from proxy.model import Operator
 
 
 class NotEntitledError(BriefcaseError):
     """This approver may not decide here (J-10)."""
 
+    slug: ClassVar[str] = "own_request"
+
+
+class NotAdminError(NotEntitledError):
+    """Only an admin may."""
+
+    slug = "forbidden"
+
+
+class UnsignedError(BriefcaseError):
+    """A strong approval needs a signature, and none was given."""
+
+    slug: ClassVar[str] = "strong_factor_required"
+
 
 class NotOpenError(BriefcaseError):
-    """There is nothing to decide: no such approval, or it is decided or over."""
+    """There is nothing to decide: it is decided or over."""
+
+
+class NotThereError(NotOpenError):
+    """There is no such thing, also because it is another tenant's (J-06)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +66,12 @@ class Ballot:
     """What an approver answers.
 
     Attributes:
-        approver: who, as whoever calls this has authenticated them.
-        tenant: the approver's; None for one of the whole installation.
+        by: who, as whoever calls this has authenticated them.
         proof: the signature, where they gave one.
         grant: the standing grant to make along with a yes.
     """
 
-    approver: str
-    tenant: str | None
+    by: Operator
     yes: bool
     reason: str = ""
     proof: Proof | None = None
@@ -57,120 +81,161 @@ class Ballot:
 class Approvers:
     """One instance per process."""
 
-    def __init__(self, approvals: Approvals, keys: ApproverKeys) -> None:
+    def __init__(self, approvals: Approvals, proofs: Proofs, record: Recorder) -> None:
         self._approvals: Final = approvals
-        self.keys: Final = keys
+        self._proofs: Final = proofs
+        self._record: Final = record
 
     async def decide(self, id_: str, ballot: Ballot) -> tuple[Changed, Grant | None]:
         """Count an answer; the approval after it, and the grant that was made with it.
 
         Raises:
-            NotOpenError: there is nothing to decide, also because the approval is another tenant's (J-06).
+            NotOpenError: there is nothing to decide.
             NotEntitledError: this approver may not.
+            UnsignedError: a yes to a strong approval without a proof.
             NotProvenError: there is a proof, and it proves nothing.
             BadTermsError: the grant cannot be made; nothing is counted.
+            Refused: the receipt cannot be written; nothing is counted.
         """
-        approval, card = await self._open(id_, ballot.tenant)
-        scope = _scope(approval, card, ballot) if ballot.grant is not None else None
-        self._entitled(approval.tenant, approval.agent, approval.user, approval.needs, ballot)
-        factor = await self._proven(approval, card, ballot)
-        vote = Vote(ballot.approver, ballot.yes, factor)
-        changed = await self._approvals.vote(id_, vote, reason=ballot.reason, tenant=ballot.tenant)
-        if isinstance(changed, Unfit):
-            raise NotEntitledError(str(changed))
+        by = ballot.by
+        approval, card = await self._open(id_, by)
+        scope = _scope(approval, card, ballot)
+        try:
+            _entitled(by, approval.tenant, approval.agent, approval.user)
+            factor = await self._factor(approval, card, ballot)
+        except (NotEntitledError, UnsignedError, NotProvenError) as error:
+            await self._record(by, "approval_refused", id_, tenant=approval.tenant, refused=error.slug)
+            raise
+        grant_id = new_id() if scope is not None else None
+        more = {"reason": ballot.reason or None, "factor": factor, "grant": grant_id, **_terms(ballot.grant)}
+        vote = Vote(by.name, ballot.yes, factor)
+        said = "approve" if ballot.yes else "reject"
+        await self._record(by, "approval_vote", id_, tenant=approval.tenant, vote=said, **more)
+        changed = await self._approvals.vote(id_, vote, reason=ballot.reason)
         if not isinstance(changed, Changed):
-            raise NotOpenError("this approval is decided, or over")
-        if ballot.grant is None or scope is None:
+            raise NotOpenError(_over(changed or State.EXPIRED))
+        grants = self._approvals.grants
+        if changed.approval.state is State.REJECTED:  # who had said yes with a grant said so about this call
+            await in_thread(grants.revoke_made_with_approval, id_, by=by.name)
+        if ballot.grant is None or scope is None or grant_id is None:
             return changed, None
         terms = ballot.grant.terms
-        grants = self._approvals.grants
-        return changed, await in_thread(grants.make, scope, terms, vote, approval=id_, reason=ballot.reason)
+        return changed, await in_thread(
+            grants.make, scope, terms, vote, approval=id_, reason=ballot.reason, id_=grant_id
+        )
 
-    async def grant(self, scope: Scope, ballot: Ballot, *, needs: int = 1) -> Grant:
+    async def grant(self, scope: Scope, ballot: Ballot) -> Grant:
         """Make a standing grant by itself; without an approval that was signed it is never a strong one.
 
         Raises:
             NotEntitledError: this approver may not.
             BadTermsError: such a grant cannot be made.
+            Refused: the receipt cannot be written; nothing is made.
         """
         if ballot.grant is None or not ballot.yes:
             raise BadTermsError("a grant has terms, and is a yes")
+        ballot.grant.terms.check()
         check_path(scope.path, scope.path.replace("*", "-"))
-        self._entitled(scope.tenant, scope.agent, scope.user, needs, ballot)
-        vote, grants = Vote(ballot.approver, yes=True), self._approvals.grants
-        return await in_thread(grants.make, scope, ballot.grant.terms, vote, approval=None, reason=ballot.reason)
+        id_, by = new_id(), ballot.by
+        await self._entitled(id_, by, scope)
+        where = {"agent": scope.agent, "account": scope.account, "operation": f"{scope.profile}:{scope.operation}"}
+        more = {**_terms(ballot.grant), **where, "reason": ballot.reason or None}
+        await self._record(by, "grant_make", id_, tenant=scope.tenant, **more)
+        vote, grants, terms = Vote(by.name, yes=True), self._approvals.grants, ballot.grant.terms
+        return await in_thread(grants.make, scope, terms, vote, approval=None, reason=ballot.reason, id_=id_)
 
-    async def second(self, grant_id: str, approver: str, *, tenant: str | None) -> None:
-        """Stand behind a grant that another approver made, for requests that need several.
+    async def second(self, grant_id: str, by: Operator, proof: Proof | None = None) -> Grant:
+        """Stand behind a grant that another approver made, for requests that need several; the grant then.
 
         Raises:
             NotOpenError: there is no such grant that is alive.
             NotEntitledError: this approver may not.
+            NotProvenError: there is a proof, and it proves nothing.
+            Refused: the receipt cannot be written; nothing is changed.
         """
-        found = await in_thread(self._approvals.grants.get, grant_id)
-        if found is None or tenant not in (None, found.scope.tenant):
-            raise NotOpenError("there is no such grant")
-        scope = found.scope
-        self._entitled(scope.tenant, scope.agent, scope.user, 2, Ballot(approver, tenant, yes=True))
-        if not await in_thread(self._approvals.grants.second, grant_id, Vote(approver, yes=True)):
-            raise NotOpenError("this grant has ended")
+        found = await self._grant(grant_id, by)
+        await self._entitled(grant_id, by, found.scope)
+        factor = None
+        if proof is not None:
+            text = partial(seconding, grant=grant_id, scope=found.scope, terms=found.terms, approver=by.name)
+            factor = await self._proofs.by(by, proof, text)
+        await self._record(by, "grant_second", grant_id, tenant=found.scope.tenant, factor=factor)
+        if not await in_thread(self._approvals.grants.second, grant_id, Vote(by.name, yes=True, factor=factor)):
+            raise NotOpenError("This grant has ended.")
+        return await self._grant(grant_id, by)
 
-    async def revoke(self, grant_id: str, *, by: str, tenant: str | None) -> None:
-        """End a grant at once. Raises `NotOpenError` where there is none to end."""
-        if not await in_thread(self._approvals.grants.revoke, grant_id, by=by, tenant=tenant):
-            raise NotOpenError("there is no such grant, or it was revoked before")
+    async def revoke(self, grant_id: str, by: Operator) -> None:
+        """End a grant at once.
 
-    async def revoke_key(self, key: str, *, by: str) -> int:
-        """Let a key speak for nobody any more, and end the grants that were made with it; how many those were.
-
-        Raises `NotOpenError` where there is no such key that counts.
+        Raises:
+            NotOpenError: there is none to end.
+            Refused: the receipt cannot be written; nothing is changed.
         """
-        if not await in_thread(self.keys.revoke, key):
-            raise NotOpenError("there is no such key, or it was revoked before")
-        return await in_thread(self._approvals.grants.revoke_made_with, key, by=by)
+        found = await self._grant(grant_id, by)
+        await self._record(by, "grant_revoke", grant_id, tenant=found.scope.tenant)
+        if not await in_thread(self._approvals.grants.revoke, grant_id, by=by.name):
+            raise NotOpenError("This grant was revoked before.")
 
-    async def _open(self, id_: str, tenant: str | None) -> tuple[Approval, Mapping[str, object]]:
+    async def _open(self, id_: str, by: Operator) -> tuple[Approval, Mapping[str, object]]:
         store = self._approvals.store
         approval, card = await in_thread(store.get, id_), await in_thread(store.card, id_)
-        if approval is None or card is None or tenant not in (None, approval.tenant):
-            raise NotOpenError("there is no such approval")
-        if approval.standing(store.now()) is not State.PENDING:
-            raise NotOpenError("this approval is decided, or over")
+        if approval is None or card is None or not by.may_see(approval.tenant):
+            raise NotThereError("there is no such approval")
+        if (standing := approval.standing(store.now())) is not State.PENDING:
+            raise NotOpenError(_over(standing))
         return approval, card
 
-    async def _proven(self, approval: Approval, card: Mapping[str, object], ballot: Ballot) -> str | None:
-        """The id of the key that proves the answer; None where no proof was given. Raises `NotProvenError`."""
-        proof = ballot.proof
-        if proof is None:
+    async def _grant(self, grant_id: str, by: Operator) -> Grant:
+        found = await in_thread(self._approvals.grants.get, grant_id)
+        if found is None or not by.may_see(found.scope.tenant):
+            raise NotThereError("there is no such grant")
+        return found
+
+    async def _factor(self, approval: Approval, card: Mapping[str, object], ballot: Ballot) -> str | None:
+        """The id of the key that proves the answer; None where no proof is needed."""
+        if ballot.proof is None:
+            if ballot.yes and approval.strength is Strength.STRONG:
+                raise UnsignedError("a vote without a signature does not count here")
             return None
-        message = statement(
+        text = partial(
+            statement,
             approval=approval.id,
             fingerprint=approval.fingerprint,
             card=card,
             yes=ballot.yes,
-            approver=ballot.approver,
-            at_ms=proof.at_ms,
-            nonce=proof.nonce,
+            approver=ballot.by.name,
             grant=ballot.grant,
         )
-        if not proof.fresh(self._approvals.store.now().wall_ms):
-            raise NotProvenError("the signature is not from the last five minutes, or its nonce is too short")
-        if not await in_thread(self.keys.signed, proof.key, ballot.approver, message, proof.signature):
-            raise NotProvenError("the signature is not one of this approver's keys over what was asked")
-        if not await in_thread(self.keys.once, f"vote:{proof.key}:{proof.nonce}"):
-            raise NotProvenError("this signature was used before")
-        return proof.key
+        return await self._proofs.by(ballot.by, ballot.proof, text)
 
-    @staticmethod
-    def _entitled(tenant: str, agent: str, user: str | None, needs: int, ballot: Ballot) -> None:
-        why = unfit(ballot.approver, approver_tenant=ballot.tenant, tenant=tenant, agent=agent, user=user, needs=needs)
-        if why is not None:
-            raise NotEntitledError(str(why))
+    async def _entitled(self, grant_id: str, by: Operator, scope: Scope) -> None:
+        try:
+            _entitled(by, scope.tenant, scope.agent, scope.user)
+        except NotEntitledError as error:
+            await self._record(by, "grant_refused", grant_id, tenant=scope.tenant, refused=error.slug)
+            raise
 
 
-def _scope(approval: Approval, card: Mapping[str, object], ballot: Ballot) -> Scope:
-    """What a grant made from `approval` covers. Raises `BadTermsError`."""
-    assert ballot.grant is not None
+def _entitled(by: Operator, tenant: str, agent: str, user: str | None) -> None:
+    if (why := unfit(by, tenant=tenant, agent=agent, user=user)) is not None:
+        raise NotEntitledError(str(why))
+
+
+def _over(state: State) -> str:
+    return f"This approval is {state.value}."
+
+
+def _terms(wish: Wish | None) -> dict[str, Said]:
+    """What a receipt says of a grant."""
+    if wish is None:
+        return {}
+    return {"path": wish.path, "for_s": wish.terms.for_s, "max_uses": wish.terms.max_uses}
+
+
+def _scope(approval: Approval, card: Mapping[str, object], ballot: Ballot) -> Scope | None:
+    """What a grant made from `approval` covers; None where none is wished for. Raises `BadTermsError`."""
+    if ballot.grant is None:
+        return None
     if not ballot.yes:
         raise BadTermsError("a grant goes with a yes")
     ballot.grant.terms.check()

@@ -26,6 +26,11 @@ _ID_BYTES: Final = 16
 _SCOPE: Final = tuple(Scope.__dataclass_fields__)
 
 
+def new_id() -> str:
+    """Of a grant that is about to be made."""
+    return PREFIX + secrets.token_urlsafe(_ID_BYTES)
+
+
 class GrantStore:
     """The tables `approval_grants` and `approval_grant_votes`. Methods block for a small transaction."""
 
@@ -38,12 +43,14 @@ class GrantStore:
         """The present, on both clocks."""
         return Moment(self._clock.wall_ms(), self._boot, self._clock.monotonic_s())
 
-    def make(self, scope: Scope, terms: Terms, vote: Vote, *, approval: str | None, reason: str) -> Grant:
+    def make(
+        self, scope: Scope, terms: Terms, vote: Vote, *, approval: str | None, reason: str, id_: str | None = None
+    ) -> Grant:
         """A new grant, which `vote` stands behind. Raises `BadTermsError`."""
         terms.check()
         now = self.now()
         new = Grant(
-            id=PREFIX + secrets.token_urlsafe(_ID_BYTES),
+            id=id_ or new_id(),
             scope=scope,
             terms=terms,
             votes=(vote,),
@@ -98,19 +105,24 @@ class GrantStore:
             taken = update(approval_grants).where(there).values(uses=approval_grants.c.uses + 1)
             return connection.execute(taken).rowcount == 1
 
-    def revoke(self, id_: str, *, by: str, tenant: str | None = None) -> bool:
-        """End one at once; whether this call did it. `tenant` None: whatever tenant it is of."""
-        there = and_(approval_grants.c.id == id_, approval_grants.c.revoked_at_ms.is_(None))
-        if tenant is not None:
-            there = and_(there, approval_grants.c.tenant == tenant)
-        with writing(self._database) as connection:
-            ended = update(approval_grants).where(there).values(revoked_at_ms=self._clock.wall_ms(), revoked_by=by)
-            return connection.execute(ended).rowcount == 1
+    def revoke(self, id_: str, *, by: str) -> bool:
+        """End one at once; whether this call did it."""
+        return self._end(approval_grants.c.id == id_, by) == 1
 
-    def revoke_made_with(self, factor: str, *, by: str) -> int:
-        """End every grant that the key `factor` stands behind; how many."""
-        behind = select(approval_grant_votes.c.grant).where(approval_grant_votes.c.factor == factor)
-        there = and_(approval_grants.c.id.in_(behind), approval_grants.c.revoked_at_ms.is_(None))
+    def revoke_made_with_approval(self, approval: str, *, by: str) -> int:
+        """End every grant that was made with a yes to `approval`; how many."""
+        return self._end(approval_grants.c.approval == approval, by)
+
+    def forget(self, *, before_ms: int) -> int:
+        """Remove what ended before then; how many."""
+        over = approval_grants.c.until_ms < before_ms
+        with writing(self._database) as connection:
+            ids = select(approval_grants.c.id).where(over)
+            connection.execute(approval_grant_votes.delete().where(approval_grant_votes.c.grant.in_(ids)))
+            return connection.execute(approval_grants.delete().where(over)).rowcount
+
+    def _end(self, these: ColumnElement[bool], by: str) -> int:
+        there = and_(these, approval_grants.c.revoked_at_ms.is_(None))
         with writing(self._database) as connection:
             ended = update(approval_grants).where(there).values(revoked_at_ms=self._clock.wall_ms(), revoked_by=by)
             return connection.execute(ended).rowcount

@@ -6,20 +6,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from proxy.approval.statement import ALGORITHMS
+from proxy.approval.states import State
 from proxy.db.engine import writing
-from proxy.db.tables import approval_nonces, approver_keys
+from proxy.db.tables import (
+    approval_grant_votes,
+    approval_grants,
+    approval_nonces,
+    approval_votes,
+    approvals,
+    approver_keys,
+)
 from proxy.errors import BriefcaseError
 from proxy.keys.signer import KeyUnavailableError
-from proxy.keys.verification import public_from_jwk, verified
+from proxy.keys.verification import public_from_jwk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Engine, RowMapping
+    from sqlalchemy import Connection, Engine, RowMapping
 
     from proxy.clock import Clock
     from proxy.keys.public import PublicKey
@@ -28,16 +36,44 @@ KEEP_NONCES_MS: Final = 3600 * 1000
 """Longer than anything that carries one is accepted."""
 
 
+class BadKeyError(BriefcaseError):
+    """This key cannot be an approver's. The text is ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApproverKey:
-    """One key; its id is the RFC 7638 thumbprint."""
+    """One key; its id is the RFC 7638 thumbprint.
+
+    Attributes:
+        tenant: the approver's; None for one of the whole installation.
+        confirmed_by: the admin who made it count; None where nobody has.
+    """
 
     id: str
     approver: str
+    tenant: str | None
     label: str
     public: PublicKey
     created_at_ms: int
+    confirmed_at_ms: int | None
+    confirmed_by: str | None
     revoked_at_ms: int | None
+
+    @property
+    def counts(self) -> bool:
+        """Whether what it signs counts."""
+        return self.confirmed_at_ms is not None and self.revoked_at_ms is None
+
+
+def approvers_public(jwk: Mapping[str, object]) -> PublicKey:
+    """The public key of `jwk`, which is one that approvers may sign with. Raises `BadKeyError`."""
+    try:
+        public = public_from_jwk(jwk, None)
+    except KeyUnavailableError:
+        raise BadKeyError("this is no public key that approvers sign with") from None
+    if public.algorithm not in ALGORITHMS:
+        raise BadKeyError("approvers sign with Ed25519 or ES256")
+    return public
 
 
 class ApproverKeys:
@@ -47,61 +83,72 @@ class ApproverKeys:
         self._database: Final = database
         self._clock: Final = clock
 
-    def register(self, approver: str, jwk: Mapping[str, object], *, label: str = "") -> ApproverKey:
-        """Let the holder of the key speak for `approver`. Whoever calls this has made sure who they are.
+    def register(self, approver: str, public: PublicKey, *, tenant: str | None, label: str) -> None:
+        """Write down that the key is `approver`'s; it counts once it is confirmed.
 
         Raises:
-            BriefcaseError: no public Ed25519 or P-256 key, or one that is, or was, registered already.
+            BadKeyError: it is, or was, registered already, by whomever.
         """
-        try:
-            public = public_from_jwk(jwk, None)
-        except KeyUnavailableError as error:
-            raise BriefcaseError(str(error)) from None
-        if public.algorithm not in ALGORITHMS:
-            raise BriefcaseError("approvers sign with Ed25519 or ES256")
         row = {
             "id": public.thumbprint,
             "approver": approver,
+            "tenant": tenant,
             "jwk": orjson.dumps(dict(public.jwk)).decode(),
             "label": label,
             "created_at_ms": self._clock.wall_ms(),
-            "revoked_at_ms": None,
         }
         try:
             with writing(self._database) as connection:
                 connection.execute(insert(approver_keys).values(**row))
         except IntegrityError:
-            raise BriefcaseError("this key was registered before") from None
-        return ApproverKey(public.thumbprint, approver, label, public, self._clock.wall_ms(), None)
+            raise BadKeyError("this key was registered before") from None
 
-    def listed(self, approver: str | None = None) -> tuple[ApproverKey, ...]:
-        """All of them, revoked ones too, or one approver's."""
+    def get(self, id_: str) -> ApproverKey | None:
+        """One, as its row says."""
+        with self._database.connect() as connection:
+            row = connection.execute(select(approver_keys).where(approver_keys.c.id == id_)).mappings().first()
+        return _key(row) if row is not None else None
+
+    def listed(self, *, tenant: str | None = None, approver: str | None = None) -> tuple[ApproverKey, ...]:
+        """The oldest first, revoked ones too: all of them, or those of one tenant, or of one approver."""
         query = select(approver_keys).order_by(approver_keys.c.created_at_ms)
+        if tenant is not None:
+            query = query.where(approver_keys.c.tenant == tenant)
         if approver is not None:
             query = query.where(approver_keys.c.approver == approver)
         with self._database.connect() as connection:
             return tuple(map(_key, connection.execute(query).mappings()))
 
-    def revoke(self, id_: str) -> bool:
-        """Let it speak for nobody from now on; whether this call did it."""
-        there = (approver_keys.c.id == id_) & approver_keys.c.revoked_at_ms.is_(None)
-        with writing(self._database) as connection:
-            done = update(approver_keys).where(there).values(revoked_at_ms=self._clock.wall_ms())
-            return connection.execute(done).rowcount == 1
+    def counting(self, id_: str, approver: str, *, tenant: str | None) -> ApproverKey | None:
+        """The key `id_`, if it is `approver`'s of that tenant and counts now."""
+        key = self.get(id_)
+        return key if key is not None and key.counts and (key.approver, key.tenant) == (approver, tenant) else None
 
-    def signed(self, id_: str, approver: str, message: bytes, signature: bytes) -> bool:
-        """Whether `signature` over `message` is by the key `id_`, and that key speaks for `approver` now."""
-        there = (approver_keys.c.id == id_) & (approver_keys.c.approver == approver)
-        query = select(approver_keys).where(there, approver_keys.c.revoked_at_ms.is_(None))
-        with self._database.connect() as connection:
-            row = connection.execute(query).mappings().first()
-        if row is None:
-            return False
-        try:
-            verified(_key(row).public, message, signature)
-        except KeyUnavailableError:
-            return False
-        return True
+    def confirm(self, id_: str, *, by: str) -> bool:
+        """Let it count from now on; whether this call did it."""
+        rows = approver_keys.c
+        there = and_(rows.id == id_, rows.confirmed_at_ms.is_(None), rows.revoked_at_ms.is_(None))
+        values = {"confirmed_at_ms": self._clock.wall_ms(), "confirmed_by": by}
+        with writing(self._database) as connection:
+            return connection.execute(update(approver_keys).where(there).values(**values)).rowcount == 1
+
+    def revoke(self, id_: str, *, by: str) -> int | None:
+        """Let it speak for nobody from now on, and end what it has said; how many standing grants that ended.
+
+        Its votes on what is pending are taken back, and its yeses that no call has used expire. None where there is no
+        such key that is not revoked.
+        """
+        now_ms = self._clock.wall_ms()
+        there = and_(approver_keys.c.id == id_, approver_keys.c.revoked_at_ms.is_(None))
+        with writing(self._database) as connection:
+            done = connection.execute(update(approver_keys).where(there).values(revoked_at_ms=now_ms))
+            if done.rowcount == 0:
+                return None
+            _take_back(connection, id_, now_ms)
+            behind = select(approval_grant_votes.c.grant).where(approval_grant_votes.c.factor == id_)
+            its = and_(approval_grants.c.id.in_(behind), approval_grants.c.revoked_at_ms.is_(None))
+            ended = update(approval_grants).where(its).values(revoked_at_ms=now_ms, revoked_by=by)
+            return connection.execute(ended).rowcount
 
     def once(self, nonce: str) -> bool:
         """Whether `nonce` comes for the first time; the second time, in whatever process, it does not."""
@@ -115,6 +162,26 @@ class ApproverKeys:
         return True
 
 
+def _take_back(connection: Connection, key: str, now_ms: int) -> None:
+    """What the key has said about approvals that are not over."""
+    its = select(approval_votes.c.approval).where(approval_votes.c.factor == key)
+    for state, after in ((State.PENDING, State.PENDING), (State.APPROVED, State.EXPIRED)):
+        there = and_(approvals.c.id.in_(its), approvals.c.state == state.value)
+        connection.execute(update(approvals).where(there).values(state=after.value, changed_at_ms=now_ms))
+    pending = select(approvals.c.id).where(approvals.c.state == State.PENDING.value)
+    theirs = and_(approval_votes.c.factor == key, approval_votes.c.approval.in_(pending))
+    connection.execute(approval_votes.delete().where(theirs))
+
+
 def _key(row: RowMapping) -> ApproverKey:
-    public = public_from_jwk(orjson.loads(row["jwk"]), None)
-    return ApproverKey(row["id"], row["approver"], row["label"], public, row["created_at_ms"], row["revoked_at_ms"])
+    return ApproverKey(
+        id=row["id"],
+        approver=row["approver"],
+        tenant=row["tenant"],
+        label=row["label"],
+        public=public_from_jwk(orjson.loads(row["jwk"]), None),
+        created_at_ms=row["created_at_ms"],
+        confirmed_at_ms=row["confirmed_at_ms"],
+        confirmed_by=row["confirmed_by"],
+        revoked_at_ms=row["revoked_at_ms"],
+    )

@@ -26,7 +26,6 @@ from proxy.errors import Denial, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from proxy.approval.entitled import Unfit
     from proxy.approval.fingerprint import Asked
     from proxy.approval.grant_store import GrantStore
     from proxy.approval.store import ApprovalStore
@@ -111,12 +110,10 @@ class Approvals:
         except SQLAlchemyError:
             raise Refused(unavailable()) from None
 
-    async def vote(
-        self, id_: str, vote: Vote, *, reason: str = "", tenant: str | None = None
-    ) -> Changed | State | Unfit | None:
-        """Count what an approver of `tenant` said; see `ApprovalStore.vote`. Whoever waits learns of it."""
+    async def vote(self, id_: str, vote: Vote, *, reason: str = "") -> Changed | State | None:
+        """As `ApprovalStore.vote`, for an approver who may (see `Approvers`). Whoever waits learns of it."""
         usable_s = float(self.settings.use_within_s)
-        changed = await in_thread(self.store.vote, id_, vote, reason=reason, usable_s=usable_s, tenant=tenant)
+        changed = await in_thread(self.store.vote, id_, vote, reason=reason, usable_s=usable_s)
         if isinstance(changed, Changed) and changed.decided:
             self._wake(id_)
             self._tell(changed.approval)

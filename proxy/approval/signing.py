@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING, Final
+
+import orjson
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from proxy.approval.statement import ALGORITHMS, Proof, Wish, statement
 from proxy.errors import BriefcaseError
 from proxy.keys.public import from_base64url
 from proxy.keys.signer import KeyUnavailableError
 from proxy.keys.software import load
+from proxy.keys.verification import public_from, public_from_jwk
 from proxy.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from proxy.approval.statement import Text
     from proxy.keys.public import PublicKey
 
 type Sign = Callable[[bytes], bytes]
@@ -42,19 +51,17 @@ def prove(
     now_ms: int,
     grant: Wish | None = None,
 ) -> Proof:
-    """The proof of an answer, with a nonce of its own; `key` is the id of the registered key."""
-    nonce = secrets.token_urlsafe(NONCE_BYTES)
-    text = statement(
-        approval=approval,
-        fingerprint=fingerprint,
-        card=card,
-        yes=yes,
-        approver=approver,
-        at_ms=now_ms,
-        nonce=nonce,
-        grant=grant,
+    """The proof of an answer; `key` is the id of the registered key."""
+    text = partial(
+        statement, approval=approval, fingerprint=fingerprint, card=card, yes=yes, approver=approver, grant=grant
     )
-    return Proof(key, now_ms, nonce, sign(text))
+    return proven(sign, key, text, now_ms=now_ms)
+
+
+def proven(sign: Sign, key: str, text: Text, *, now_ms: int) -> Proof:
+    """The proof of what `text` says, with a nonce of its own."""
+    nonce = secrets.token_urlsafe(NONCE_BYTES)
+    return Proof(key, now_ms, nonce, sign(text(at_ms=now_ms, nonce=nonce)))
 
 
 def with_key_file(path: Path) -> tuple[PublicKey, Sign]:
@@ -74,6 +81,22 @@ def with_key_file(path: Path) -> tuple[PublicKey, Sign]:
     if signer.public.algorithm not in ALGORITHMS:
         raise BriefcaseError(f"{path}: approvers sign with Ed25519 or ES256")
     return signer.public, signer.signature
+
+
+def public_in(path: Path) -> PublicKey:
+    """The public key in `path`, PEM or JWK. Raises `BriefcaseError`: it cannot be read, or is none."""
+    try:
+        text = path.read_bytes()
+        if text.lstrip().startswith(b"{"):
+            return public_from_jwk(orjson.loads(text), None)
+        key = load_pem_public_key(text)
+    except OSError as error:
+        raise BriefcaseError(f"{path}: {error.strerror or 'cannot be read'}") from None
+    except (ValueError, UnsupportedAlgorithm, KeyUnavailableError):
+        raise BriefcaseError(f"{path}: this is no public key") from None
+    if not isinstance(key, EllipticCurvePublicKey | Ed25519PublicKey):
+        raise BriefcaseError(f"{path}: approvers sign with Ed25519 or ES256")
+    return public_from(key, None)
 
 
 def with_command(command: Sequence[str]) -> Sign:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import rfc8785
 
@@ -42,7 +42,7 @@ class Proof:
     """What an approver's tool sends beside the answer.
 
     Attributes:
-        key: id of the registered key.
+        key: id of the key that signed, its RFC 7638 thumbprint.
         at_ms: when it signed, Unix time.
         nonce: of at least 128 bits, base64url, never used before.
     """
@@ -56,6 +56,14 @@ class Proof:
         """Whether it was signed a moment ago, with a nonce that counts."""
         recent = now_ms - MAX_AGE_MS <= self.at_ms <= now_ms + MAX_AHEAD_MS
         return recent and _NONCE.fullmatch(self.nonce) is not None
+
+
+class Text(Protocol):
+    """What was signed, as this side builds it."""
+
+    def __call__(self, *, at_ms: int, nonce: str) -> bytes:
+        """With the time and the nonce that the proof says."""
+        ...
 
 
 def statement(

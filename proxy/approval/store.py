@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from sqlalchemy import and_, func, insert, select, update
 
-from proxy.approval.entitled import Unfit, unfit
 from proxy.approval.states import FOLLOWING, Approval, Moment, State, Vote
 from proxy.db.engine import take_turns, writing
 from proxy.db.tables import approval_messages, approval_votes, approvals
@@ -154,13 +153,11 @@ class ApprovalStore:
         with writing(self._database) as connection:
             return connection.execute(update(approvals).where(there).values(**values)).rowcount == 1
 
-    def vote(
-        self, id_: str, vote: Vote, *, reason: str, usable_s: float, tenant: str | None = None
-    ) -> Changed | State | Unfit | None:
+    def vote(self, id_: str, vote: Vote, *, reason: str, usable_s: float) -> Changed | State | None:
         """Count `vote`; an approval that it completes may be used for `usable_s`.
 
-        Returns the state that stands in the way, where it is not pending any more; why this approver, of `tenant`, may
-        not decide (J-10); None where there is no such one. A second vote of one approver replaces the first.
+        Returns the state that stands in the way, where it is not pending any more; None where there is no such one.
+        A second vote of one approver replaces the first.
         """
         now = self.now()
         with writing(self._database) as connection:
@@ -170,8 +167,6 @@ class ApprovalStore:
                 return None
             if (standing := found.standing(now)) is not State.PENDING:
                 return standing
-            if (why := _unfit(found, vote, tenant)) is not None:
-                return why
             votes = (*(one for one in found.votes if one.approver != vote.approver), vote)
             mine = and_(approval_votes.c.approval == id_, approval_votes.c.approver == vote.approver)
             connection.execute(approval_votes.delete().where(mine))
@@ -209,17 +204,6 @@ class ApprovalStore:
             connection.execute(approval_votes.delete().where(approval_votes.c.approval.in_(ids)))
             connection.execute(approval_messages.delete().where(approval_messages.c.approval.in_(ids)))
             return connection.execute(approvals.delete().where(old)).rowcount
-
-
-def _unfit(approval: Approval, vote: Vote, tenant: str | None) -> Unfit | None:
-    return unfit(
-        vote.approver,
-        approver_tenant=tenant,
-        tenant=approval.tenant,
-        agent=approval.agent,
-        user=approval.user,
-        needs=approval.needs,
-    )
 
 
 def _place(id_: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,6 +11,7 @@ import orjson
 import typer
 
 from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.words import duration_s
 from proxy.errors import BriefcaseError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from proxy.identity.task_limits import TaskLimits
 
-DURATION: Final = re.compile(r"(\d{1,6})(s|m|h|d)")
-SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MAX_TTL_S: Final = 30 * 86_400
 
 Several = list[str] | None
@@ -119,8 +117,7 @@ def _limits(  # one for each option
 
 
 def _seconds(ttl: str) -> int:
-    found = DURATION.fullmatch(ttl)
-    seconds = int(found[1]) * SECONDS[found[2]] if found else 0
+    seconds = duration_s(ttl) or 0
     if not 0 < seconds <= MAX_TTL_S:
         raise BriefcaseError("--ttl is a number with s, m, h or d, of at most 30 days")
     return seconds

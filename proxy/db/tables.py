@@ -225,6 +225,9 @@ approver_keys: Final = Table(
     Column("label", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger, nullable=True),
+    Column("tenant", Text, nullable=True),
+    Column("confirmed_at_ms", BigInteger, nullable=True),
+    Column("confirmed_by", Text, nullable=True),
 )
 
 # What may arrive once only: nonces of signed votes, signatures of callbacks.

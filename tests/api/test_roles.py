@@ -31,6 +31,14 @@ GET    /approvals            viewer approver operator admin
 GET    /approvals/{id}       viewer approver operator admin
 POST   /approvals/{id}/votes -      approver -        admin
 GET    /approval-events      viewer approver operator admin
+GET    /approval-grants      viewer approver operator admin
+POST   /approval-grants      -      approver -        admin
+POST   /approval-grants/{id}/seconds      -      approver -        admin
+DELETE /approval-grants/{id} -      approver operator admin
+GET    /approver-keys        viewer approver operator admin
+POST   /approver-keys        -      approver -        admin
+POST   /approver-keys/{id}/confirmations  -      -        -        admin
+DELETE /approver-keys/{id}   -      approver -        admin
 GET    /receipts             viewer approver operator admin
 GET    /receipts/{id}        viewer approver operator admin
 GET    /verification         viewer approver operator admin

@@ -106,12 +106,10 @@ class Oracle:
         self.approvals[id_] = Known(id_, wanted, self.now.wall_s + DECIDE_S, self.now.steady_s + DECIDE_S)
 
     def vote(self, id_: str, approver: str, yes: bool, key: bool) -> str:
-        """What becomes of it: a state that is in the way, `unfit`, or `counted`."""
+        """What becomes of it: a state that is in the way, or `counted`."""
         one = self.approvals[id_]
         if self.stands(one) != "pending":
             return self.stands(one)
-        if approver == one.wanted.agent or (one.wanted.needs > 1 and approver == "alice"):
-            return "unfit"
         one.votes[approver] = (yes, key)
         one.decided_at = self.now.wall_s
         good = [who for who, (says, keyed) in one.votes.items() if says and (keyed or not one.wanted.strong)]

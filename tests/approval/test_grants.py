@@ -16,7 +16,7 @@ from proxy.approval.states import State
 from proxy.approval_settings import ApprovalSettings
 from proxy.model import Strength, User
 from tests.approval.requests import AGENT, HEAD, asked
-from tests.approval.voting import Desk, ballot
+from tests.approval.voting import Desk, approver, ballot
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -65,11 +65,11 @@ async def test_it_ends_with_its_time_on_either_clock(desk: Desk, hands: Hands) -
 async def test_it_ends_when_it_is_revoked(desk: Desk) -> None:
     grant = await granted(desk)
     with pytest.raises(NotOpenError):
-        await desk.approvers.revoke(grant.id, by="cat", tenant="other")
-    await desk.approvers.revoke(grant.id, by="cat", tenant="acme")
+        await desk.approvers.revoke(grant.id, approver("cat", "other"))
+    await desk.approvers.revoke(grant.id, approver("cat", "acme"))
     assert await desk.says() == "approval_required"
     with pytest.raises(NotOpenError):
-        await desk.approvers.revoke(grant.id, by="cat", tenant=None)
+        await desk.approvers.revoke(grant.id, approver("cat"))
 
 
 def neighbours() -> dict[str, Asked]:
@@ -163,10 +163,10 @@ def test_a_star_is_one_whole_segment() -> None:
 async def test_where_two_are_needed_two_stand_behind_it(desk: Desk) -> None:
     grant = await granted(desk)
     with pytest.raises(NotEntitledError):
-        await desk.approvers.second(grant.id, "alice", tenant=None)  # the agent acts for her
-    await desk.approvers.second(grant.id, "ann", tenant=None)
+        await desk.approvers.second(grant.id, approver("alice"))  # the agent acts for her
+    await desk.approvers.second(grant.id, approver("ann"))
     assert await desk.says(asked(needs=2)) == "approval_required"
-    await desk.approvers.second(grant.id, "cat", tenant="acme")
+    await desk.approvers.second(grant.id, approver("cat", "acme"))
     used = await desk.admit(asked(needs=2))
     assert isinstance(used, Grant)
     assert set(used.approvers) == {"ann", "cat"}
@@ -178,7 +178,7 @@ async def test_an_approver_makes_one_by_itself_and_it_is_never_strong(desk: Desk
     assert await desk.says() == "agr"
     assert await desk.says(asked(strength=Strength.STRONG)) == "approval_required"
     with pytest.raises(NotEntitledError):
-        await desk.approvers.grant(scope, ballot(approver="coder", grant=THESE))
+        await desk.approvers.grant(scope, ballot(by=approver("coder"), grant=THESE))
 
 
 async def test_p9_of_many_that_use_the_last_one_one_gets_it(desk: Desk) -> None:

@@ -49,8 +49,8 @@ class Clicks:
         }  # fmt: skip
         settings = ApprovalSettings.model_validate({"channels": {"slack": {"team": channel}}})
         self.incoming = SlackIncoming(
-            settings=lambda: settings, store=desk.store, approvers=desk.approvers, read_secret=read_secret,
-            clock=desk.hands,
+            settings=lambda: settings, store=desk.store, approvers=desk.approvers, once=desk.keys.once,
+            read_secret=read_secret, clock=desk.hands,
         )  # fmt: skip
         self.count = 0
 
@@ -202,7 +202,7 @@ async def test_p5_without_the_signing_secret_or_the_database_nothing_is_counted(
     channel = slack.incoming._settings().channels.slack["team"]
     blind = SlackIncoming(
         settings=slack.incoming._settings, store=slack.desk.store, approvers=slack.desk.approvers,
-        read_secret=missing, clock=slack.desk.hands,
+        once=slack.desk.keys.once, read_secret=missing, clock=slack.desk.hands,
     )  # fmt: skip
     assert (await blind.answer(channel, slack.headers(body), body)).status == 503
     with database.begin() as connection:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.approval.approvers import NotEntitledError, NotOpenError, NotProvenError
-from proxy.approval.entitled import Unfit
+from proxy.approval.approvers import NotEntitledError, NotOpenError, NotThereError, UnsignedError
+from proxy.approval.entitled import Unfit, unfit
 from proxy.approval.grants import Grant, Terms
-from proxy.approval.signing import prove, with_command, with_key_file
+from proxy.approval.key_statements import registration
+from proxy.approval.key_store import BadKeyError
+from proxy.approval.proofs import NotProvenError
+from proxy.approval.signing import prove, proven, with_command, with_key_file
 from proxy.approval.statement import Wish, card_digest
 from proxy.approval.states import State, Vote
 from proxy.errors import BriefcaseError
 from proxy.keys.software import SoftwareSigner, generate
-from proxy.model import Strength
+from proxy.model import Role, Strength
 from tests.approval.requests import HEAD, asked
-from tests.approval.voting import Desk, ballot
+from tests.approval.voting import Desk, approver, ballot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +42,8 @@ def desk(database: Engine, hands: Hands) -> Desk:
 
 def registered(desk: Desk, approver: str = "ann", algorithm: str = "Ed25519") -> SoftwareSigner:
     signer = generate(algorithm)
-    key = desk.approvers.keys.register(approver, signer.public.jwk)
-    assert key.id == signer.public.thumbprint
+    desk.keys.register(approver, signer.public, tenant=None, label="")
+    assert desk.keys.confirm(signer.public.thumbprint, by="local")
     return signer
 
 
@@ -54,10 +58,19 @@ def proof(desk: Desk, id_: str, signer: SoftwareSigner, **changed: object) -> Pr
     return prove(signer.signature, signer.public.thumbprint, **says)  # type: ignore[arg-type]
 
 
+def possession(desk: Desk, signer: SoftwareSigner, approver: str = "ann") -> Proof:
+    """That the key is one's own."""
+    return proven(
+        signer.signature, signer.public.thumbprint,
+        partial(registration, key=signer.public.thumbprint, approver=approver), now_ms=desk.hands.wall,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("algorithm", ["Ed25519", "ES256"])
 async def test_a_signed_yes_is_strong(desk: Desk, algorithm: str) -> None:
     signer, id_ = registered(desk, algorithm=algorithm), await desk.required(STRONG)
-    await desk.approvers.decide(id_, ballot())  # counts, but not enough
+    with pytest.raises(UnsignedError):
+        await desk.approvers.decide(id_, ballot())
     assert await desk.says(STRONG) == "approval_required"
     changed, _ = await desk.approvers.decide(id_, ballot(proof=proof(desk, id_, signer)))
     assert changed.approval.votes == (Vote("ann", yes=True, factor=signer.public.thumbprint),)
@@ -101,7 +114,7 @@ async def test_j_18_only_keys_of_the_approver_count(desk: Desk, which: str) -> N
     id_ = await desk.required(STRONG)
     signer = generate("Ed25519") if which == "unknown" else registered(desk, "cat" if which == "another's" else "ann")
     if which == "revoked":
-        assert desk.approvers.keys.revoke(signer.public.thumbprint)
+        assert desk.keys.revoke(signer.public.thumbprint, by="cat") == 0
     with pytest.raises(NotProvenError):
         await desk.approvers.decide(id_, ballot(proof=proof(desk, id_, signer)))
 
@@ -122,25 +135,36 @@ async def test_with_a_key_go_the_grants_that_were_made_with_it(desk: Desk) -> No
     await desk.approvers.decide(id_, ballot(proof=proof(desk, id_, signer, grant=wish), grant=wish))
     other = asked(strength=Strength.STRONG, body=b"other")
     assert await desk.says(other) == "agr"
-    assert await desk.approvers.revoke_key(signer.public.thumbprint, by="cat") == 1
+    assert await desk.registrar.revoke(approver("cat", role=Role.ADMIN), signer.public.thumbprint) == 1
     assert await desk.says(other) == "approval_required"
     with pytest.raises(NotOpenError):
-        await desk.approvers.revoke_key(signer.public.thumbprint, by="cat")
+        await desk.registrar.revoke(approver("ann"), signer.public.thumbprint)
 
 
 async def test_j_10_nobody_decides_what_is_theirs_or_anothers(desk: Desk) -> None:
     id_, both = await desk.required(), await desk.required(asked(needs=2))
-    for who, which in (("coder", id_), ("coder", both), ("alice", both)):
+    for who, which in (("coder", id_), ("alice", id_), ("coder", both), ("alice", both)):
         with pytest.raises(NotEntitledError):
-            await desk.approvers.decide(which, ballot(approver=who))
-    with pytest.raises(NotOpenError, match="no such approval"):  # as if it were not there: J-06
-        await desk.approvers.decide(id_, ballot(tenant="other"))
-    assert await desk.approvals.vote(id_, Vote("coder", yes=True)) is Unfit.AGENT
-    assert await desk.approvals.vote(both, Vote("alice", yes=True)) is Unfit.USER
-    assert await desk.approvals.vote(id_, Vote("ann", yes=True), tenant="other") is Unfit.TENANT
+            await desk.approvers.decide(which, ballot(by=approver(who)))
+        said = desk.recorded[-1]
+        assert (said["change"], said["target"], said["by"]) == ("approval_refused", which, who)
+    with pytest.raises(NotThereError, match="no such approval"):  # as if it were not there: J-06
+        await desk.approvers.decide(id_, ballot(by=approver(tenant="other")))
+    pending = desk.store.get(id_)
+    assert pending is not None
+    assert (pending.state, pending.votes) == (State.PENDING, ())
     assert await desk.says() == "approval_required"
-    await desk.approvers.decide(id_, ballot(approver="alice", tenant="acme"))  # where one is enough, she may
+    await desk.approvers.decide(id_, ballot(by=approver("dan", tenant="acme")))
     assert await desk.says() == "apr"
+
+
+@pytest.mark.parametrize(
+    ("who", "tenant", "unfit_as"),
+    [("ann", None, None), ("ann", "acme", None), ("ann", "other", Unfit.TENANT), ("coder", None, Unfit.AGENT),
+     ("alice", None, Unfit.USER)],
+)  # fmt: skip
+def test_j_10_who_may_decide(who: str, tenant: str | None, unfit_as: Unfit | None) -> None:
+    assert unfit(approver(who, tenant), tenant="acme", agent="coder", user="alice") is unfit_as
 
 
 def _rsa(_: Desk) -> SoftwareSigner:
@@ -154,9 +178,9 @@ def _twice(desk: Desk) -> SoftwareSigner:
 @pytest.mark.parametrize("made", [_rsa, _twice, lambda _: generate("ES384")])
 async def test_a_key_that_cannot_be_registered(desk: Desk, made: Callable[[Desk], SoftwareSigner]) -> None:
     signer = made(desk)
-    with pytest.raises(BriefcaseError):
-        desk.approvers.keys.register("ann", signer.public.jwk)
-    assert desk.approvers.keys.listed("ann") == ()
+    with pytest.raises(BadKeyError):
+        await desk.registrar.register(approver(), signer.public.jwk, possession(desk, signer), label="")
+    assert desk.keys.listed(approver="ann") == ()
 
 
 async def test_signing_with_a_key_file_and_with_a_command(desk: Desk, tmp_path: Path) -> None:
@@ -167,7 +191,8 @@ async def test_signing_with_a_key_file_and_with_a_command(desk: Desk, tmp_path: 
         with_key_file(file)
     file.chmod(0o600)
     public, sign = with_key_file(file)
-    desk.approvers.keys.register("ann", public.jwk)
+    desk.keys.register("ann", public, tenant=None, label="")
+    desk.keys.confirm(public.thumbprint, by="local")
     program = tmp_path / "sign.py"
     program.write_text(
         "import sys\nfrom pathlib import Path\n"

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 from proxy.approval.approvers import Approvers, Ballot
 from proxy.approval.grant_store import GrantStore
 from proxy.approval.key_store import ApproverKeys
+from proxy.approval.proofs import Proofs
+from proxy.approval.recorder import Recorder
+from proxy.approval.registrar import Registrar
 from proxy.approval.service import Approvals, Waiter
 from proxy.approval.store import ApprovalStore
 from proxy.approval_settings import ApprovalSettings
 from proxy.db.sealing import Seal
 from proxy.errors import Denial, Refused
+from proxy.model import Operator, Role
 from tests.approval.hands import KEY, Hands
 from tests.approval.requests import asked
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Engine
 
     from proxy.approval.fingerprint import Asked
@@ -34,7 +40,13 @@ class Desk:
         self.store = ApprovalStore(database, Seal(KEY), hands, boot="boot-1")
         grants = GrantStore(database, hands, boot="boot-1")
         self.approvals = Approvals(self.store, grants=grants, settings=settings, key=KEY, clock=hands)
-        self.approvers = Approvers(self.approvals, ApproverKeys(database, hands))
+        self.keys, self.recorded = ApproverKeys(database, hands), list[dict[str, object]]()
+        proofs, record = Proofs(self.keys, hands.wall_ms), Recorder(self._write)
+        self.approvers = Approvers(self.approvals, proofs, record)
+        self.registrar = Registrar(self.keys, proofs, record)
+
+    async def _write(self, fields: Mapping[str, object]) -> None:
+        self.recorded.append(dict(fields))
 
     async def admit(self, one: Asked | None = None) -> Approval | Grant | Denial:
         """What a request gets that is sent now, and used at once."""
@@ -58,6 +70,13 @@ class Desk:
         return str(denial.extra["approval_id"])
 
 
-def ballot(yes: bool = True, **changed: object) -> Ballot:
+def approver(
+    name: str = "ann", tenant: str | None = None, role: Role = Role.APPROVER, via: str = "token:t"
+) -> Operator:
+    """Ann, who comes with a token."""
+    return Operator(name, role, role, tenant, via)
+
+
+def ballot(yes: bool = True, by: Operator | None = None, **changed: object) -> Ballot:
     """Ann's."""
-    return Ballot(**{"approver": "ann", "tenant": None, "yes": yes, **changed})  # type: ignore[arg-type]
+    return Ballot(**{"by": by or approver(), "yes": yes, **changed})  # type: ignore[arg-type]

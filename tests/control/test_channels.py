@@ -17,6 +17,7 @@ from proxy.approval.approvers import Ballot
 from proxy.approval.grants import Terms
 from proxy.approval.statement import Wish
 from tests.approval.receiver import HOST, SECRETS, SlackServer
+from tests.approval.voting import approver
 from tests.control.conftest import POLICIES
 from tests.rig import Provider, running_rig
 from tests.rig.sidecar import HOSTS
@@ -83,7 +84,7 @@ async def test_from_a_refused_call_over_slack_to_an_allowed_one_and_a_grant(tmp_
             second = await rig.call("POST", "/issues", content=b"two")
             wish = Wish(Terms(for_s=3600, max_uses=2, max_cost_microusd=0), "/issues")
             _, grant = await rig.sidecar.people.approvers.decide(
-                second.json()["approval_id"], Ballot("ann", None, yes=True, grant=wish)
+                second.json()["approval_id"], Ballot(approver("ann"), yes=True, grant=wish)
             )
             assert grant is not None
             assert (await rig.call("POST", "/issues", content=b"two")).status == 200  # its own approval

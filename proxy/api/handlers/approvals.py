@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.api.approval_views import view
-from proxy.api.models import ApprovalDetail, Approvals, ApprovalsQuery, VoteRequest, VoteView
+from proxy.api.approval_models import ApprovalDetail, VoteRequest, VoteView
+from proxy.api.approval_views import deciding, proof_of, view, wish_of
+from proxy.api.models import Approvals, ApprovalsQuery
 from proxy.api.problems import ProblemError
-from proxy.approval.entitled import Unfit
-from proxy.approval.states import State, Vote
-from proxy.approval.store import Changed
+from proxy.approval.approvers import Ballot
+from proxy.approval.states import State
 from proxy.db.threads import in_thread
-from proxy.model import Strength
 
 if TYPE_CHECKING:
     from proxy.api.call import Call
+    from proxy.approval.grants import Grant
     from proxy.approval.states import Approval
 
 
@@ -29,47 +29,24 @@ async def list_(call: Call) -> Approvals:
 
 
 async def show(call: Call) -> ApprovalDetail:
-    """One, with everything that its approver must see."""
-    return await _detail(call, await _visible(call))
-
-
-async def vote(call: Call) -> ApprovalDetail:
-    """Say yes or no. The first no rejects; whoever asked decides nothing themselves (J-07, J-10)."""
-    asked, found = call.sent(VoteRequest), await _visible(call)
-    if call.operator.name in (found.agent, found.user):
-        await call.record("approval_refused", found.id, tenant=found.tenant, refused="own_request")
-        raise ProblemError("own_request")
-    store = call.services.approvals.store
-    if (standing := found.standing(store.now())) is not State.PENDING:
-        raise ProblemError("conflict", _STANDS[standing])
-    if asked.approve and found.strength is Strength.STRONG:
-        raise ProblemError("strong_factor_required", "A vote without a signature does not count here.")
-    said = "approve" if asked.approve else "reject"
-    await call.record("approval_vote", found.id, tenant=found.tenant, vote=said, reason=asked.reason or None)
-    cast = Vote(call.operator.name, yes=asked.approve)
-    match await call.services.approvals.vote(found.id, cast, reason=asked.reason, tenant=call.operator.tenant):
-        case None:
-            raise ProblemError("not_found")
-        case Unfit():
-            raise ProblemError("own_request")
-        case State() as over:
-            raise ProblemError("conflict", _STANDS[over])
-        case Changed(approval=changed):
-            return await _detail(call, changed)
-
-
-_STANDS = {state: f"This approval is {state.value}." for state in State}
-
-
-async def _visible(call: Call) -> Approval:
-    """The approval that the path names; one of another tenant is as if there were none (J-06, O-09)."""
+    """One, with everything that its approver must see; one of another tenant is as if there were none (J-06, O-09)."""
     found = await in_thread(call.services.approvals.store.get, call.names["id"])
     if found is None or not call.operator.may_see(found.tenant):
         raise ProblemError("not_found")
-    return found
+    return await _detail(call, found)
 
 
-async def _detail(call: Call, approval: Approval) -> ApprovalDetail:
+async def vote(call: Call) -> ApprovalDetail:
+    """Say yes or no; who may, and whether it counts, `Approvers` decides."""
+    asked = call.sent(VoteRequest)
+    with deciding():
+        proof, wish = proof_of(asked.proof), wish_of(asked.grant)
+        ballot = Ballot(call.operator, asked.approve, reason=asked.reason, proof=proof, grant=wish)
+        changed, grant = await call.services.approvers.decide(call.names["id"], ballot)
+    return await _detail(call, changed.approval, grant)
+
+
+async def _detail(call: Call, approval: Approval, grant: Grant | None = None) -> ApprovalDetail:
     store = call.services.approvals.store
     card = await in_thread(store.card, approval.id)
     given = await in_thread(store.reasons, approval.id)
@@ -78,8 +55,10 @@ async def _detail(call: Call, approval: Approval) -> ApprovalDetail:
     return ApprovalDetail(
         approval=view(approval, store.now()),
         votes=[
-            VoteView(approver=one.approver, approve=one.yes, reason=given.get(one.approver, ""))
+            VoteView(approver=one.approver, approve=one.yes, reason=given.get(one.approver, ""), key=one.factor)
             for one in approval.votes
         ],
         card=card,
+        fingerprint=approval.fingerprint,
+        grant=grant.id if grant is not None else None,
     )

@@ -18,10 +18,12 @@ from urllib.parse import parse_qs
 import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.approval.approvers import Ballot, NotEntitledError, NotOpenError
+from proxy.approval.approvers import Ballot, NotEntitledError, NotOpenError, UnsignedError
 from proxy.approval.channels.slack_message import APPROVE, REJECT, by_click
 from proxy.db.sealing import UnsealError
 from proxy.db.threads import in_thread
+from proxy.errors import Refused
+from proxy.model import Operator, Role
 from proxy.secretstore.store import SecretUnavailableError
 
 if TYPE_CHECKING:
@@ -69,12 +71,14 @@ class SlackIncoming:
         settings: Callable[[], ApprovalSettings],
         store: ApprovalStore,
         approvers: Approvers,
+        once: Callable[[str], bool],
         read_secret: ReadSecret,
         clock: Clock,
     ) -> None:
         self._settings: Final = settings
         self._store: Final = store
         self._approvers: Final = approvers
+        self._once: Final = once
         self._read_secret: Final = read_secret
         self._clock: Final = clock
 
@@ -98,7 +102,7 @@ class SlackIncoming:
             if click is None:
                 return Reply(HTTPStatus.OK)  # a link, or something that this app has no use for
             return await self._count(channel, click)
-        except (SecretUnavailableError, SQLAlchemyError, UnsealError):
+        except (Refused, SecretUnavailableError, SQLAlchemyError, UnsealError):
             return Reply(HTTPStatus.SERVICE_UNAVAILABLE, "Approvals cannot be read or written now.")
 
     async def _authentic(self, channel: SlackChannel, headers: Mapping[str, str], body: bytes) -> bool:
@@ -109,7 +113,7 @@ class SlackIncoming:
         wanted = slack_signature(secret, stamp, body)
         if not hmac.compare_digest(wanted.encode(), given.encode()):
             return False
-        return await in_thread(self._approvers.keys.once, f"slack:{wanted}")
+        return await in_thread(self._once, f"slack:{wanted}")
 
     async def _count(self, channel: SlackChannel, click: Click) -> Reply:
         approver = channel.approvers.get(click.user)
@@ -120,10 +124,11 @@ class SlackIncoming:
         if yes and (card is None or not by_click(card)):
             return Reply(HTTPStatus.CONFLICT, "This call cannot be approved with a click.")
         try:
-            await self._approvers.decide(click.approval, Ballot(approver, channel.tenant, yes, reason="in Slack"))
+            by = Operator(approver, Role.APPROVER, Role.APPROVER, channel.tenant, f"slack:{click.user}")
+            await self._approvers.decide(click.approval, Ballot(by, yes, reason="in Slack"))
         except NotEntitledError as error:
             return Reply(HTTPStatus.FORBIDDEN, str(error))
-        except NotOpenError as error:
+        except (NotOpenError, UnsignedError) as error:
             return Reply(HTTPStatus.CONFLICT, str(error))
         return Reply(HTTPStatus.OK)
 
