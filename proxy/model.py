@@ -57,8 +57,10 @@ class Operator:
 
     Attributes:
         tenant: the only one that they see and change; None: all.
-        via: how they were known, for receipts: `token:ID` or `uid:1000`.
+        via: how they were known, for receipts: `token:ID`, `session:ID` or `uid:1000`.
         ceiling: the role of the token, which may be a lesser one; both must allow what is done.
+        user: whom of `users:` they are, where that is not the name.
+        anybody: nobody has said which user they are, so they may be any.
     """
 
     name: str
@@ -66,10 +68,18 @@ class Operator:
     ceiling: Role
     tenant: str | None
     via: str
+    user: str | None = None
+    anybody: bool = False
 
     def may_see(self, tenant: str) -> bool:
         """Whether what belongs to `tenant` is there for them."""
         return self.tenant is None or self.tenant == tenant
+
+    def is_party(self, agent: str, user: str | None) -> bool:
+        """Whether a call that `agent` makes for `user` is, or may be, their own."""
+        if user is not None and (self.anybody or user in (self.name, self.user)):
+            return True
+        return agent in (self.name, self.user)
 
 
 class Mode(StrEnum):

@@ -36,7 +36,7 @@ async def show(call: Call) -> ApprovalDetail:
 async def vote(call: Call) -> ApprovalDetail:
     """Say yes or no. The first no rejects; whoever asked decides nothing themselves (J-07, J-10)."""
     asked, found = call.sent(VoteRequest), await _visible(call)
-    if call.operator.name in (found.agent, found.user):
+    if call.operator.is_party(found.agent, found.user):
         await call.record("approval_refused", found.id, tenant=found.tenant, refused="own_request")
         raise ProblemError("own_request")
     store = call.services.approvals.store
