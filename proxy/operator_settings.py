@@ -54,7 +54,9 @@ class OidcProvider(Strict):
     roles: Annotated[tuple[RoleRule, ...], Field(min_length=1)] = Field(
         description="The first that fits counts; whom none fits is nobody."
     )
-    name: Claim = Field(default="sub", description="The claim that the operator is named by; kept from the first login.")
+    name: Claim = Field(
+        default="sub", description="The claim that the operator is named by; kept from the first login."
+    )
     user: PersonClaim | None = Field(
         default=None, description="Without it they never decide about calls that are made on behalf of users."
     )

@@ -33,7 +33,10 @@ def operator_mistakes(settings: Settings) -> Iterator[Mistake]:
         if (provider.issuer, provider.client_id) in known:
             yield (*place, "client_id"), "this issuer and client stand here twice"
         if (provider.issuer, provider.audience or provider.client_id) in agents:
-            yield (*place, "client_id"), "agents may authenticate with such tokens: give operators a client of their own"
+            yield (
+                (*place, "client_id"),
+                "agents may authenticate with such tokens: give operators a client of their own",
+            )
         labels.add(provider.label)
         known.add((provider.issuer, provider.client_id))
         yield from (((*place, *below), message) for below, message in _of(provider, settings))

@@ -323,9 +323,10 @@ operator_people: Final = Table(
     metadata,
     Column("issuer", Text, nullable=False),
     Column("subject", Text, nullable=False),
+    Column("label", Text, nullable=False),
     Column("name", Text, nullable=False, unique=True),
     Column("created_at_ms", BigInteger, nullable=False),
-    PrimaryKeyConstraint("issuer", "subject"),
+    PrimaryKeyConstraint("issuer", "subject", "label"),
 )
 
 operator_sessions: Final = Table(

@@ -23,7 +23,7 @@ ID_TOKEN_TYPES: Final = frozenset({"jwt", "application/jwt"})
 """An access token of the same provider (`at+jwt`) says nothing of a login."""
 MAX_SUBJECT: Final = 255
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+|:=~-]{0,126}")
-"""What may stand after `LABEL/`. Names of operators, agents and users of ours have no slash, so none is like another."""
+"""What may stand after `LABEL/`. Names of our own operators, agents and users have no slash: none is like another."""
 type Fault = Literal["token", "audience", "nonce", "name", "no_role", "replayed", "name_taken"]
 type Pair = tuple[str, str]
 """A claim and a value that it has."""
@@ -62,9 +62,7 @@ def nonce_for(verifier: str, host: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
-def person_of(
-    text: str, provider: OidcProvider, keys: Iterable[Key], *, nonce: str, now_s: float
-) -> Person | Refusal:
+def person_of(text: str, provider: OidcProvider, keys: Iterable[Key], *, nonce: str, now_s: float) -> Person | Refusal:
     """Who the ID token `text` of a login with `nonce` is about, by the rules of `provider`."""
     token = presented(text)
     if token is None or token.kind not in ID_TOKEN_TYPES:

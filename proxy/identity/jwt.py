@@ -106,7 +106,7 @@ class Naming(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """The claims that a signature covers, until when they hold, and the thumbprint of the key. Of whom, is still open."""
+    """The claims that a signature covers, until when they hold, and the thumbprint of the key."""
 
     claims: Mapping[str, object]
     expires_s: float

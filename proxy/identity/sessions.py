@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import delete, insert, select, update
@@ -15,7 +15,9 @@ from proxy.identity.tokens import new_token
 from proxy.model import Role
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, RowMapping
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection, Engine
 
     from proxy.clock import Clock
     from proxy.identity.id_token import Pair, Person
@@ -81,8 +83,8 @@ def start(
             raise SpentError
         name, known = _name(connection, provider.issuer, person)
         if not known:
-            new = {"issuer": provider.issuer, "subject": person.subject, "name": name, "created_at_ms": now_ms}
-            connection.execute(insert(operator_people).values(new))
+            new = {"issuer": provider.issuer, "subject": person.subject, "label": provider.label, "name": name}
+            connection.execute(insert(operator_people).values(created_at_ms=now_ms, **new))
         row = {
             "session_id": session_id,
             "login": login,
@@ -120,17 +122,20 @@ def revoke(database: Engine, session_id: str, *, clock: Clock) -> bool:
     """End a session at once; False when there is none, or it was ended before."""
     there = (operator_sessions.c.session_id == session_id) & operator_sessions.c.revoked_at_ms.is_(None)
     with writing(database) as connection:
-        return connection.execute(update(operator_sessions).where(there).values(revoked_at_ms=clock.wall_ms())).rowcount > 0
+        return (
+            connection.execute(update(operator_sessions).where(there).values(revoked_at_ms=clock.wall_ms())).rowcount
+            > 0
+        )
 
 
 def _name(connection: Connection, issuer: str, person: Person) -> tuple[str, bool]:
     """The name, and whether it is written down. Raises `NameTakenError`."""
-    people = operator_people.c
-    mine = (people.issuer == issuer) & (people.subject == person.subject)
+    people, label = operator_people.c, person.name.partition("/")[0]
+    mine = (people.issuer == issuer) & (people.subject == person.subject) & (people.label == label)
     own: str | None = connection.execute(select(people.name).where(mine)).scalar()
-    if own is not None and own.partition("/")[0] == person.name.partition("/")[0]:
+    if own is not None:
         return own, True
-    if own is not None or connection.execute(select(people.name).where(people.name == person.name)).first():
+    if connection.execute(select(people.name).where(people.name == person.name)).first():
         raise NameTakenError
     return person.name, False
 
@@ -139,18 +144,17 @@ def _login(issuer: str, nonce: str) -> str:
     return hashlib.sha256(f"{issuer}\0{nonce}".encode()).hexdigest()
 
 
-def _session(row: RowMapping | dict[str, object]) -> Session:
-    values = dict(row)
+def _session(values: Mapping[Any, Any]) -> Session:
     return Session(
-        id=str(values["session_id"]),
-        name=str(values["name"]),
-        issuer=str(values["issuer"]),
-        client_id=str(values["client_id"]),
-        proved=tuple((claim, value) for claim, value in orjson.loads(str(values["proved"]))),
+        id=values["session_id"],
+        name=values["name"],
+        issuer=values["issuer"],
+        client_id=values["client_id"],
+        proved=tuple((claim, value) for claim, value in orjson.loads(values["proved"])),
         ceiling=Role(values["ceiling"]) if values["ceiling"] is not None else None,
-        user=None if values["user"] is None else str(values["user"]),
-        digest=str(values["digest"]),
-        created_at_ms=int(str(values["created_at_ms"])),
-        expires_at_ms=int(str(values["expires_at_ms"])),
-        revoked_at_ms=None if values["revoked_at_ms"] is None else int(str(values["revoked_at_ms"])),
+        user=values["user"],
+        digest=values["digest"],
+        created_at_ms=values["created_at_ms"],
+        expires_at_ms=values["expires_at_ms"],
+        revoked_at_ms=values["revoked_at_ms"],
     )

@@ -15,9 +15,10 @@ def upgrade() -> None:
         "operator_people",
         sa.Column("issuer", sa.Text, nullable=False),
         sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("label", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False, unique=True),
         sa.Column("created_at_ms", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("issuer", "subject"),
+        sa.PrimaryKeyConstraint("issuer", "subject", "label"),
     )
     op.create_table(
         "operator_sessions",
