@@ -60,6 +60,10 @@ class OidcProvider(Strict):
     user: PersonClaim | None = Field(
         default=None, description="Without it they never decide about calls that are made on behalf of users."
     )
+    device: bool = Field(
+        default=False,
+        description="Also with --device. Such ID tokens have no nonce: any that this client is issued counts, once.",
+    )
     scope: Annotated[str, Field(pattern=r"^openid( [!-~]+)*$", max_length=512)] = "openid"
     redirect: Annotated[
         str, Field(pattern=r"^http://(127\.0\.0\.1|\[::1\]|localhost)(:[1-9][0-9]{0,4})?/[A-Za-z0-9/_-]{0,64}$")

@@ -19,6 +19,7 @@ class LoginView(Form):
     client_id: str
     scope: str
     redirect: str
+    device: bool = Field(description="Whether the device flow is taken.")
 
 
 class LoginsView(Form):
@@ -30,7 +31,8 @@ class LoginsView(Form):
 class NewSession(Strict):
     """An ID token to exchange for a session.
 
-    Its nonce is BASE64URL(SHA-256(verifier, a zero byte, the Host of this very call)), without padding.
+    Its nonce is BASE64URL(SHA-256(verifier, a zero byte, the Host of this very call)), without padding; one of the
+    device flow has none.
     """
 
     id_token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,8192}$")]

@@ -67,6 +67,8 @@ def log_in(
     from proxy.identity.id_token import nonce_for
 
     way = chosen(client.call("GET", "/logins")["logins"], issuer)
+    if device and not way["device"]:
+        raise BriefcaseError(f"{way['label']}: this API does not take logins by --device")
     verifier = secrets.token_urlsafe(VERIFIER_BYTES)
     token = asyncio.run(_token(way, wishes, nonce_for(verifier, client.host), device=device, trust=trust))
     session: dict[str, Any] = client.call("POST", "/sessions", {"id_token": token.text, "verifier": verifier, **asked})

@@ -59,23 +59,23 @@ def name_of(database: Engine, issuer: str, person: Person) -> str:
         return _name(connection, issuer, person)[0]
 
 
-def spent(database: Engine, issuer: str, nonce: str) -> bool:
-    """Whether the login with this nonce has bought a session."""
-    query = select(operator_sessions.c.session_id).where(operator_sessions.c.login == _login(issuer, nonce))
+def spent(database: Engine, issuer: str, person: Person) -> bool:
+    """Whether this login has bought a session."""
+    query = select(operator_sessions.c.session_id).where(operator_sessions.c.login == _login(issuer, person.once))
     with database.connect() as connection:
         return connection.execute(query).first() is not None
 
 
 def start(
-    database: Engine, provider: OidcProvider, person: Person, *, nonce: str, role: Role | None, ttl_s: int, clock: Clock
+    database: Engine, provider: OidcProvider, person: Person, *, role: Role | None, ttl_s: int, clock: Clock
 ) -> tuple[Session, str]:
-    """The session that a login buys, with its token; at most one for each nonce of a provider.
+    """The session that a login buys, with its token; at most one.
 
     Raises:
         SpentError, NameTakenError: see there.
     """
     session_id, token, digest = new_token(PREFIX)
-    now_ms, login = clock.wall_ms(), _login(provider.issuer, nonce)
+    now_ms, login = clock.wall_ms(), _login(provider.issuer, person.once)
     with writing(database) as connection:
         take_turns(connection, "operator logins")
         connection.execute(delete(operator_sessions).where(operator_sessions.c.expires_at_ms < now_ms - KEPT_MS))
@@ -140,8 +140,8 @@ def _name(connection: Connection, issuer: str, person: Person) -> tuple[str, boo
     return person.name, False
 
 
-def _login(issuer: str, nonce: str) -> str:
-    return hashlib.sha256(f"{issuer}\0{nonce}".encode()).hexdigest()
+def _login(issuer: str, once: str) -> str:
+    return hashlib.sha256(f"{issuer}\0{once}".encode()).hexdigest()
 
 
 def _session(values: Mapping[Any, Any]) -> Session:

@@ -44,7 +44,8 @@ async def desk(tmp_path_factory: pytest.TempPathFactory, server: AuthorizationSe
     provider = {
         "label": "corp", "issuer": server.issuer, "client_id": "operators", "roles": rules, "ca_file": str(server.root),
     }  # fmt: skip
-    other = {**provider, "label": "other", "client_id": "app-public"}
+    provider["device"] = True
+    other = {**provider, "label": "other", "client_id": "app-public", "device": False}
     async with administered(tmp_path_factory.mktemp("desk"), operators={"oidc": [provider, other]}) as api:
         yield api
 
@@ -59,7 +60,17 @@ async def logged_in(
     api: Api, server: AuthorizationServer, home: Path, *more: str, who: str = "alice", refuse: bool = False
 ) -> Ended:
     """`operators login`, with a browser or a code entered elsewhere."""
-    command = (*BRIEFCASED, "operators", "login", "--issuer", "corp", "--ca-file", str(server.root), "--no-browser", *more)
+    command = (
+        *BRIEFCASED,
+        "operators",
+        "login",
+        "--issuer",
+        "corp",
+        "--ca-file",
+        str(server.root),
+        "--no-browser",
+        *more,
+    )
     process = await started(*command, env=at_home(api, server, home), cwd=home)
     assert process.stderr is not None
     said = ""
@@ -105,7 +116,11 @@ async def test_a_person_logs_in_votes_and_logs_out(desk: Api, server: Authorizat
     assert slug(await desk.call("over", "GET", "/whoami")) == "unauthenticated"
     assert "operators login" in (await command(desk, "operators", "whoami", **home)).err
     told = [(one["change"], one["by"]) for one in (await desk.changes())[:3]]
-    assert told == [("operator_logout", "corp/alice"), ("approval_vote", "corp/alice"), ("operator_login", "corp/alice")]
+    assert told == [
+        ("operator_logout", "corp/alice"),
+        ("approval_vote", "corp/alice"),
+        ("operator_login", "corp/alice"),
+    ]
 
 
 @pytest.mark.slow
@@ -179,6 +194,6 @@ async def test_a_file_that_others_may_read_is_not_used(desk: Api, tmp_path: Path
 async def test_where_to_log_in_is_named_where_there_are_several(desk: Api, tmp_path: Path) -> None:
     home = {"BRIEFCASED_HOME": str(tmp_path), "BRIEFCASED_API_URL": desk.base}
     assert "say where with --issuer: corp, other" in (await command(desk, "operators", "login", **home)).err
+    refused = await command(desk, "operators", "login", "--device", "--issuer", "other", **home)
+    assert "does not take logins by --device" in refused.err
     assert "no login" in (await command(desk, "operators", "logout", **home)).err
-
-

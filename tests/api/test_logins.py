@@ -143,6 +143,18 @@ async def test_one_id_token_buys_one_session_also_spelt_another_way(desk: Api) -
     assert (change["by"], change["refused"]) == ("own/ann", "replayed")
 
 
+async def test_a_token_without_nonce_counts_only_where_devices_log_in_and_once(desk: Api) -> None:
+    [known] = desk.rig.sidecar.pipeline.generation.settings.operators.oidc
+    text = id_token(desk, verifier(), nonce=None)
+    async with configured(desk, known.model_copy(update={"device": True})):
+        respelt = text[:-1] + chr(ord(text[-1]) + 1) if text[-1] in "AEIMQUYcgkosw048" else text
+        assert (await exchanged(desk, text, verifier())).status_code == 201
+        for again in (text, respelt):
+            assert slug(await exchanged(desk, again, verifier())) == "unauthenticated"
+        assert slug(await exchanged(desk, id_token(desk, verifier(), nonce=""), verifier())) == "unauthenticated"
+    assert slug(await exchanged(desk, id_token(desk, verifier(), nonce=None), verifier())) == "unauthenticated"
+
+
 async def test_an_id_token_is_worth_nothing_without_its_verifier_or_at_another_api(desk: Api) -> None:
     secret = verifier()
     text = id_token(desk, secret)

@@ -30,7 +30,12 @@ async def ways(visit: Visit) -> LoginsView:
     return LoginsView(
         logins=[
             LoginView(
-                label=one.label, issuer=one.issuer, client_id=one.client_id, scope=one.scope, redirect=one.redirect
+                label=one.label,
+                issuer=one.issuer,
+                client_id=one.client_id,
+                scope=one.scope,
+                redirect=one.redirect,
+                device=one.device,
             )
             for one in visit.logins.providers()
         ]
@@ -50,10 +55,10 @@ async def login(visit: Visit) -> SessionToken:
     provider, person = found
     try:
         name = await in_thread(sessions.name_of, shared, provider.issuer, person)
-        if await in_thread(sessions.spent, shared, provider.issuer, nonce):
+        if await in_thread(sessions.spent, shared, provider.issuer, person):
             raise await _refused(visit, Refusal("replayed", name))
         await _record(visit, provider, person, name)
-        start = partial(sessions.start, nonce=nonce, role=asked.role, ttl_s=asked.ttl_s or provider.session_s)
+        start = partial(sessions.start, role=asked.role, ttl_s=asked.ttl_s or provider.session_s)
         session, token = await in_thread(start, shared, provider, person, clock=visit.services.clock)
     except sessions.SpentError:
         raise await _refused(visit, Refusal("replayed", name)) from None
