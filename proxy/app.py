@@ -178,6 +178,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
                 slack=deciding.people.slack,
                 agents=parts.agents,
                 generation=lambda: pipeline.generation,
+                http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
             ),
         )
         if api is not None:

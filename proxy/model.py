@@ -57,8 +57,10 @@ class Operator:
 
     Attributes:
         tenant: the only one that they see and change; None: all.
-        via: how they were known, for receipts: `token:ID` or `uid:1000`.
+        via: how they were known, for receipts: `token:ID`, `session:ID` or `uid:1000`.
         ceiling: the role of the token, which may be a lesser one; both must allow what is done.
+        user: whom of `users:` they are, where that is not the name.
+        anybody: nobody has said which user they are, so they may be any.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Operator:
     ceiling: Role
     tenant: str | None
     via: str
+    user: str | None = None
+    anybody: bool = False
 
     def may_see(self, tenant: str) -> bool:
         """Whether what belongs to `tenant` is there for them."""
@@ -75,6 +79,14 @@ class Operator:
     def is_admin(self) -> bool:
         """Whether they are one, and this token lets them be."""
         return self.role is Role.ADMIN and self.ceiling is Role.ADMIN
+
+    def is_named(self, name: str) -> bool:
+        """Whether what is called `name` is, or may be, themselves."""
+        return name in (self.name, self.user)
+
+    def may_be(self, user: str | None) -> bool:
+        """Whether they are this user, or may be."""
+        return user is not None and (self.anybody or self.is_named(user))
 
 
 class Mode(StrEnum):

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from proxy.api.logins import Logins
     from proxy.approval.approvers import Approvers
     from proxy.approval.channels.slack_incoming import SlackIncoming
     from proxy.approval.registrar import Registrar
     from proxy.approval.service import Approvals
     from proxy.clock import Clock
     from proxy.decision import Generation
+    from proxy.egress.http import HttpClient
+    from proxy.identity.operator_registry import OperatorRegistry
     from proxy.model import Agent, Operator, Role
     from proxy.receipts.log import ReceiptLog
     from proxy.receipts.record import Value
@@ -32,8 +35,9 @@ class ApiServices:
 
     Attributes:
         database: of this sidecar: agents, operators, receipts.
-        shared: of all sidecars together: budgets, locks.
+        shared: of all sidecars together: budgets, locks, sessions of operators.
         agents: those that are not revoked.
+        http: how OpenID providers are asked.
     """
 
     database: Engine
@@ -47,6 +51,7 @@ class ApiServices:
     slack: SlackIncoming
     agents: Callable[[], Iterable[Agent]]
     generation: Callable[[], Generation]
+    http: HttpClient
 
     def tenant_of(self, agent: str) -> str:
         """The tenant of the agent of this name."""
@@ -64,6 +69,7 @@ class Call:
 
     operator: Operator
     services: ApiServices
+    registry: OperatorRegistry
     names: Mapping[str, str] = field(default_factory=dict)
     query: BaseModel | None = None
     body: BaseModel | None = None
@@ -87,6 +93,22 @@ class Call:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """A call by somebody who is not known yet. `host` is what they call us, one of our names; `source`, from where."""
+
+    services: ApiServices
+    logins: Logins
+    host: str
+    source: str
+    body: BaseModel | None = None
+
+    def sent[M: BaseModel](self, model: type[M]) -> M:
+        """The body."""
+        assert isinstance(self.body, model)
+        return self.body
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event of a stream; `id` is what the next connection begins after."""
@@ -97,6 +119,7 @@ class Event:
 
 
 type Handler = Callable[[Call], Awaitable[BaseModel]]
+type Visitor = Callable[[Visit], Awaitable[BaseModel]]
 type Stream = Callable[[Call], AsyncIterator[Event | None]]
 """Yields events as they happen, and None at least every few seconds where there is none."""
 
@@ -107,6 +130,7 @@ class Route:
 
     Attributes:
         path: below `/api/v1`, with `{name}` for variable parts.
+        visit: in place of `handler` where nobody has to be known; the path has no variable parts then.
         roles: who may.
         answer: the form of the answer; of each event's data where it is a stream.
         creates: the status is 201.
@@ -115,10 +139,11 @@ class Route:
     method: str
     path: str
     roles: frozenset[Role]
-    handler: Handler | None
     answer: type[BaseModel]
     summary: str
+    handler: Handler | None = None
     stream: Stream | None = None
+    visit: Visitor | None = None
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     creates: bool = False
@@ -126,7 +151,7 @@ class Route:
     @property
     def name(self) -> str:
         """The id of the operation."""
-        chosen = self.handler or self.stream
+        chosen = self.handler or self.stream or self.visit
         assert chosen is not None
         return f"{chosen.__module__.rpartition('.')[2]}_{chosen.__name__}".rstrip("_")
 

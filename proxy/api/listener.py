@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.api.admission import Knock, admitted, stranger
-from proxy.api.call import Call
+from proxy.api.call import Call, Visit
 from proxy.api.openapi import document
 from proxy.api.problems import CONTENT_TYPE, Problem, ProblemError
 from proxy.api.routes import BASE, ROUTES
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from proxy.api.call import ApiServices, Route
+    from proxy.api.logins import Logins
     from proxy.identity.operator_registry import OperatorRegistry
     from proxy.model import Operator
     from proxy.operator_settings import OperatorSettings
@@ -59,10 +60,15 @@ class ApiListener:
     """One application behind a TCP listener, a unix socket, or both."""
 
     def __init__(
-        self, services: ApiServices, registry: OperatorRegistry, settings: Callable[[], OperatorSettings]
+        self,
+        services: ApiServices,
+        registry: OperatorRegistry,
+        logins: Logins,
+        settings: Callable[[], OperatorSettings],
     ) -> None:
         self._services: Final = services
         self._registry: Final = registry
+        self._logins: Final = logins
         self._settings: Final = settings
         self._own_uid: Final = os.geteuid()
         self._streams = 0
@@ -72,7 +78,8 @@ class ApiListener:
         app.router.add_post(SLACK + "{channel}", self._from_slack)
         app.router.add_get(OPENAPI, _openapi, allow_head=False)
         for route in ROUTES:
-            app.router.add_route(route.method, BASE + route.path, partial(self._answer, route))
+            answer = self._answer if route.visit is None else self._visited
+            app.router.add_route(route.method, BASE + route.path, partial(answer, route))
         self._runner: Final = web.AppRunner(
             app, access_log=None, logger=_silent(), handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=15.0
         )
@@ -117,6 +124,8 @@ class ApiListener:
             knock = _knock(request)
             if (refused := stranger(knock, self._settings())) is not None:
                 return _problem(refused)
+            if (request.method, request.path) in _OPEN:
+                return await handler(request)
             who = await in_thread(admitted, knock, self._registry, self._settings(), own_uid=self._own_uid)
             if isinstance(who, Problem):
                 return _problem(who)
@@ -142,6 +151,19 @@ class ApiListener:
         reply = await route({name.lower(): value for name, value in request.headers.items()}, body)
         return web.Response(text=reply.text, status=reply.status)
 
+    async def _visited(self, route: Route, request: web.Request) -> web.StreamResponse:
+        assert route.visit is not None
+        _query(route, request)
+        knock = _knock(request)
+        visit = Visit(
+            services=self._services,
+            logins=self._logins,
+            host=knock.headers["host"],
+            source=knock.source,
+            body=await _body(route, request),
+        )
+        return _json(await route.visit(visit), status=201 if route.creates else 200)
+
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
         operator: Operator = request[_OPERATOR]  # type: ignore[assignment]
         if not route.allows(operator):
@@ -154,6 +176,7 @@ class ApiListener:
         call = Call(
             operator=operator,
             services=self._services,
+            registry=self._registry,
             names=dict(request.match_info),
             query=_query(route, request),
             body=await _body(route, request),
@@ -199,6 +222,7 @@ def _silent() -> logging.Logger:
     return logger
 
 
+_OPEN: Final = frozenset((route.method, BASE + route.path) for route in ROUTES if route.visit is not None)
 _STATUSES: Final = {
     404: Problem("not_found"),
     405: Problem("method_not_allowed"),

@@ -84,6 +84,8 @@ def _operation(route: Route, forms: dict[str, Any]) -> dict[str, Any]:
             "default": problem,
         },
     }
+    if route.visit is not None:
+        operation["security"] = []
     if parameters := [*_in_path(route), *_in_query(route, forms)]:
         operation["parameters"] = parameters
     if route.body is not None:

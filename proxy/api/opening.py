@@ -9,7 +9,7 @@ from proxy.identity.operator_registry import OperatorRegistry
 if TYPE_CHECKING:
     from proxy.api.call import ApiServices
     from proxy.api.listener import ApiListener
-    from proxy.settings import Listeners
+    from proxy.settings import Listeners, Settings
 
 
 def open_api(listeners: Listeners, services: ApiServices) -> ApiListener | None:
@@ -17,6 +17,11 @@ def open_api(listeners: Listeners, services: ApiServices) -> ApiListener | None:
     if listeners.api is None and listeners.admin is None:
         return None
     from proxy.api.listener import ApiListener  # noqa: PLC0415
+    from proxy.api.logins import Logins  # noqa: PLC0415
 
-    registry = OperatorRegistry(services.database, services.clock)
-    return ApiListener(services, registry, lambda: services.generation().settings.operators)
+    def settings() -> Settings:
+        return services.generation().settings
+
+    registry = OperatorRegistry(services.database, services.shared, lambda: settings().operators, services.clock)
+    logins = Logins(services.http, settings, services.clock)
+    return ApiListener(services, registry, logins, lambda: settings().operators)

@@ -7,6 +7,7 @@ from typing import Final
 from proxy.api import approval_models as a
 from proxy.api import models as m
 from proxy.api import policy_models as p
+from proxy.api import session_models as s
 from proxy.api.call import Route
 from proxy.api.handlers import (
     accounts,
@@ -20,6 +21,7 @@ from proxy.api.handlers import (
     operators,
     policies,
     receipts,
+    sessions,
     whoami,
 )
 from proxy.model import Role
@@ -29,6 +31,8 @@ LOOK: Final = frozenset(Role)
 DECIDE: Final = frozenset({Role.APPROVER, Role.ADMIN})
 OPERATE: Final = frozenset({Role.OPERATOR, Role.ADMIN})
 ADMIN: Final = frozenset({Role.ADMIN})
+ANYBODY: Final[frozenset[Role]] = frozenset()
+"""Nobody is asked who they are."""
 
 
 ROUTES: Final = (
@@ -52,7 +56,7 @@ ROUTES: Final = (
           summary="One approval with the whole request."),
     Route(method="POST", path="/approvals/{id}/votes", roles=DECIDE, handler=approvals.vote, answer=a.ApprovalDetail,
           body=a.VoteRequest, summary="Approve or reject; with a signature where one is needed."),
-    Route(method="GET", path="/approval-events", roles=LOOK, handler=None, stream=approval_events.follow,
+    Route(method="GET", path="/approval-events", roles=LOOK, stream=approval_events.follow,
           answer=m.ApprovalView, summary="What becomes of approvals, as server-sent events."),
     Route(method="GET", path="/approval-grants", roles=LOOK, handler=approval_grants.list_, answer=a.Grants,
           query=m.GrantsQuery, summary="List standing grants, the newest first."),
@@ -89,4 +93,12 @@ ROUTES: Final = (
           summary="Add an operator; the token is shown once.", creates=True),
     Route(method="DELETE", path="/operators/{name}", roles=ADMIN, handler=operators.revoke, answer=m.Done,
           summary="Revoke an operator with all tokens."),
+    Route(method="GET", path="/logins", roles=ANYBODY, visit=sessions.ways, answer=s.LoginsView,
+          summary="Where operators may log in."),
+    Route(method="POST", path="/sessions", roles=ANYBODY, visit=sessions.login, answer=s.SessionToken,
+          body=s.NewSession, summary="Exchange an ID token for a session, whose token is shown once.", creates=True),
+    Route(method="GET", path="/sessions", roles=LOOK, handler=sessions.list_, answer=s.SessionsView,
+          summary="Your logins; an admin's list has everybody's."),
+    Route(method="DELETE", path="/sessions/{id}", roles=LOOK, handler=sessions.end, answer=m.Done,
+          summary="End a login: your own (`current`), or as an admin anybody's."),
 )  # fmt: skip

@@ -25,8 +25,8 @@ def unfit(approver: Operator, *, tenant: str, agent: str, user: str | None) -> U
     """Why `approver` may not decide; None where they may."""
     if not approver.may_see(tenant):
         return Unfit.TENANT
-    if approver.name == agent:
+    if approver.is_named(agent):
         return Unfit.AGENT
-    if approver.name == user:
+    if approver.may_be(user):
         return Unfit.USER
     return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority, parse_host
-from proxy.catalog import approval_checks, listening, risk_checks, store_checks, token_issuers
+from proxy.catalog import approval_checks, listening, operator_checks, risk_checks, store_checks, token_issuers
 from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, spiffe_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
@@ -133,6 +133,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             ),
             "confinement": confinement.model_copy(update={"report": at(confinement.report)}),
             "approvals": approval_checks.anchored(settings.approvals, base),
+            "operators": operator_checks.anchored(settings.operators, base),
             "risk": risk_checks.anchored(settings.risk, base),
             "secret_stores": store_checks.anchored(settings.secret_stores, base),
             "certificates": certificates.model_copy(update={"issuer_certificate": at(certificates.issuer_certificate)}),
@@ -159,6 +160,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from _egress(settings)
     yield from upstream_proxy_mistakes(settings)
     yield from token_issuers.token_issuer_mistakes(settings)
+    yield from operator_checks.operator_mistakes(settings)
     yield from store_checks.store_mistakes(settings)
     yield from approval_checks.approval_mistakes(settings)
     yield from risk_checks.risk_mistakes(settings)

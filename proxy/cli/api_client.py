@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 import typer
 
+from proxy.cli.session_file import kept
 from proxy.cli.state import read_state
 from proxy.errors import BriefcaseError
 from proxy.settings import environment, home
@@ -59,6 +60,16 @@ class ApiClient:
     at: str
     token: str | None
 
+    @property
+    def host(self) -> str:
+        """What we call the API, in Host."""
+        if self.at.startswith("unix:"):
+            return "localhost"
+        url = urlsplit(self.at)
+        host, default = url.hostname or "", 443 if url.scheme == "https" else 80
+        host = f"[{host}]" if ":" in host else host
+        return host if url.port in (None, default) else f"{host}:{url.port}"
+
     def call(self, method: str, path: str, body: object = None) -> Any:
         """The answer, from JSON. Raises `ApiError`; `BriefcaseError` where there is none."""
         with self._asked(method, path, body) as response:
@@ -80,7 +91,7 @@ class ApiClient:
     def _asked(
         self, method: str, path: str, body: object, since: str | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+        headers = {"Host": self.host} | ({} if self.token is None else {"Authorization": f"Bearer {self.token}"})
         if since is not None:
             headers["Last-Event-ID"] = since
         sent = None
@@ -119,28 +130,36 @@ def _refused(response: http.client.HTTPResponse) -> ApiError:
 
 
 def api_client(url: str | None, token_file: Path | None) -> ApiClient:
-    """The client that the options, the environment and the running sidecar give, in this order.
+    """The client that the options, the environment, a login and the running sidecar give, in this order.
 
     Raises:
         BriefcaseError: there is no API to ask, or no token where one is needed.
     """
     variables = environment()
-    url = url or variables.get(URL)
+    at = api_at(url)
     token = _token(token_file or (Path(variables[TOKEN_FILE]) if TOKEN_FILE in variables else None))
-    token = token or variables.get(TOKEN)
+    token = token or variables.get(TOKEN) or kept(at)
+    if token is None and not at.startswith("unix:"):
+        raise BriefcaseError(
+            f"an operator's token is needed: briefcased operators login, --token-file, {TOKEN_FILE} or {TOKEN}"
+        )
+    return ApiClient(at, token)
+
+
+def api_at(url: str | None) -> str:
+    """Where the API is, by the option, the environment or the running sidecar. Raises `BriefcaseError`."""
+    url = url or environment().get(URL)
     if url is None:
         admin = read_state(home()).admin
         if admin is None:
             raise BriefcaseError(f"this sidecar has no listeners.admin; name its API with --url or {URL}")
-        return ApiClient(admin, token)
+        return admin
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
         raise BriefcaseError("the URL of the control API is http://HOST:PORT or https://HOST")
     if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise BriefcaseError("a token does not travel in the clear: use https")
-    if token is None:
-        raise BriefcaseError(f"an operator's token is needed: --token-file, {TOKEN_FILE} or {TOKEN}")
-    return ApiClient(url, token)
+    return url.rstrip("/").lower()
 
 
 def _token(file: Path | None) -> str | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from proxy.cli.connections.opened import Chosen, Connections
     from proxy.credentials.kind import Credential
+    from proxy.credentials.oauth.device import Device
     from proxy.credentials.oauth.login import Login
     from proxy.credentials.oauth.places import Places
 
@@ -116,7 +117,7 @@ async def _by_browser(connections: Connections, chosen: Chosen, at: Places, wish
         given = connections.given(chosen, Granted())
         started = await connections.run(chosen, start(chosen.kind, given, at, redirect_uri, wishes.login))
         callback.expect(partial(read_answer, started=started))
-        _show(started.url, wishes)
+        show(started.url, wishes)
         code = await callback.answer(within_s=wishes.within_s)
     except MintFailedError as failed:
         raise BriefcaseError(f"{chosen.order.account}: {failed.denial.detail}") from None
@@ -134,9 +135,7 @@ async def _by_device(connections: Connections, chosen: Chosen, at: Places, wishe
 
     given = connections.given(chosen, Granted())
     device = await connections.run(chosen, start_device(chosen.kind, given, at, wishes.login))
-    say(f"Open this page:  {device.verification_uri}\nand enter:       {device.user_code}")
-    if device.verification_uri_complete is not None:
-        say(f"or open:         {device.verification_uri_complete}\nand compare the code that it shows.")
+    show_device(device)
     pace = Pace(device.interval_s)
     try:
         async with asyncio.timeout(min(device.expires_in_s, wishes.within_s)):
@@ -155,7 +154,7 @@ async def _by_device(connections: Connections, chosen: Chosen, at: Places, wishe
         raise BriefcaseError(f"{chosen.order.account}: nobody entered the code in time") from None
 
 
-def _show(url: str, wishes: Wishes) -> None:
+def show(url: str, wishes: Wishes) -> None:
     """Open the page where that is wanted, and always say where it is."""
     if not wishes.opens:
         say(f"Open this page:  {url}")
@@ -163,6 +162,13 @@ def _show(url: str, wishes: Wishes) -> None:
     say(f"opening the provider's page in your browser; if it does not appear, open it yourself:\n{url}")
     # A thread of its own, which nobody waits for: a browser in a terminal ends when the person leaves it.
     threading.Thread(target=_open, args=(url,), daemon=True).start()
+
+
+def show_device(device: Device) -> None:
+    """Where a person enters a device's code, and the code."""
+    say(f"Open this page:  {device.verification_uri}\nand enter:       {device.user_code}")
+    if device.verification_uri_complete is not None:
+        say(f"or open:         {device.verification_uri_complete}\nand compare the code that it shows.")
 
 
 def _open(url: str) -> None:

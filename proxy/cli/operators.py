@@ -1,4 +1,4 @@
-"""`briefcased operators`: who administers the sidecar. Works on the state directory, for whoever it belongs to."""
+"""`briefcased operators`: who administers the sidecar, on its state directory; and logins, at its control API."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from proxy.cli.agents import JsonOption, database
+from proxy.cli.operator_sessions import login, logout, sessions, whoami
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError
 from proxy.model import Role
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
     from proxy.identity.operators import Issued
 
-app = typer.Typer(help="Operators and their tokens.", no_args_is_help=True)
+app = typer.Typer(help="Operators, their tokens, and logins.", no_args_is_help=True)
+for name_, command in (("login", login), ("logout", logout), ("whoami", whoami)):
+    app.command(name_)(command)
+app.add_typer(sessions, name="sessions")
 NameArgument = Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")]
 HoursOption = Annotated[int, typer.Option(min=1, max=2160, help="The token expires after so many hours.")]
 

@@ -321,6 +321,34 @@ operator_tokens: Final = Table(
     Column("revoked_at_ms", BigInteger, nullable=True),
 )
 
+operator_people: Final = Table(
+    "operator_people",
+    metadata,
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("issuer", "subject", "label"),
+)
+
+operator_sessions: Final = Table(
+    "operator_sessions",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("login", Text, nullable=False, unique=True),
+    Column("digest", Text, nullable=False),
+    Column("name", Text, nullable=False, index=True),
+    Column("issuer", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("proved", Text, nullable=False),
+    Column("ceiling", Text, nullable=True),
+    Column("user", Text, nullable=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger, nullable=True),
+)
+
 locks: Final = Table(
     "locks",
     metadata,

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 from joserfc import jwk, jws
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from joserfc.jwk import Key as Jwk
 
-    from proxy.identity_settings import AgentClaim, TokenIssuer, UserClaim
+    from proxy.identity_settings import TokenIssuer
 
 MAX_TOKEN_CHARACTERS: Final = 8192
 MAX_HEADER_CHARACTERS: Final = MAX_TOKEN_CHARACTERS * 4 // 3 + 512
@@ -46,6 +46,7 @@ class Presented:
     """A token as it came: nothing in it is believed yet.
 
     Attributes:
+        kind: `typ`, in lower case.
         id: `jwt_` and the first 128 bits of its SHA-256, for receipts and the memory of verified ones.
         issuer: whose keys to look at.
     """
@@ -55,6 +56,7 @@ class Presented:
     algorithm: str
     key_id: str | None
     issuer: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,39 @@ class Key:
             and KEY_TYPES.get(token.algorithm[:2]) == self.type
             and CURVES.get(token.algorithm, self.curve) == self.curve
         )
+
+
+class Rules(Protocol):
+    """What of an issuer's settings its tokens are held to."""
+
+    @property
+    def issuer(self) -> str: ...  # noqa: D102
+    @property
+    def algorithms(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def leeway_s(self) -> int: ...  # noqa: D102
+    @property
+    def max_age_s(self) -> int | None: ...  # noqa: D102
+
+
+class Naming(Protocol):
+    """Whom a claim names: by the map, else by the pattern."""
+
+    @property
+    def claim(self) -> str: ...  # noqa: D102
+    @property
+    def map(self) -> dict[str, str]: ...  # noqa: D102
+    @property
+    def match(self) -> str | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The claims that a signature covers, until when they hold, and the thumbprint of the key."""
+
+    claims: Mapping[str, object]
+    expires_s: float
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,46 +153,53 @@ def presented(text: str) -> Presented | None:
         return None
     if not isinstance(kind, str) or kind.lower() not in TYPES:  # a token of another kind is not one of ours
         return None
-    return Presented(text, "jwt_" + hashlib.sha256(text.encode("ascii")).hexdigest()[:32], algorithm, key_id, issuer)
+    id_ = "jwt_" + hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+    return Presented(text, id_, algorithm, key_id, issuer, kind.lower())
 
 
 def verify(token: Presented, issuer: TokenIssuer, keys: Iterable[Key], *, now_s: float) -> Verified | None:
-    """Whose token this is by `issuer`'s rules, or None. Claims are read after the signature, from what it covers."""
-    if token.issuer != issuer.issuer or token.algorithm not in issuer.algorithms:
+    """Whose token this is by `issuer`'s rules, or None."""
+    found = signed(token, issuer, issuer.audience, keys, now_s=now_s)
+    if found is None:
+        return None
+    name, user = named(found.claims, issuer.agent, PLACEHOLDER), None
+    if issuer.user is not None and (user := named(found.claims, issuer.user, USER)) is None:
+        return None
+    return None if name is None else Verified(name, user, found.expires_s, found.key)
+
+
+def signed(token: Presented, rules: Rules, audience: str, keys: Iterable[Key], *, now_s: float) -> Signed | None:
+    """What of a token holds now, or None. Claims are read after the signature, from what it covers."""
+    if token.issuer != rules.issuer or token.algorithm not in rules.algorithms:
         return None
     for key in [key for key in keys if key.fits(token)][:MAX_TRIED]:
         try:
-            signed = jws.deserialize_compact(token.text, key.public, algorithms=[token.algorithm])
+            opened = jws.deserialize_compact(token.text, key.public, algorithms=[token.algorithm])
         except (JoseError, ValueError):
             continue
-        claims = _parsed(signed.payload or b"")
-        expires_s = None if claims is None else _valid_until(claims, issuer, now_s)
-        if claims is None or expires_s is None:
-            return None
-        name, user = named(claims, issuer.agent, PLACEHOLDER), None
-        if issuer.user is not None and (user := named(claims, issuer.user, USER)) is None:
-            return None
-        return None if name is None else Verified(name, user, expires_s, key.print)
+        claims = _parsed(opened.payload or b"")
+        expires_s = None if claims is None else _valid_until(claims, rules, audience, now_s)
+        return None if claims is None or expires_s is None else Signed(claims, expires_s, key.print)
     return None
 
 
-def _valid_until(claims: Mapping[str, object], issuer: TokenIssuer, now_s: float) -> float | None:
+def _valid_until(claims: Mapping[str, object], rules: Rules, wanted: str, now_s: float) -> float | None:
     """When a token ceases to hold; None when it does not hold now (RFC 7519, section 4.1).
 
     `exp` is required, and `iat` where there is a `max_age_s`.
     """
     audience = claims.get("aud")
-    if claims.get("iss") != issuer.issuer:
+    if claims.get("iss") != rules.issuer:
         return None
-    if audience != issuer.audience and not (isinstance(audience, list) and issuer.audience in audience):
+    if audience != wanted and not (isinstance(audience, list) and wanted in audience):
         return None
     expires, begins, issued = (_time(claims.get(name, missing)) for name, missing in _TIMES)
     if expires is None or begins is None or issued is None:
         return None
-    ends = expires if issuer.max_age_s is None else min(expires, issued + issuer.max_age_s)
-    if max(begins, issued) > now_s + issuer.leeway_s or (issuer.max_age_s is not None and "iat" not in claims):
+    ends = expires if rules.max_age_s is None else min(expires, issued + rules.max_age_s)
+    if max(begins, issued) > now_s + rules.leeway_s or (rules.max_age_s is not None and "iat" not in claims):
         return None
-    return ends + issuer.leeway_s if now_s < ends + issuer.leeway_s else None
+    return ends + rules.leeway_s if now_s < ends + rules.leeway_s else None
 
 
 def _time(value: object) -> float | None:
@@ -167,11 +209,17 @@ def _time(value: object) -> float | None:
     return float(value)
 
 
-def named(claims: Mapping[str, object], rule: AgentClaim | UserClaim, placeholder: str) -> str | None:
-    """Who a claim names: by the map, else by the pattern with its placeholder; None where neither knows it."""
+def claimed(claims: Mapping[str, object], claim: str) -> object:
+    """What stands there; None where nothing does."""
     value: object = claims
-    for step in claim_steps(rule.claim):
+    for step in claim_steps(claim):
         value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def named(claims: Mapping[str, object], rule: Naming, placeholder: str) -> str | None:
+    """Who a claim names: by the map, else by the pattern with its placeholder; None where neither knows it."""
+    value = claimed(claims, rule.claim)
     if not isinstance(value, str):
         return None
     if value in rule.map:

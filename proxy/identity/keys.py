@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.egress.http import HttpClient
     from proxy.identity.jwt import Key, Presented
-    from proxy.identity_settings import TokenIssuer
     from proxy.settings import UpstreamProxyEntry
 
 _log: Final = logging.getLogger("proxy.identity")
@@ -46,10 +45,27 @@ class Fetch(Protocol):
         ...
 
 
+class KeySource(Protocol):
+    """What of an issuer's settings says where its keys are, and how long they count."""
+
+    @property
+    def issuer(self) -> str: ...  # noqa: D102
+    @property
+    def jwks_url(self) -> str | None: ...  # noqa: D102
+    @property
+    def ca_file(self) -> Path | None: ...  # noqa: D102
+    @property
+    def bearer_file(self) -> Path | None: ...  # noqa: D102
+    @property
+    def keys_max_age_s(self) -> int: ...  # noqa: D102
+    @property
+    def keys_stale_s(self) -> int: ...  # noqa: D102
+
+
 class Keys:
     """`current()` is what tokens are verified with; `refresh()` keeps it current, one fetch at a time."""
 
-    def __init__(self, fetch: Fetch, *, issuer: TokenIssuer, clock: Clock) -> None:
+    def __init__(self, fetch: Fetch, *, issuer: KeySource, clock: Clock) -> None:
         self._fetch: Final = fetch
         self._issuer: Final = issuer
         self._clock: Final = clock
@@ -96,7 +112,7 @@ class Keys:
 class FromUrl:
     """Over verified TLS, through the upstream proxy of all providers where there is one."""
 
-    def __init__(self, issuer: TokenIssuer, *, http: HttpClient, proxy: UpstreamProxyEntry | None) -> None:
+    def __init__(self, issuer: KeySource, *, http: HttpClient, proxy: UpstreamProxyEntry | None) -> None:
         self._url: Final = parse_https(issuer.jwks_url or "")
         self._issuer: Final = issuer
         self._http: Final = http

@@ -9,18 +9,21 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from proxy.identity.id_token import rule_for
 from proxy.identity.operators import find_token
+from proxy.identity.sessions import PREFIX, find
 from proxy.identity.throttle import Throttle
 from proxy.identity.tokens import MAX_HEADER_CHARACTERS, OPERATOR_TOKEN, digest_of
 from proxy.model import Operator, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy import Engine
 
     from proxy.clock import Clock
-    from proxy.operator_settings import LocalOperator
+    from proxy.identity.sessions import Session
+    from proxy.operator_settings import LocalOperator, OperatorSettings
 
 LOCAL: Final = "local"
 """The name of the sidecar's own user, where the configuration gives it none."""
@@ -34,10 +37,17 @@ class Unknown:
 
 
 class OperatorRegistry:
-    """One per process. A token is looked up at every call, so that a revoked one is worth nothing at once."""
+    """One per process. A token is looked up at every call, so that a revoked one is worth nothing at once.
 
-    def __init__(self, database: Engine, clock: Clock) -> None:
+    `shared` has the sessions; what one gives is judged by `settings`, those of now.
+    """
+
+    def __init__(
+        self, database: Engine, shared: Engine, settings: Callable[[], OperatorSettings], clock: Clock
+    ) -> None:
         self._database: Final = database
+        self._shared: Final = shared
+        self._settings: Final = settings
         self._clock: Final = clock
         self._throttle: Final = Throttle()
 
@@ -54,11 +64,32 @@ class OperatorRegistry:
         self._throttle.failed(source, now_s)
         return Unknown()
 
+    def standing(self, session: Session) -> Operator | None:
+        """Who may do what by this session now; None where it counts no more."""
+        now_ms = self._clock.wall_ms()
+        wanted = (session.issuer, session.client_id)
+        for one in self._settings().oidc:
+            if (one.issuer, one.client_id) != wanted or session.name.partition("/")[0] != one.label:
+                continue
+            end_ms = min(session.expires_at_ms, session.created_at_ms + one.session_s * 1000)
+            rule = rule_for(one, session.proved)
+            if session.revoked_at_ms is not None or now_ms >= end_ms or rule is None:
+                return None
+            anybody = session.user is None or one.user is None
+            ceiling, user = session.ceiling or rule.role, session.user or None
+            return Operator(session.name, rule.role, ceiling, rule.tenant, f"session:{session.id}", user, anybody)
+        return None
+
     def _judged(self, authorization: str) -> Operator | None:
         """Compares a digest, always, in constant time."""
         scheme, _, token = authorization[:MAX_HEADER_CHARACTERS].partition(" ")
         shape = OPERATOR_TOKEN.fullmatch(token.strip()) if scheme.lower() == "bearer" else None
-        row = find_token(self._database, shape[1]) if shape is not None else None
+        if shape is not None and f"bc{shape[1]}" == PREFIX:
+            session = find(self._shared, shape[2])
+            expected = session.digest if session is not None else digest_of("")
+            matches = hmac.compare_digest(digest_of(token.strip()), expected)
+            return self.standing(session) if session is not None and matches else None
+        row = find_token(self._database, shape[2]) if shape is not None else None
         expected = row.digest if row is not None else digest_of("")
         matches = hmac.compare_digest(digest_of(token.strip()), expected)
         if shape is None or row is None or not matches or self._clock.wall_ms() >= row.expires_at_ms:
@@ -66,7 +97,7 @@ class OperatorRegistry:
         if row.revoked_at_ms is not None or row.operator.revoked_at_ms is not None:
             return None
         one = row.operator
-        return Operator(one.name, one.role, row.role, one.tenant, f"token:{shape[1]}")
+        return Operator(one.name, one.role, row.role, one.tenant, f"token:{shape[2]}")
 
 
 def by_uid(uid: int, known: Iterable[LocalOperator], *, own_uid: int) -> Operator | None:

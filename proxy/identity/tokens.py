@@ -1,4 +1,4 @@
-"""Agent tokens `bca_<id>_<random>` and operator tokens `bco_…`, hashed at rest. Pure but for the random source."""
+"""Agent tokens `bca_<id>_<random>`, operator tokens `bco_…`, sessions `bcs_…`, hashed at rest. Pure but for chance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALPHABET: Final = string.ascii_letters + string.digits
 ID_LENGTH: Final = 12
 RANDOM_BYTES: Final = 32
 TOKEN: Final = re.compile(r"bca_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
-OPERATOR_TOKEN: Final = re.compile(r"bco_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
+OPERATOR_TOKEN: Final = re.compile(r"bc([os])_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
 """256 random bits need no slow hash: there is nothing to guess (NIST SP 800-63B, section 5.1.2.2)."""
 MAX_HEADER_CHARACTERS: Final = 1024
 

@@ -15,7 +15,7 @@ from proxy.identity.operator_registry import OperatorRegistry, Unknown, by_uid
 from proxy.identity.operators import add_operator, add_token, revoke_operator
 from proxy.identity.store import list_agents
 from proxy.model import Operator, Role
-from proxy.operator_settings import LocalOperator
+from proxy.operator_settings import LocalOperator, OperatorSettings
 from tests.api.conftest import slug
 from tests.docs import pages
 
@@ -200,7 +200,7 @@ async def test_a_sidecar_without_the_listeners_has_no_api_and_a_taken_socket_is_
 @on_the_loop
 async def test_o08_attempts_are_throttled_and_tokens_expire_and_are_narrowed(api: Api) -> None:
     clock = HandClock()
-    registry = OperatorRegistry(api.database, clock)
+    registry = OperatorRegistry(api.database, api.database, OperatorSettings, clock)
     issued = add_operator(api.database, "late", Role.ADMIN, clock=clock, hours=1)
     header = f"Bearer {issued.token}"
     found = registry.by_token(header, "a")

@@ -81,6 +81,7 @@ def clients(signing_key: jwk.ECKey) -> list[dict[str, Any]]:
         {"client_id": "app-public", **person, **open_},
         {"client_id": "app-dpop", **person, **open_, "dpop_bound_access_tokens": True},
         {"client_id": "app-par", **person, **secret, "require_pushed_authorization_requests": True},
+        {"client_id": "operators", **person, **open_},
         {"client_id": "wallet", **person, **open_, "grant_types": [*PERSON, PRE_AUTHORIZED]},
     ]
 
@@ -165,7 +166,7 @@ def authorization_server(
         host: an address, or a name that the sidecar has pinned to 127.0.0.1.
         short_ttl_s: see `AuthorizationServer`.
         settings: `resources` ({identifier: {scope, ttl, format}}), `require_dpop_nonce`, `rotate_refresh_tokens`,
-            `device_code_ttl_s`, `device_interval_s`, `clients` (more of them).
+            `device_code_ttl_s`, `device_interval_s`, `clients` (more of them), `people` ({account: claims} for ID tokens).
     """
     import pytest
 
@@ -178,7 +179,7 @@ def authorization_server(
     keys = new_keys(folder)
     told = {
         "host": host, "tls": str(folder / f"{host}.pem"), "client_ca": str(keys.client_ca), "short_ttl_s": short_ttl_s,
-        "resources": {}, "require_dpop_nonce": True, "rotate_refresh_tokens": True, "device_code_ttl_s": 600, "device_interval_s": 1,
+        "resources": {}, "require_dpop_nonce": True, "rotate_refresh_tokens": True, "device_code_ttl_s": 600, "device_interval_s": 1, "people": {},
         **settings, "clients": [*clients(keys.public), *settings.get("clients", [])],
     }  # fmt: skip
     process = subprocess.Popen(

@@ -187,6 +187,19 @@ def redeem(kind: OAuthCredential, given: Ingredients, started: Started, code: st
     Raises:
         MintFailedError: the server refused, or gave something else than was asked for.
     """
+    asking = redemption(kind, given, started, code)
+    reply, nonce = yield from ask(asking, given)
+    try:
+        token = read_reply(reply, given.now_s)
+    except TokenRefusedError as error:
+        raise refusal(error) from None
+    credential = kind.connected(given, token, nonce)
+    yield from introspected(kind, asking, token.access_token, given)
+    return credential
+
+
+def redemption(kind: OAuthCredential, given: Ingredients, started: Started, code: str) -> Question:
+    """What the token endpoint is asked for a code."""
     fields: dict[str, JsonValue] = {
         **{name: filled(value, given.variables) for name, value in kind.parameters.items()},
         "grant_type": "authorization_code",
@@ -196,15 +209,7 @@ def redeem(kind: OAuthCredential, given: Ingredients, started: Started, code: st
     }
     if kind.resource:
         fields["resource"] = [filled(one, given.variables) for one in kind.resource]
-    asking = question(kind, given, started.at, started.at.token, fields)
-    reply, nonce = yield from ask(asking, given)
-    try:
-        token = read_reply(reply, given.now_s)
-    except TokenRefusedError as error:
-        raise refusal(error) from None
-    credential = kind.connected(given, token, nonce)
-    yield from introspected(kind, asking, token.access_token, given)
-    return credential
+    return question(kind, given, started.at, started.at.token, fields)
 
 
 def refusal(error: TokenRefusedError) -> MintFailedError:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from proxy.credentials.oauth.kind import OAuthCredential
     from proxy.credentials.oauth.login import Login
     from proxy.credentials.oauth.places import Places
+    from proxy.credentials.oauth.request import Question
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 INTERVAL_S: Final = 5
@@ -120,20 +121,30 @@ def poll(
         MintFailedError: it is over.
         CallFailedError: no answer; asking again, more slowly, may help.
     """
-    more = {name: filled(value, given.variables) for name, value in kind.parameters.items()}
-    fields: dict[str, JsonValue] = {**more, "grant_type": GRANT_TYPE, "device_code": device.device_code}
-    asking = question(kind, given, at, at.token, fields)
+    asking = device_question(kind, given, at, device)
     reply, nonce = yield from ask(asking, given)
     try:
         token = read_reply(reply, given.now_s)
     except TokenRefusedError as error:
-        if error.code == "authorization_pending":
-            return "pending"
-        if error.code == "slow_down":
-            return "slow_down"
-        if error.code in ENDED:
-            raise failed(ENDED[error.code]) from None
-        raise refusal(error) from None
+        return still_pending(error)
     credential = kind.connected(given, token, nonce)
     yield from introspected(kind, asking, token.access_token, given)
     return credential
+
+
+def device_question(kind: OAuthCredential, given: Ingredients, at: Places, device: Device) -> Question:
+    """What the token endpoint is asked, again and again."""
+    more = {name: filled(value, given.variables) for name, value in kind.parameters.items()}
+    fields: dict[str, JsonValue] = {**more, "grant_type": GRANT_TYPE, "device_code": device.device_code}
+    return question(kind, given, at, at.token, fields)
+
+
+def still_pending(error: TokenRefusedError) -> Literal["pending", "slow_down"]:
+    """Whether to ask again, and how soon. Raises `MintFailedError` where it is over."""
+    if error.code == "authorization_pending":
+        return "pending"
+    if error.code == "slow_down":
+        return "slow_down"
+    if error.code in ENDED:
+        raise failed(ENDED[error.code]) from None
+    raise refusal(error) from None

@@ -58,7 +58,8 @@ const provider = new Provider(issuer, {
   cookies: { keys: [crypto.randomBytes(16).toString('hex')] },
   scopes: ['openid', 'offline_access', 'read', 'write', 'admin'],
   clientDefaults: { id_token_signed_response_alg: 'ES256' },
-  findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
+  claims: { openid: ['sub', 'groups', 'email'] },
+  findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub, ...settings.people[sub] }) }),
   issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
   // RFC 9470, section 6.1: when the person logged in, where a person has.
   extraTokenClaims: (ctx) => {
