@@ -10,6 +10,7 @@ import time
 import pytest
 import yaml
 
+from proxy.catalog.pinning import profiles_digest
 from tests.deploy import podman as here
 from tests.deploy.database import database_image
 from tests.deploy.podman import podman, project
@@ -56,6 +57,7 @@ class Stack:
             settings = yaml.safe_load(path.read_text())
             account = settings["providers"]["sample"]["accounts"]["main"]
             account["secrets"]["refresh_token"] = "file:/run/secrets/refresh_token"
+            settings["profiles_digest"] = profiles_digest([compose / "profiles"])
             path.write_text(yaml.safe_dump(settings))
         services = project.data["services"]
         for sidecar in ("sidecar", "sidecar-2"):
