@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority, parse_host
 from proxy.catalog import approval_checks, risk_checks, store_checks, token_issuers
+from proxy.catalog.bundle import signer_mistakes
 from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
@@ -109,7 +110,11 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "agents": {**settings.agents, **agents},
             "profiles": tuple(base / folder for folder in settings.profiles),
             "policies": settings.policies.model_copy(
-                update={"files": tuple(base / file for file in settings.policies.files)}
+                update={
+                    "files": tuple(base / file for file in settings.policies.files),
+                    "signers": tuple(base / file for file in settings.policies.signers),
+                    "signature": at(settings.policies.signature),
+                }
             ),
             "providers": providers,
             "egress": egress.model_copy(update={"ca_bundle": at(egress.ca_bundle), "upstream_proxy": proxied}),
@@ -150,6 +155,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from risk_checks.risk_mistakes(settings)
     yield from _state(settings)
     yield from budget_mistakes(settings, profiles)
+    yield from signer_mistakes(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
     for index, way in enumerate(settings.confinement.accept):
