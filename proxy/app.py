@@ -176,6 +176,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
                 slack=deciding.people.slack,
                 agents=parts.agents,
                 generation=lambda: pipeline.generation,
+                enforcing=enforcing,
             ),
         )
         if api is not None:

@@ -85,7 +85,7 @@ class Enforcing:
     """For one sidecar: looks up, judges, records, keeps.
 
     Attributes:
-        confirmed: set whenever a set that waited has been confirmed; whoever reloads waits for it.
+        confirmed: to be set once a set that waited has been confirmed; whoever reloads waits for it.
         waiting: the number of the set that waits.
     """
 
@@ -179,9 +179,8 @@ class Enforcing:
         return bool({operator.name, operator.via} & set(version.authors))
 
     def confirm(self, version: Version, operator: Operator) -> None:
-        """Let it be put in force by the next reload, which is asked for. Blocks; raises `SQLAlchemyError`."""
+        """Let it be put in force by the next reload. Blocks; raises `SQLAlchemyError`."""
         self._versions.confirm(version.number, operator.name)
-        self.confirmed.set()
 
     async def _waiting(self, admitted: Admitted, why: tuple[str, ...]) -> WaitingError:
         """Keep the set as one that waits, on record once."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxy.approval.service import Approvals
     from proxy.clock import Clock
     from proxy.decision import Generation
+    from proxy.enforcing import Enforcing
     from proxy.model import Agent, Operator, Role
     from proxy.receipts.log import ReceiptLog
     from proxy.receipts.record import Value
@@ -32,6 +33,7 @@ class ApiServices:
         database: of this sidecar: agents, operators, receipts.
         shared: of all sidecars together: budgets, locks.
         agents: those that are not revoked.
+        enforcing: None where no versions of the policies are kept.
     """
 
     database: Engine
@@ -43,6 +45,7 @@ class ApiServices:
     slack: SlackIncoming
     agents: Callable[[], Iterable[Agent]]
     generation: Callable[[], Generation]
+    enforcing: Enforcing | None
 
     def tenant_of(self, agent: str) -> str:
         """The tenant of the agent of this name."""

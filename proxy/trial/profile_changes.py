@@ -46,7 +46,8 @@ def wider(before: Profile | None, after: Profile) -> Iterator[str]:
 
 
 def _covers(old: HostRule, rule: HostRule) -> bool:
-    inside = all(any(path.startswith(prefix) for prefix in old.paths) for path in rule.paths)
+    below = tuple(f"{prefix.rstrip('/')}/" for prefix in old.paths)
+    inside = all(path in old.paths or path.startswith(below) for path in rule.paths)
     return inside and old.model_copy(update={"paths": rule.paths}) == rule
 
 
