@@ -179,6 +179,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
                 agents=parts.agents,
                 generation=lambda: pipeline.generation,
                 http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
+                enforcing=enforcing,
             ),
         )
         if api is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_NODES: Final = 100_000
+MAX_REPEATED: Final = 5_000
+"""Of these nodes, those that are only there because of aliases (I-07)."""
 MAX_DEPTH: Final = 64
 LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser, ten times as fast, where the wheel has it."""
+_FORMS: Final = {
+    "tag:yaml.org,2002:bool": re.compile(r"true|false"),
+    "tag:yaml.org,2002:null": re.compile(r"null|~|"),
+    "tag:yaml.org,2002:int": re.compile(r"-?(0|[1-9][0-9]*)"),
+    "tag:yaml.org,2002:float": re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?"),
+}
 type Place = tuple[str | int, ...]
 
 
@@ -38,7 +47,8 @@ class Document:
         self.file: Final = file
         self.lines: Final[dict[Place, int]] = {}
         self._findings: Final[list[Finding]] = []
-        self._nodes = 0
+        self._nodes = self._repeated = 0
+        self._seen: Final[set[int]] = set()
         self.data: Final = self._parse(text)
 
     def finding(self, place: Place, message: str) -> Finding:
@@ -99,12 +109,19 @@ class Document:
     def _plain(self, node: yaml.Node, place: Place, above: set[int]) -> Any:
         self.lines.setdefault(place, node.start_mark.line + 1)
         self._nodes += 1
-        if id(node) in above or self._nodes > MAX_NODES:
+        self._repeated += id(node) in self._seen
+        self._seen.add(id(node))
+        if id(node) in above or self._nodes > MAX_NODES or self._repeated > MAX_REPEATED:
             raise ConfigError([self.finding(place, "aliases that grow without end are refused")])
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place, above | {id(node)})
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, (*place, i), above | {id(node)}) for i, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and not _is_plain(node):
+            self._findings.append(
+                self.finding(place, "YAML versions read this differently: quote it, or write it as JSON")
+            )
+            return None
         try:
             return yaml.constructor.SafeConstructor().construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError):  # a tag that is not YAML's own, the 31st of June, …
@@ -123,6 +140,15 @@ class Document:
                 self._findings.append(self.finding((*place, key), "this key stands twice"))
             found[key] = self._plain(value_node, (*place, key), above)
         return found
+
+
+def _is_plain(node: yaml.ScalarNode) -> bool:
+    """Whether what is a number, a truth value or nothing is written as JSON writes it (I-06).
+
+    YAML 1.1 also takes `no` for false, `010` for 8, `1:30` for 90 and `.nan` for a number; 1.2 and people do not.
+    """
+    form = _FORMS.get(node.tag)
+    return form is None or form.fullmatch(node.value) is not None
 
 
 def read_document(path: Path) -> Document:

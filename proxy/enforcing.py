@@ -1,124 +1,166 @@
 """Which set of policies is in force: what the files say, or an earlier set until the files change; each is receipted.
 
-A set that allows more than the one before it is told, in the log and in the receipt (I-05).
+A set that allows more than the one before it is told, in the log and in the receipt; or it waits, and the one before
+it stays in force, until another operator confirms it or it comes with a signature (I-05). One gate, `admitted`, for
+starts, reloads and rollbacks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.catalog.binding import bind
-from proxy.catalog.policies import load_policies, vocabulary
+from proxy.catalog.bundle import frame_of, signer_of
+from proxy.catalog.pinning import owners
 from proxy.errors import BriefcaseError, ConfigError, Refused
 from proxy.policy import Policies
-from proxy.policy_versions import digest_of
-from proxy.trial.matrix import compared, edits, questions
+from proxy.policy_standing import Standing, restored, standing, vocabulary_of
+from proxy.trial.widening import difference_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
-    from proxy.model import Agent
-    from proxy.policy import Vocabulary
-    from proxy.policy_versions import PolicyVersions, Version
+    from proxy.model import Agent, Operator
+    from proxy.policy_versions import Frame, PolicyVersions, Version
     from proxy.receipts.log import ReceiptLog
     from proxy.receipts.record import Value
-    from proxy.trial.matrix import Cell, Edits
+    from proxy.trial.widening import Difference
 
 _log: Final = logging.getLogger("proxy.policy")
-MAX_QUESTIONS: Final = 20_000
-"""A larger matrix is not compared, and that is told instead."""
 TOLD: Final = 20
-_AT_A_TIME: Final = 20
+
+
+class WaitingError(BriefcaseError):
+    """The set allows more than the one in force, which stays until somebody confirms the new one."""
+
+    def __init__(self, version: Version) -> None:
+        self.version: Final = version
+        more = f"\n  … and {len(version.waits) - TOLD} more" if len(version.waits) > TOLD else ""
+        super().__init__(
+            f"version {version.number} of the policies allows more than what is in force, which stays until another"
+            f" operator confirms it: briefcased policy confirm {version.number}"
+            + "".join(f"\n  {one}" for one in version.waits[:TOLD])
+            + more
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What is to be in force.
+class Before:
+    """What a set is compared with."""
+
+    policies: Policies
+    frame: Frame | None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A set that may be put in force.
 
     Attributes:
-        files_digest: of the files of the configuration.
-        version: that the set has been kept as; None for files that were not seen before.
+        difference: to `before`; None where nothing was in force before, or it is the same set.
+        signed: thumbprint of the key and serial of the signature that let it in.
     """
 
-    configuration: Configuration
-    policies: Policies
-    files_digest: str
-    version: Version | None
+    standing: Standing
+    before: Before | None
+    reason: str
+    difference: Difference | None = None
+    signed: tuple[str, int] | None = None
 
     @property
-    def is_new(self) -> bool:
-        """Whether no receipt says so yet."""
-        return self.version is None or self.version.receipt is None
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A set against the one before it. `compared` is false where the matrix was too large."""
-
-    edits: Edits
-    cells: tuple[Cell, ...]
-    compared: bool
-
-    @property
-    def widened(self) -> tuple[Cell, ...]:
-        """What is allowed now, or with less, and was not before."""
-        return tuple(cell for cell in self.cells if cell.widened)
+    def configuration(self) -> Configuration:
+        """With the policies that are to be in force."""
+        return self.standing.configuration
 
 
 class Enforcing:
-    """For one sidecar: looks up, records, keeps."""
+    """For one sidecar: looks up, judges, records, keeps.
+
+    Attributes:
+        confirmed: to be set once a set that waited has been confirmed; whoever reloads waits for it.
+        waiting: the number of the set that waits.
+    """
 
     def __init__(self, versions: PolicyVersions, receipts: ReceiptLog, clock: Clock, author: str) -> None:
         self._versions: Final = versions
         self._receipts: Final = receipts
         self._clock: Final = clock
         self._author: Final = author
-
-    def standing(self, configuration: Configuration) -> Standing:
-        """What is to be in force with `configuration`.
-
-        Raises:
-            BriefcaseError: the versions cannot be read, or the set that was brought back does not fit any more.
-        """
-        try:
-            return standing(self._versions.newest(), configuration)
-        except SQLAlchemyError as error:
-            raise BriefcaseError(f"the versions of policies cannot be read ({type(error).__name__})") from None
+        self._frame: Frame | None = None
+        self.confirmed: Final = asyncio.Event()
+        self.waiting: int | None = None
 
     async def begin(self, configuration: Configuration, agents: Sequence[Agent]) -> Configuration:
-        """`configuration` with the policies that are in force from the start; raises as `standing` and `put` do."""
-        wanted = self.standing(configuration)
-        await self.put(wanted, None, agents, "start")
-        return wanted.configuration
+        """`configuration` with what is in force from the start: where its policies wait, those that were in force last.
 
-    async def put(self, wanted: Standing, before: Policies | None, agents: Sequence[Agent], reason: str) -> None:
-        """Record that `wanted` takes the place of `before`; return when that is durable. Nothing where it is not new.
+        Raises:
+            BriefcaseError: the versions cannot be read or recorded, or what was in force does not fit any more.
+        """
+        last = self._last()
+        try:
+            before = None if last is None else self._before(last, configuration)
+            admitted = await self.admitted(configuration, before, agents, "start", known=last is not None)
+        except WaitingError as waiting:
+            if last is None:
+                raise
+            _log.error("the sidecar runs with policies of version %d: %s", last.number, waiting)
+            self._frame = last.frame
+            return restored(configuration, last)
+        await self.put(admitted)
+        return admitted.configuration
+
+    async def reloaded(self, configuration: Configuration, policies: Policies, agents: Sequence[Agent]) -> Admitted:
+        """As `admitted`, where `policies` are in force."""
+        return await self.admitted(configuration, Before(policies, self._frame), agents, "reload", known=True)
+
+    async def admitted(
+        self, configuration: Configuration, before: Before | None, agents: Sequence[Agent], reason: str, *, known: bool
+    ) -> Admitted:
+        """The gate. `known`: a set has been in force; with `before` None it cannot be told what that was.
+
+        Raises:
+            WaitingError: it must be confirmed first; that it waits is on record.
+            BriefcaseError: the versions cannot be read or recorded.
+        """
+        try:
+            frame = frame_of(configuration.settings, configuration.profiles)
+            wanted = standing(self._versions.newest(), configuration, frame)
+            if not wanted.is_new:
+                return Admitted(wanted, before, reason)
+            difference = await self._difference(wanted, before, agents)
+            why = self._why(wanted, before, difference) if known else ()
+            if not why or (wanted.version is not None and wanted.version.confirmed_by is not None):
+                return Admitted(wanted, before, reason, difference)
+            if (signed := self._signed(wanted, before)) is not None:
+                return Admitted(wanted, before, reason, difference, signed)
+            raise await self._waiting(Admitted(wanted, before, reason, difference), why)
+        except (SQLAlchemyError, Refused) as error:
+            raise BriefcaseError(f"the versions of policies cannot be used ({type(error).__name__})") from None
+
+    async def put(self, admitted: Admitted) -> None:
+        """Record that the set takes the place of the one before; return when that is durable.
 
         Raises:
             BriefcaseError: it cannot be recorded, so it must not be put in force.
         """
-        if not wanted.is_new:
-            return
-        difference = None
-        if (before := before or self._before(wanted)) is not None:
-            difference = await difference_of(before, wanted, agents, now_ms=self._clock.wall_ms())
-        receipt = self._receipts.new_id()
-        try:
-            number = wanted.version.number if wanted.version is not None else self._kept(wanted, reason)
-            version = self._versions.one(number)
-            assert version is not None
-            await self._receipts.record_change(_entry(receipt, version, before, difference))
-            self._versions.enforced(number, receipt)
-        except (SQLAlchemyError, Refused) as error:
-            raise BriefcaseError(f"a change of policies cannot be recorded ({type(error).__name__})") from None
-        _tell(version, difference)
+        if admitted.standing.is_new:
+            receipt = self._receipts.new_id()
+            try:
+                version = self._kept(admitted)
+                await self._receipts.record_change(_entry(receipt, version, admitted))
+                self._versions.enforced(version.number, receipt)
+            except (SQLAlchemyError, Refused) as error:
+                raise BriefcaseError(f"a change of policies cannot be recorded ({type(error).__name__})") from None
+            _tell(version, admitted.difference)
+        self._frame, self.waiting = admitted.standing.frame, None
 
     async def rejected(self, mistakes: int) -> None:
         """Record that a configuration was not put in force (I-04)."""
@@ -128,60 +170,106 @@ class Enforcing:
         except Refused:
             _log.error("that a configuration was refused could not be recorded")
 
-    def _kept(self, wanted: Standing, reason: str) -> int:
+    def pending(self) -> Version | None:
+        """The set that waits. Blocks; raises `SQLAlchemyError`."""
+        return self._versions.waiting()
+
+    def unfit(self, version: Version, operator: Operator) -> bool:
+        """Whether this operator stands behind the set already: the author, or the owner of a file of it."""
+        return bool({operator.name, operator.via} & set(version.authors))
+
+    def confirm(self, version: Version, operator: Operator) -> None:
+        """Let it be put in force by the next reload. Blocks; raises `SQLAlchemyError`."""
+        self._versions.confirm(version.number, operator.name)
+
+    async def _waiting(self, admitted: Admitted, why: tuple[str, ...]) -> WaitingError:
+        """Keep the set as one that waits, on record once."""
+        version = self._kept(admitted)
+        if not version.waits:
+            self._versions.wait(version.number, why)
+            version = self._version(version.number)
+            entry = _entry(self._receipts.new_id(), version, admitted)
+            await self._receipts.record_change({**entry, "change": "policies_pending"})
+        self.waiting = version.number
+        return WaitingError(version)
+
+    @staticmethod
+    def _why(wanted: Standing, before: Before | None, difference: Difference | None) -> tuple[str, ...]:
+        """By what it must wait. What was in force says how the next gets in, so that no set lets itself in."""
+        frame = before.frame if before is not None and before.frame is not None else wanted.frame
+        if not frame.confirm:
+            return ()
+        return ("what was in force before cannot be told",) if difference is None else difference.wider
+
+    def _signed(self, wanted: Standing, before: Before | None) -> tuple[str, int] | None:
+        """Whose signature counts, and its serial. Keys count from the set after the one that names them."""
+        if wanted.version is not None and wanted.version.restores is not None:
+            return None  # a signature is over the files, and this is what overrules them
+        frame = before.frame if before is not None and before.frame is not None else wanted.frame
+        try:
+            signed = signer_of(wanted.configuration.settings, frame, wanted.files_digest)
+        except BriefcaseError as error:
+            _log.warning("%s", error)
+            return None
+        if signed is not None and signed[1] <= self._versions.newest_serial():
+            _log.warning("the signature is of an earlier bundle: sign it again")
+            return None
+        return signed
+
+    async def _difference(self, wanted: Standing, before: Before | None, agents: Sequence[Agent]) -> Difference | None:
+        if before is None:
+            return None
+        now_ms, frames = self._clock.wall_ms(), (before.frame, wanted.frame)
+        return await difference_of(
+            before.policies, wanted.policies, wanted.configuration, agents, now_ms=now_ms, frames=frames
+        )
+
+    def _kept(self, admitted: Admitted) -> Version:
+        """As it is kept, and kept as signed where it is."""
+        wanted, signed = admitted.standing, admitted.signed
+        number = wanted.version.number if wanted.version is not None else self._added(wanted, admitted.reason)
+        if signed is not None:
+            self._versions.confirm(number, f"key:{signed[0]}", signed[1])
+        return self._version(number)
+
+    def _added(self, wanted: Standing, reason: str) -> int:
         return self._versions.add(
             digest=wanted.policies.version,
             sources=wanted.policies.sources,
             files_digest=wanted.files_digest,
+            frame=wanted.frame,
             author=self._author,
+            authors=(f"uid:{os.getuid()}", *owners(wanted.configuration.settings)),
             reason=reason,
         )
 
-    def _before(self, wanted: Standing) -> Policies | None:
-        """What was in force when a sidecar last ran; None where that is not known or does not fit any more."""
+    def _version(self, number: int) -> Version:
+        version = self._versions.one(number)
+        if version is None:
+            raise BriefcaseError(f"version {number} of the policies is gone")
+        return version
+
+    def _last(self) -> Version | None:
+        """What was in force when a sidecar last ran."""
         try:
-            last = self._versions.newest(in_force=True)
-            return None if last is None else Policies.load(last.sources, vocabulary_of(wanted.configuration))
-        except (SQLAlchemyError, ConfigError):
-            return None
+            return self._versions.newest(in_force=True)
+        except SQLAlchemyError as error:
+            raise BriefcaseError(f"the versions of policies cannot be read ({type(error).__name__})") from None
+
+    @staticmethod
+    def _before(last: Version, configuration: Configuration) -> Before | None:
+        """It, as the configuration of now lets it be read; None where it does not fit any more."""
+        with contextlib.suppress(BriefcaseError):
+            policies = restored(configuration, last).policies
+            assert policies is not None
+            return Before(policies, last.frame)
+        with contextlib.suppress(ConfigError):
+            return Before(Policies.load(last.sources, vocabulary_of(configuration)), last.frame)
+        return None
 
 
-def standing(newest: Version | None, configuration: Configuration) -> Standing:
-    """What is to be in force where `newest` was the last that was wanted. Raises `BriefcaseError`."""
-    own = configuration.policies or load_policies(configuration.settings, configuration.profiles)
-    files_digest = digest_of(own.sources)
-    if newest is None or newest.files_digest != files_digest:
-        return Standing(replace(configuration, policies=own), own, files_digest, None)
-    if newest.restores is None:
-        return Standing(replace(configuration, policies=own), own, files_digest, newest)
-    try:
-        earlier = Policies.load(newest.sources, vocabulary_of(configuration))
-    except ConfigError as error:
-        message = f"policies of version {newest.restores}, which were brought back, do not fit this configuration"
-        raise BriefcaseError(f"{message}:\n{error}") from None
-    return Standing(replace(configuration, policies=earlier), earlier, files_digest, newest)
-
-
-def vocabulary_of(configuration: Configuration) -> Vocabulary:
-    """What policies of `configuration` may speak of."""
-    profiles = configuration.profiles
-    return vocabulary(profiles[name] for name in sorted(configuration.settings.providers) if name in profiles)
-
-
-async def difference_of(before: Policies, wanted: Standing, agents: Iterable[Agent], *, now_ms: int) -> Difference:
-    """What changes; others have their turn while it is worked out."""
-    settings = wanted.configuration.settings
-    accounts = bind(settings, wanted.configuration.profiles)
-    asked = list(questions(accounts, agents, mode=settings.mode, now_ms=now_ms))
-    cells: list[Cell] = []
-    if len(asked) <= MAX_QUESTIONS:
-        for start in range(0, len(asked), _AT_A_TIME):
-            cells += compared(before, wanted.policies, asked[start : start + _AT_A_TIME])
-            await asyncio.sleep(0)
-    return Difference(edits(before, wanted.policies), tuple(cells), len(asked) <= MAX_QUESTIONS)
-
-
-def _entry(receipt: str, version: Version, before: Policies | None, difference: Difference | None) -> dict[str, Value]:
+def _entry(receipt: str, version: Version, admitted: Admitted) -> dict[str, Value]:
+    before, difference = admitted.before, admitted.difference
     told: dict[str, Value] = {}
     if difference is not None:
         told = {
@@ -191,6 +279,8 @@ def _entry(receipt: str, version: Version, before: Policies | None, difference: 
             "compared": difference.compared,
             "widened": len(difference.widened),
             "widenings": "; ".join(map(str, difference.widened[:TOLD])) or None,
+            "looser": " ".join(difference.looser[:TOLD]) or None,
+            "around": "; ".join(difference.around[:TOLD]) or None,
         }
     return {
         "id": receipt,
@@ -198,9 +288,11 @@ def _entry(receipt: str, version: Version, before: Policies | None, difference: 
         "version": version.number,
         "restores": version.restores,
         "digest": version.digest,
-        "before": before.version if before is not None else None,
+        "before": before.policies.version if before is not None else None,
         "author": version.author,
         "reason": version.reason,
+        "confirmed_by": version.confirmed_by,
+        "serial": version.serial,
         **told,
     }
 
@@ -216,3 +308,5 @@ def _tell(version: Version, difference: Difference | None) -> None:
         _log.warning("%d calls are allowed that were not, or with less than before:", len(difference.widened))
         for cell in difference.widened[:TOLD]:
             _log.warning("  %s", cell)
+    for one in difference.around[:TOLD]:
+        _log.warning("more may be let through: %s", one)

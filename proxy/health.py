@@ -68,7 +68,11 @@ def said(answer: Mapping[str, object]) -> str:
     """One line for what `/readyz` answered."""
     checks = answer.get("checks")
     bad = [str(name) for name, good in checks.items() if good is not True] if isinstance(checks, dict) else ["unknown"]
-    return "ready" if answer.get("ready") is True else f"not ready: {', '.join(bad)}"
+    details = answer.get("details")
+    waiting = details.get("waiting") if isinstance(details, dict) else None
+    return ("ready" if answer.get("ready") is True else f"not ready: {', '.join(bad)}") + (
+        f"; {waiting}" if waiting else ""
+    )
 
 
 def _control(home: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping  # noqa: TC003  # a dataclass's fields are looked at
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -24,6 +25,23 @@ type Sources = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """What of a configuration decides beside the texts of the policies.
+
+    Attributes:
+        observe: policies only say what they would refuse.
+        confirm: what widens waits for a confirmation.
+        signers: public keys whose signature is one; JSON Web Keys, as text.
+        profiles: the operator's own that are enabled, by name, as JSON.
+    """
+
+    observe: bool = False
+    confirm: bool = False
+    signers: tuple[str, ...] = ()
+    profiles: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """One set.
 
@@ -33,6 +51,11 @@ class Version:
         files_digest: of the files as they were when this was wanted; for a rollback, of those that it overrules.
         restores: the number of the earlier set that a rollback brings back; None for what the files say.
         receipt: of its being put in force; None while no sidecar has done so.
+        frame: None for versions of before there were any.
+        authors: who may not confirm it: names, and user ids as `uid:N`.
+        waits: by what it allows more, where it waits for a confirmation, or did; empty: it never had to.
+        confirmed_by: the operator, or `key:` and the thumbprint of a signer.
+        serial: of the signature.
     """
 
     number: int
@@ -44,11 +67,24 @@ class Version:
     reason: str
     at_ms: int
     receipt: str | None
+    frame: Frame | None = None
+    authors: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
+    confirmed_by: str | None = None
+    serial: int | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it must not be put in force yet."""
+        return bool(self.waits) and self.confirmed_by is None and self.receipt is None
 
 
-def digest_of(sources: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 of the texts in their order, in hexadecimal. Where the files lie is no matter."""
-    return hashlib.sha256(orjson.dumps([text for _, text in sources])).hexdigest()
+def digest_of(sources: Iterable[tuple[str, str]], frame: Frame) -> str:
+    """SHA-256 of the texts in their order and of what `frame` says, in hexadecimal. Where files lie is no matter."""
+    texts = [text for _, text in sources]
+    said = {name: value for name, value in asdict(frame).items() if value}
+    whole = orjson.dumps([texts, said] if said else texts, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(whole).hexdigest()
 
 
 class PolicyVersions:
@@ -81,7 +117,16 @@ class PolicyVersions:
         return None if row is None else _version(row)
 
     def add(
-        self, *, digest: str, sources: Sources, files_digest: str, author: str, reason: str, restores: int | None = None
+        self,
+        *,
+        digest: str,
+        sources: Sources,
+        files_digest: str,
+        frame: Frame | None,
+        author: str,
+        authors: Iterable[str] = (),
+        reason: str,
+        restores: int | None = None,
     ) -> int:
         """Keep a set that is wanted; returns its number."""
         newest = func.coalesce(func.max(policy_versions.c.number), 0)
@@ -98,16 +143,35 @@ class PolicyVersions:
                     reason=reason,
                     at_ms=self._clock.wall_ms(),
                     receipt=None,
+                    frame=None if frame is None else orjson.dumps(frame).decode(),
+                    authors=orjson.dumps(sorted({author, *authors})).decode(),
                 )
             )
         return number
 
+    def wait(self, number: int, why: Iterable[str]) -> None:
+        """It must be confirmed, because it allows more."""
+        self._change(number, waits=orjson.dumps(list(why)).decode())
+
+    def confirm(self, number: int, by: str, serial: int | None = None) -> None:
+        """It may be put in force; `serial` where that is because of a signature."""
+        self._change(number, confirmed_by=by, serial=serial)
+
+    def waiting(self) -> Version | None:
+        """The one that waits for a confirmation: never any but the newest."""
+        newest = self.newest()
+        return newest if newest is not None and newest.is_waiting else None
+
+    def newest_serial(self) -> int:
+        """The highest serial of a signature that counted; 0 where none did."""
+        query = select(func.coalesce(func.max(policy_versions.c.serial), 0))
+        with self._database.connect() as connection:
+            found: int = connection.execute(query).scalar_one()
+        return found
+
     def enforced(self, number: int, receipt: str) -> None:
         """It is in force: the receipt says so."""
-        with writing(self._database) as connection:
-            connection.execute(
-                update(policy_versions).where(policy_versions.c.number == number).values(receipt=receipt)
-            )
+        self._change(number, receipt=receipt)
 
     def withdraw(self, number: int) -> None:
         """Forget one that was never put in force."""
@@ -115,9 +179,32 @@ class PolicyVersions:
         with writing(self._database) as connection:
             connection.execute(delete(policy_versions).where(unused))
 
+    def _change(self, number: int, **values: str | int | None) -> None:
+        with writing(self._database) as connection:
+            connection.execute(update(policy_versions).where(policy_versions.c.number == number).values(values))
+
 
 def _version(row: Any) -> Version:
-    sources = tuple((name, text) for name, text in orjson.loads(row.sources))
     return Version(
-        row.number, row.digest, sources, row.files_digest, row.restores, row.author, row.reason, row.at_ms, row.receipt
+        number=row.number,
+        digest=row.digest,
+        sources=tuple((name, text) for name, text in orjson.loads(row.sources)),
+        files_digest=row.files_digest,
+        restores=row.restores,
+        author=row.author,
+        reason=row.reason,
+        at_ms=row.at_ms,
+        receipt=row.receipt,
+        frame=_frame(row.frame),
+        authors=tuple(orjson.loads(row.authors)),
+        waits=tuple(orjson.loads(row.waits or "[]")),
+        confirmed_by=row.confirmed_by,
+        serial=row.serial,
     )
+
+
+def _frame(text: str | None) -> Frame | None:
+    if text is None:
+        return None
+    said = orjson.loads(text)
+    return Frame(said["observe"], said["confirm"], tuple(said["signers"]), said["profiles"])

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
-    from proxy.enforcing import Enforcing, Standing
+    from proxy.enforcing import Admitted, Enforcing
     from proxy.engine.lane import MitmproxyLane
     from proxy.front.listener import Front
     from proxy.identity.registry import Authenticator
@@ -140,6 +140,19 @@ class Sidecar:
         """The number of the configuration in force; the first is 1."""
         return self.pipeline.generation.number
 
+    @property
+    def waiting(self) -> int | None:
+        """The version of the policies that waits for a confirmation."""
+        return self._enforcing.waiting if self._enforcing is not None else None
+
+    async def confirmation(self) -> None:
+        """Return when a version that waited has been confirmed: then a reload puts it in force."""
+        if self._enforcing is None:
+            await asyncio.Future[None]()
+            return
+        await self._enforcing.confirmed.wait()
+        self._enforcing.confirmed.clear()
+
     async def start(self) -> None:
         """Listen. Raises `BriefcaseError` when an address is taken."""
         listeners = self._configuration.settings.listeners
@@ -163,6 +176,7 @@ class Sidecar:
 
         Raises:
             BriefcaseError: it cannot be put in force; the old one stays.
+            WaitingError: it allows more, and must be confirmed first.
         """
         old = self._configuration.settings
         new = configuration.settings
@@ -173,8 +187,12 @@ class Sidecar:
             raise BriefcaseError("a change of egress.connect_timeout_s needs a restart; the old configuration stays")
         if (new.mode, new.confinement) != (old.mode, old.confinement):
             require_confined(new, now_ms=self._parts.clock.wall_ms())
-        wanted = self._enforcing.standing(configuration) if self._enforcing is not None else None
-        await self._install(wanted.configuration if wanted is not None else configuration, self.generation + 1, wanted)
+        if self._enforcing is None:
+            await self._install(configuration, self.generation + 1)
+            return
+        in_force, agents = self.pipeline.generation.policies, self._described(configuration)
+        admitted = await self._enforcing.reloaded(configuration, in_force, agents)
+        await self._install(admitted.configuration, self.generation + 1, admitted)
 
     async def rejected(self, mistakes: int) -> None:
         """Note that a configuration with `mistakes` was not put in force."""
@@ -189,14 +207,13 @@ class Sidecar:
             if names != self._agents:
                 await self._install(self._configuration, self.generation + 1)
 
-    async def _install(self, configuration: Configuration, number: int, wanted: Standing | None = None) -> None:
-        described = Directory.of(configuration.settings).agents  # the registry learns of them once they are in force
-        agents = tuple(described.get(agent.name, agent) for agent in self._parts.agents())
+    async def _install(self, configuration: Configuration, number: int, admitted: Admitted | None = None) -> None:
+        agents = self._described(configuration)
         generation = build_generation(number, configuration, agents, stand_in_key=self._parts.stand_in_key)
         await preload(self._memory, generation.accounts, configuration)
         await resume(self._broker, generation.accounts)
-        if self._enforcing is not None and wanted is not None:
-            await self._enforcing.put(wanted, self.pipeline.generation.policies, agents, "reload")
+        if self._enforcing is not None and admitted is not None:
+            await self._enforcing.put(admitted)
         self._parts.authority.rehost(generation.catalog.patterns())
         self.approvals.settings = configuration.settings.approvals
         self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))
@@ -205,6 +222,11 @@ class Sidecar:
         self._agents = frozenset(agent.name for agent in agents)
         self.directory = Directory.of(configuration.settings)
         _log.info("configuration %d is in force", number)
+
+    def _described(self, configuration: Configuration) -> tuple[Agent, ...]:
+        """Agents as `configuration` says they are: the registry learns of that once it is in force."""
+        described = Directory.of(configuration.settings).agents
+        return tuple(described.get(agent.name, agent) for agent in self._parts.agents())
 
     async def watch_rights(self) -> None:
         """Cut what runs for whoever was stopped, or has lost the right to it (F-14)."""
@@ -250,11 +272,13 @@ class Sidecar:
         return {
             "confinement": str(standing(settings, now_ms=now_ms)),
             "policies": "observed" if settings.policies.observe else "enforced",
+            **({} if self.waiting is None else {"waiting": f"version {self.waiting} of the policies is not confirmed"}),
         }
 
     def gauges(self) -> dict[str, int]:
         """Numbers of now."""
-        return {"connections": self._front.connections, "generation": self.generation}
+        waiting = int(self.waiting is not None)
+        return {"connections": self._front.connections, "generation": self.generation, "policies_waiting": waiting}
 
 
 def _split(listen: str) -> tuple[str, int]:

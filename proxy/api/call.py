@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.decision import Generation
     from proxy.egress.http import HttpClient
+    from proxy.enforcing import Enforcing
     from proxy.identity.operator_registry import OperatorRegistry
     from proxy.model import Agent, Operator, Role
     from proxy.receipts.log import ReceiptLog
@@ -38,6 +39,7 @@ class ApiServices:
         shared: of all sidecars together: budgets, locks, sessions of operators.
         agents: those that are not revoked.
         http: how OpenID providers are asked.
+        enforcing: None where no versions of the policies are kept.
     """
 
     database: Engine
@@ -52,6 +54,7 @@ class ApiServices:
     agents: Callable[[], Iterable[Agent]]
     generation: Callable[[], Generation]
     http: HttpClient
+    enforcing: Enforcing | None
 
     def tenant_of(self, agent: str) -> str:
         """The tenant of the agent of this name."""

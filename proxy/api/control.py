@@ -28,6 +28,7 @@ type Gauges = Callable[[], Mapping[str, int]]
 GAUGES: Final = {
     "connections": "Agent connections open now.",
     "generation": "Number of the configuration in force.",
+    "policies_waiting": "1 while a set of policies waits for a confirmation.",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxy.api.models import Form, Name
+from proxy.api.models import WHOLE, Form, Name
 from proxy.documents import Strict
 from proxy.model import Mode  # noqa: TC001  # pydantic needs it at run time
 
@@ -29,6 +29,31 @@ class PoliciesView(Form):
     observe: bool
     generation: int
     policies: list[PolicyView]
+
+
+class PendingPolicies(Form):
+    """A set of policies that allows more than the one in force."""
+
+    version: int
+    digest: str
+    author: str
+    authors: list[str] = Field(description="Who may not confirm it.")
+    reason: str
+    restores: int | None = Field(description="The earlier version that it brings back.")
+    at_ms: int
+    wider: list[str] = Field(description="By what it allows more, or may.")
+
+
+class PendingView(Form):
+    """What waits for a confirmation: none or one."""
+
+    pending: list[PendingPolicies]
+
+
+class Confirmation(Strict):
+    """Which set is confirmed."""
+
+    version: Annotated[int, WHOLE, Field(ge=1)]
 
 
 class HeaderForm(Strict):

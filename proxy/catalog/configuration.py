@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.canonical import parse_authority, parse_host
 from proxy.catalog import approval_checks, listening, operator_checks, risk_checks, store_checks, token_issuers
+from proxy.catalog.bundle import signer_mistakes
 from proxy.catalog.checks import overlaps
 from proxy.catalog.listening import listener_mistakes, spiffe_mistakes, unread_mistakes
 from proxy.catalog.loader import Shelf, load_profiles
@@ -142,10 +143,17 @@ def _absolute(settings: Settings, base: Path) -> Settings:
 
 
 def _anchored(policies: PolicySettings, base: Path) -> PolicySettings:
-    files, candidate = tuple(base / file for file in policies.files), policies.candidate
+    candidate = policies.candidate
     if candidate is not None:
         candidate = candidate.model_copy(update={"files": tuple(base / file for file in candidate.files)})
-    return policies.model_copy(update={"files": files, "candidate": candidate})
+    return policies.model_copy(
+        update={
+            "files": tuple(base / file for file in policies.files),
+            "candidate": candidate,
+            "signers": tuple(base / file for file in policies.signers),
+            "signature": None if policies.signature is None else base / policies.signature,
+        }
+    )
 
 
 def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
@@ -166,6 +174,7 @@ def mistakes(settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Mi
     yield from risk_checks.risk_mistakes(settings)
     yield from _state(settings)
     yield from budget_mistakes(settings, profiles)
+    yield from signer_mistakes(settings)
     if settings.certificates.issuer_key is not None and (problem := bad_ref(settings.certificates.issuer_key)):
         yield ("certificates", "issuer_key"), problem
     for index, way in enumerate(settings.confinement.accept):

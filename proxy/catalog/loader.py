@@ -55,6 +55,7 @@ class Shelf(Mapping[str, Profile]):
     def __init__(self, more: Mapping[str, Profile] | None = None) -> None:
         self._files: Final = {path.stem: path for path in sorted(shipped().glob("*.yaml"))}
         self._read: Final = dict(more or {})
+        self.own: Final[Mapping[str, Profile]] = dict(self._read)
 
     def __getitem__(self, name: str) -> Profile:
         """The profile of this name. Raises KeyError."""

@@ -102,6 +102,14 @@ def _open_policies(settings: Settings, _profiles: Mapping[str, Profile]) -> Iter
         )
 
 
+def _told_widenings(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
+    if settings.policies.widening == "tell":
+        yield (
+            ("policies", "widening"),
+            "what allows more waits for another operator, or has a signature; tell is refused in mode",
+        )
+
+
 def _unpinned_profiles(settings: Settings, _profiles: Mapping[str, Profile]) -> Iterator[Mistake]:
     if settings.profiles and settings.profiles_digest is None:
         yield (
@@ -134,6 +142,7 @@ GA_REFUSES: Final[Mapping[str, Rule]] = {
     "unchecked_confinement": _unchecked_confinement,
     "observed_policies": _observed_policies,
     "open_policies": _open_policies,
+    "told_widenings": _told_widenings,
     "unpinned_profiles": _unpinned_profiles,
     "control_among_agents": _control_among_agents,
 }

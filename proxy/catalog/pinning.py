@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import pwd
 import stat
 from typing import TYPE_CHECKING, Final
 
@@ -43,13 +45,26 @@ def pin_mistakes(settings: Settings) -> Iterator[Mistake]:
 
 def open_files(config: Path, settings: Settings) -> Iterator[Path]:
     """Files and directories that decide, and that other accounts may write."""
-    profiles = (path for folder in settings.profiles for path in (folder, *sorted(folder.glob("*.yaml"))))
-    for path in (config, *settings.policies.files, *profiles):
+    for path in (config, *_deciding(settings)):
         try:
             if path.stat().st_mode & OTHERS_WRITE:
                 yield path
         except OSError:
             continue  # whoever reads it says so
+
+
+def owners(settings: Settings) -> Iterator[str]:
+    """Whose the files of policies and profiles are: as `uid:N`, and by name where it has one."""
+    for uid in sorted({path.stat().st_uid for path in _deciding(settings) if path.exists()}):
+        yield f"uid:{uid}"
+        with contextlib.suppress(KeyError):
+            yield pwd.getpwuid(uid).pw_name
+
+
+def _deciding(settings: Settings) -> Iterator[Path]:
+    yield from settings.policies.files
+    for folder in settings.profiles:
+        yield from (folder, *sorted(folder.glob("*.yaml")))
 
 
 def open_file_findings(config: Path, settings: Settings) -> Iterator[Finding]:

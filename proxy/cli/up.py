@@ -131,6 +131,7 @@ async def _run(
         _log.info("control listener on %s:%d", *sidecar.control)
         watch = group.create_task(sidecar.watch_agents())
         keys = group.create_task(workloads.watch())
+        confirmed = group.create_task(_reload_once_confirmed(sidecar, changed))
         reload = group.create_task(_reload_on(changed, path, sidecar, (registry, workloads), hand_overs, notifier))
         bundle = group.create_task(_keep_bundle(sidecar, hand_overs))
         alive = group.create_task(notifier.stay_alive())
@@ -142,6 +143,7 @@ async def _run(
         bundle.cancel()
         watch.cancel()
         keys.cancel()
+        confirmed.cancel()
         reload.cancel()
     database.dispose()
     (state / "sidecar.json").unlink(missing_ok=True)
@@ -155,6 +157,7 @@ async def _reload_on(
     hand_overs: HandOvers,
     notifier: Notifier,
 ) -> None:
+    from proxy.enforcing import WaitingError
     from proxy.identity.directory import Directory
 
     while True:
@@ -175,12 +178,20 @@ async def _reload_on(
             _announce(sidecar, str(error))
         except BriefcaseError as error:
             _log.error("%s", error)
-            await sidecar.rejected(1)
+            if not isinstance(error, WaitingError):  # which is on record already
+                await sidecar.rejected(1)
             _announce(sidecar, str(error))
         else:
             _write_bundle(sidecar)
             _announce(sidecar, None)
         notifier.ready(_in_force(sidecar))
+
+
+async def _reload_once_confirmed(sidecar: Sidecar, changed: asyncio.Event) -> None:
+    """What waited is put in force by a reload of its own."""
+    while True:
+        await sidecar.confirmation()
+        changed.set()
 
 
 def operating_user() -> str:

@@ -372,4 +372,9 @@ policy_versions: Final = Table(
     Column("reason", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("receipt", Text, nullable=True),
+    Column("frame", Text, nullable=True),
+    Column("authors", Text, nullable=False, server_default="[]"),
+    Column("waits", Text, nullable=True),
+    Column("confirmed_by", Text, nullable=True),
+    Column("serial", BigInteger, nullable=True),
 )

@@ -158,6 +158,7 @@ RELAXED = {
     "plain_database": {"state": {"seal_key": "file:/k", "shared": {"host": "db.example", "tls": "off"}}},
     "observed_policies": {"policies": {"observe": True}},
     "open_policies": {"policies": {"preset": "open"}},
+    "told_widenings": {"policies": {"widening": "tell"}},
     "unpinned_profiles": {"profiles": ["profiles"]},
     "control_among_agents": {"listeners": {"proxy": "0.0.0.0:8080", "control": "0.0.0.0:8081"}},
 }

@@ -1,6 +1,8 @@
-"""Files that people write: what is no plain YAML is a finding with its line, never a traceback."""
+"""I-06, I-07: files that people write: what is no plain YAML is a finding with its line, never a traceback."""
 
 from __future__ import annotations
+
+import time
 
 import pytest
 
@@ -19,6 +21,15 @@ HOSTILE = {
     "a tag that makes an object": ("name: !!python/object/apply:os.system [id]\n", 1, "name"),
     "an unknown tag": ("name: a\ncount: !mine 3\n", 2, "count"),
     "a number that is none": ("name: a\ncount: !!int x\n", 2, "count"),
+    "an octal number": ("name: a\ncount: 010\n", 2, "count"),
+    "a hexadecimal one": ("name: a\ncount: 0x1F\n", 2, "count"),
+    "sixty as its base": ("name: a\ncount: 22:22\n", 2, "count"),
+    "grouped digits": ("name: a\ncount: 1_000\n", 2, "count"),
+    "no number": ("name: a\ncount: .nan\n", 2, "count"),
+    "no end of a number": ("name: a\ncount: -.inf\n", 2, "count"),
+    "Norway": ("name: no\n", 1, "name"),
+    "a switch": ("name: on\n", 1, "name"),
+    "nothing, shouted": ("name: NULL\n", 1, "name"),
     "digits that end": ("name: a\ncount: 0x_\n", 2, "count"),
     "the 45th of the 13th": ("name: 2026-13-45\n", 1, "name"),
     "bytes": ("name: !!binary aGVsbG8=\n", 1, "(file)"),
@@ -86,3 +97,41 @@ def test_a_file_that_cannot_be_read_is_a_finding(tmp_path, content, message):
         read_document(path)
     with pytest.raises(ConfigError):
         read_document(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: 'no'\ncount: 8\n",
+        'name: "22:22"\ncount: -3\n',
+        "{name: null-island, count: 0}\n",
+        "name: on-call\nitems: [1, 20, 300]\n",
+        "name: 1.5.2\n",
+    ],
+)
+def test_i06_what_is_taken_means_what_json_would_say(text):
+    import ruamel.yaml
+
+    parsed = ruamel.yaml.YAML(typ="safe", pure=True).load(text)  # YAML 1.2
+    assert Document("f.yaml", text).validated(Sample).model_dump(exclude_unset=True) == {
+        **parsed, **({"items": tuple(parsed["items"])} if "items" in parsed else {}),
+    }  # fmt: skip
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [LAUGHS, "[" * 100_000, "{a: " * 10_000, "- " * 50_000, "a: &a [*a]\n", "&a a: {b: *a, c: [*a]}\n" * 2],
+    ids=["laughs", "lists", "maps", "items", "itself", "twice"],
+)
+def test_i07_a_bomb_is_refused_within_a_tenth_of_a_second(text):
+    """Aliases are not refused as such (I-06 says so): what they amount to is bounded."""
+    began_s = time.process_time()
+    with pytest.raises(ConfigError):
+        Document("f.yaml", text).validated(Sample)
+    assert time.process_time() - began_s < 0.5  # the row says 100 ms; this leaves room for a loaded machine

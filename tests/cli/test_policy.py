@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 import yaml
 
+from proxy.keys.software import generate
 from tests.cli.conftest import real_key
 
 CEDAR = """\
@@ -115,3 +117,40 @@ async def test_i05_a_widening_is_shown_and_an_earlier_version_is_brought_back(up
     assert up.command("receipts", "verify").returncode == 0
     gone = up.command("policy", "rollback", "9", "--reason", "x", *named)
     assert (gone.returncode, gone.stderr) == (1, "briefcased: there is no version 9; see briefcased policy history\n")
+
+
+@pytest.mark.slow
+async def test_i05_a_widening_waits_for_another_operator(up):
+    file = with_policies(up.config, CEDAR)
+    data = yaml.safe_load(up.config.read_text())
+    data["listeners"]["admin"] = f"unix:{up.folder}/admin.sock"
+    data["policies"]["widening"] = "confirm"
+    up.config.write_text(yaml.safe_dump(data))
+    await up.kill(signal.SIGTERM)
+    await up.start()
+    added = up.command("operators", "add", "bob", "--role", "operator", "--json")
+    assert added.returncode == 0, added.stderr
+    token = up.folder / "bob.token"
+    token.write_text(json.loads(added.stdout)["token"])
+    file.write_text(WIDER)
+    held = up.command("reload", "--config", str(up.config))
+    assert held.returncode == 1
+    assert "another operator confirms it: briefcased policy confirm 3" in held.stderr
+    assert up.command("health").stdout == "ready; version 3 of the policies is not confirmed\n"
+    assert "policy writes may allow more" in up.command("policy", "pending").stdout
+    own = up.command("policy", "confirm", "3")
+    assert (own.returncode, "own_request" in own.stderr) == (1, True)
+    confirmed = up.command("policy", "confirm", "3", "--token-file", str(token))
+    assert confirmed.stdout == "version 3 is in force\n", confirmed.stderr
+    assert up.command("policy", "pending").stdout == "nothing waits\n"
+
+    wider = WIDER + '@id("admins") permit (principal, action == Action::"admin", resource);\n'
+    key = up.folder / "signer.pem"
+    key.write_bytes(generate("Ed25519").pem())
+    key.chmod(0o600)
+    file.write_text(wider)
+    signed = up.command(
+        "policy", "sign", "--key", str(key), "--out", str(up.folder / "p.sig"), "--config", str(up.config)
+    )
+    assert signed.returncode == 0, signed.stderr
+    assert json.loads((up.folder / "p.sig").read_text())["serial"] > 0

@@ -81,7 +81,7 @@ async def test_i05_versions_are_kept_told_and_brought_back(tmp_path: Path) -> No
         assert one is not None
         assert newest is not None
         back = versions.add(
-            digest=one.digest, sources=one.sources, files_digest=newest.files_digest, author="bob", reason="too wide",
+            digest=one.digest, sources=one.sources, files_digest=newest.files_digest, frame=newest.frame, author="bob", reason="too wide",
             restores=1,
         )  # fmt: skip
         await sidecar.reload(configured(rig, file, WIDER))
@@ -152,7 +152,13 @@ async def test_a_set_that_does_not_fit_any_more_is_refused(tmp_path: Path) -> No
         assert newest is not None
         gone = (("old.cedar", 'permit (principal, action == Action::"example:gone", resource);'),)
         versions.add(
-            digest="-", sources=gone, files_digest=newest.files_digest, author="bob", reason="back", restores=1
+            digest="-",
+            sources=gone,
+            files_digest=newest.files_digest,
+            frame=newest.frame,
+            author="bob",
+            reason="back",
+            restores=1,
         )
         with pytest.raises(BriefcaseError, match="version 1, which were brought back, do not fit"):
             await rig.sidecar.reload(configured(rig, file, FROZEN))

@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from proxy.api.policy_models import ExplainRequest, Explanation, PoliciesView, PolicyView, Why
+from proxy.api.models import Done
+from proxy.api.policy_models import (
+    Confirmation,
+    ExplainRequest,
+    Explanation,
+    PendingPolicies,
+    PendingView,
+    PoliciesView,
+    PolicyView,
+    Why,
+)
 from proxy.api.problems import ProblemError
 from proxy.canonical import Place, canonical_head, parse_authority
+from proxy.db.threads import in_thread
 from proxy.errors import Denial
 from proxy.model import HTTPS_PORT, RawHead
 from proxy.trial.explain import decided
@@ -16,6 +27,7 @@ if TYPE_CHECKING:
     from proxy.api.call import Call
     from proxy.decision import Decision, Generation
     from proxy.model import RequestHead
+    from proxy.policy_versions import Version
 
 _PORTS: Final = {"http": 80, "https": HTTPS_PORT}
 
@@ -35,6 +47,44 @@ async def show(call: Call) -> PoliciesView:
             )
             for one in generation.policies.policies.values()
         ],
+    )
+
+
+async def pending(call: Call) -> PendingView:
+    """What waits for a confirmation."""
+    enforcing = call.services.enforcing
+    found = await in_thread(enforcing.pending) if enforcing is not None else None
+    return PendingView(pending=[] if found is None else [_pending(found)])
+
+
+async def confirm(call: Call) -> Done:
+    """Let a set that allows more take effect, by a reload that follows at once (I-05)."""
+    asked, enforcing = call.sent(Confirmation), call.services.enforcing
+    if call.operator.tenant is not None:
+        raise ProblemError("forbidden", "Policies are those of all tenants.")
+    found = await in_thread(enforcing.pending) if enforcing is not None else None
+    if enforcing is None or found is None or found.number != asked.version:
+        raise ProblemError("not_found", "No such version waits.")
+    target = f"version {found.number}"
+    if enforcing.unfit(found, call.operator):
+        await call.record("policies_confirm", target, refused="own_request")
+        raise ProblemError("own_request", "Whoever wrote it does not confirm it.")
+    await call.record("policies_confirm", target, digest=found.digest)
+    await in_thread(enforcing.confirm, found, call.operator)
+    enforcing.confirmed.set()
+    return Done()
+
+
+def _pending(version: Version) -> PendingPolicies:
+    return PendingPolicies(
+        version=version.number,
+        digest=version.digest,
+        author=version.author,
+        authors=list(version.authors),
+        reason=version.reason,
+        restores=version.restores,
+        at_ms=version.at_ms,
+        wider=list(version.waits),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from proxy.cli.policy.confirming import confirm, pending, sign
 from proxy.cli.policy.explain import explain
 from proxy.cli.policy.fixtures import try_file
 from proxy.cli.policy.reading import check, presets, show
@@ -27,6 +28,9 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "diff": diff,
     "rollback": rollback,
     "rollout": rollout,
+    "pending": pending,
+    "confirm": confirm,
+    "sign": sign,
 }
 
 app = typer.Typer(help="Policies: what is in force, and what they would say.", no_args_is_help=True)

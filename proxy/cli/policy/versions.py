@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.catalog.configuration import Configuration
-    from proxy.enforcing import Difference
     from proxy.model import Agent
     from proxy.policy_versions import PolicyVersions, Sources, Version
+    from proxy.trial.widening import Difference
 
 FILES = "files"
 
@@ -90,14 +91,16 @@ def rollback(
     config: ConfigOption = CONFIG,
 ) -> None:
     """Put an earlier set of policies in force until the files change; the running sidecar takes it at once."""
+    from proxy.catalog.bundle import frame_of
     from proxy.catalog.policies import load_policies
     from proxy.cli.up import operating_user
-    from proxy.enforcing import vocabulary_of
     from proxy.policy import Policies
+    from proxy.policy_standing import vocabulary_of
     from proxy.policy_versions import PolicyVersions, digest_of
 
     configuration = load_configuration(config)
     own = configuration.policies or load_policies(configuration.settings, configuration.profiles)
+    frame = frame_of(configuration.settings, configuration.profiles)
     with database() as engine:
         versions = PolicyVersions(engine, SystemClock())
         earlier = _one(versions, version)
@@ -105,8 +108,10 @@ def rollback(
         number = versions.add(
             digest=policies.version,
             sources=earlier.sources,
-            files_digest=digest_of(own.sources),
+            files_digest=digest_of(own.sources, frame),
+            frame=frame,
             author=operating_user(),
+            authors=(f"uid:{os.getuid()}",),
             reason=reason,
             restores=version,
         )
@@ -117,7 +122,8 @@ def rollback(
                 if (kept := versions.one(number)) is None or kept.receipt is None:
                     raise BriefcaseError(f"the sidecar that runs has other files than {config} names")
         except BriefcaseError:
-            versions.withdraw(number)
+            if (kept := versions.one(number)) is None or not kept.is_waiting:
+                versions.withdraw(number)
             raise
     ended = "is in force" if running else "will be in force from the next start of `briefcased up`"
     sys.stdout.write(f"version {number}, the policies of version {version}, {ended}, until the files change\n")
@@ -156,12 +162,13 @@ def _sources(versions: PolicyVersions, which: str | None, configuration: Configu
 async def _difference(
     configuration: Configuration, before: Sources, after: Sources, agents: tuple[Agent, ...], now_ms: int
 ) -> Difference:
-    from proxy.enforcing import Standing, difference_of, vocabulary_of
     from proxy.policy import Policies
+    from proxy.policy_standing import vocabulary_of
+    from proxy.trial.widening import difference_of
 
-    vocabulary = vocabulary_of(configuration)
-    wanted = Standing(configuration, Policies.load(after, vocabulary), "", None)
-    return await difference_of(Policies.load(before, vocabulary), wanted, agents, now_ms=now_ms)
+    words = vocabulary_of(configuration)
+    old, new = Policies.load(before, words), Policies.load(after, words)
+    return await difference_of(old, new, configuration, agents, now_ms=now_ms)
 
 
 def _lines(before: Sources, after: Sources) -> Iterator[str]:

@@ -1,0 +1,102 @@
+"""What is to be in force with a configuration, and what was: a set of policies with all that stands around it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from proxy.catalog.bundle import own_profiles
+from proxy.catalog.configuration import mistakes
+from proxy.catalog.loader import Shelf
+from proxy.catalog.policies import load_policies, vocabulary
+from proxy.errors import BriefcaseError, ConfigError
+from proxy.policy import Policies
+from proxy.policy_versions import digest_of
+from proxy.trial.widening import profile_before
+
+if TYPE_CHECKING:
+    from proxy.catalog.configuration import Configuration
+    from proxy.policy import Vocabulary
+    from proxy.policy_versions import Frame, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is to be in force.
+
+    Attributes:
+        files_digest: of the files of the configuration.
+        version: that the set has been kept as; None for files that were not seen before.
+    """
+
+    configuration: Configuration
+    policies: Policies
+    frame: Frame
+    files_digest: str
+    version: Version | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no receipt says so yet."""
+        return self.version is None or self.version.receipt is None
+
+
+def standing(newest: Version | None, configuration: Configuration, frame: Frame) -> Standing:
+    """What is to be in force where `newest` was the last that was wanted.
+
+    Raises:
+        BriefcaseError: the set that was brought back does not fit any more.
+    """
+    own = configuration.policies or load_policies(configuration.settings, configuration.profiles)
+    files_digest = digest_of(own.sources, frame)
+    if newest is None or newest.files_digest != files_digest:
+        return Standing(replace(configuration, policies=own), own, frame, files_digest, None)
+    if newest.restores is None:
+        return Standing(replace(configuration, policies=own), own, frame, files_digest, newest)
+    try:
+        earlier = Policies.load(newest.sources, vocabulary_of(configuration))
+    except ConfigError as error:
+        message = f"policies of version {newest.restores}, which were brought back, do not fit this configuration"
+        raise BriefcaseError(f"{message}:\n{error}") from None
+    return Standing(replace(configuration, policies=earlier), earlier, frame, files_digest, newest)
+
+
+def restored(configuration: Configuration, version: Version) -> Configuration:
+    """`configuration` with the policies, the own profiles and the observing of `version`.
+
+    A provider whose profile was not there then is left out.
+
+    Raises:
+        BriefcaseError: the two do not fit together.
+    """
+    message = f"policies of version {version.number}, which were in force last, do not fit this configuration"
+    earlier = configuration if version.frame is None else _framed(configuration, version.frame, message)
+    try:
+        return replace(earlier, policies=Policies.load(version.sources, vocabulary_of(earlier)))
+    except ConfigError as error:
+        raise BriefcaseError(f"{message}:\n{error}") from None
+
+
+def _framed(configuration: Configuration, frame: Frame, message: str) -> Configuration:
+    settings = configuration.settings
+    touched = frame.profiles.keys() | (own_profiles(configuration.profiles).keys() & settings.providers.keys())
+    try:
+        old = {name: profile_before(frame, name) for name in sorted(touched)}
+    except ValidationError:
+        raise BriefcaseError(f"{message}: a profile of then cannot be read any more") from None
+    providers = {name: one for name, one in settings.providers.items() if old.get(name, one) is not None}
+    policies = settings.policies.model_copy(update={"observe": frame.observe})
+    settings = settings.model_copy(update={"providers": providers, "policies": policies})
+    own = {name: profile for name, profile in old.items() if profile is not None}
+    profiles = Shelf({**own_profiles(configuration.profiles), **own})
+    if found := [f"{'.'.join(map(str, place))}: {what}" for place, what in mistakes(settings, profiles)]:
+        raise BriefcaseError("\n".join((message, *found)))
+    return replace(configuration, settings=settings, profiles=profiles, policies=None)
+
+
+def vocabulary_of(configuration: Configuration) -> Vocabulary:
+    """What policies of `configuration` may speak of."""
+    profiles = configuration.profiles
+    return vocabulary(profiles[name] for name in sorted(configuration.settings.providers) if name in profiles)

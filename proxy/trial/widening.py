@@ -1,0 +1,116 @@
+"""What a set of policies, and what stands around it, allows beyond the set before it (I-05). Pure, but takes turns.
+
+Two looks. The matrix says which call of which agent is allowed now and was not. The texts say by which policies,
+profiles and settings more may be allowed, also to agents and in circumstances that the matrix has no sample of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+
+from proxy.catalog.binding import bind
+from proxy.catalog.loader import Shelf
+from proxy.catalog.schema import Profile
+from proxy.policy.looser import looser
+from proxy.trial.matrix import compared, edits, questions
+from proxy.trial.profile_changes import wider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from proxy.catalog.configuration import Configuration
+    from proxy.model import Agent
+    from proxy.policy import Policies
+    from proxy.policy_versions import Frame
+    from proxy.trial.matrix import Cell, Edits
+
+MAX_QUESTIONS: Final = 20_000
+"""A larger matrix is not compared, and that is told instead."""
+_AT_A_TIME: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A set against the one before it.
+
+    Attributes:
+        cells: calls that are decided otherwise.
+        compared: false where the matrix was too large.
+        looser: ids of policies by which more may be allowed.
+        around: what of profiles and settings may let more through, in words.
+    """
+
+    edits: Edits
+    cells: tuple[Cell, ...]
+    compared: bool
+    looser: tuple[str, ...] = ()
+    around: tuple[str, ...] = ()
+
+    @property
+    def widened(self) -> tuple[Cell, ...]:
+        """What is allowed now, or with less, and was not before."""
+        return tuple(cell for cell in self.cells if cell.widened)
+
+    @property
+    def wider(self) -> tuple[str, ...]:
+        """Everything by which more is allowed, or may be; empty only where nothing is."""
+        policies = (f"policy {id_} may allow more" for id_ in self.looser)
+        return (*map(str, self.widened), *policies, *self.around)
+
+
+async def difference_of(
+    before: Policies,
+    after: Policies,
+    configuration: Configuration,
+    agents: Iterable[Agent],
+    *,
+    now_ms: int,
+    frames: tuple[Frame | None, Frame] | None = None,
+) -> Difference:
+    """What changes with `after`; others have their turn while it is worked out.
+
+    `frames`: what stood around `before` and stands around `after`; None where nothing is known of the former.
+    """
+    settings, profiles = configuration.settings, configuration.profiles
+    enabled = {name: profiles[name] for name in settings.providers if name in profiles}
+    accounts = bind(settings, profiles)
+    asked = list(questions(accounts, agents, mode=settings.mode, now_ms=now_ms))
+    cells: list[Cell] = []
+    if len(asked) <= MAX_QUESTIONS:
+        for start in range(0, len(asked), _AT_A_TIME):
+            cells += compared(before, after, asked[start : start + _AT_A_TIME])
+            await asyncio.sleep(0)
+    return Difference(
+        edits=edits(before, after),
+        cells=tuple(cells),
+        compared=len(asked) <= MAX_QUESTIONS,
+        looser=looser(before.policies.values(), after.policies.values()),
+        around=tuple(_around(frames[0], frames[1], enabled)) if frames and frames[0] is not None else (),
+    )
+
+
+def _around(before: Frame, after: Frame, enabled: Mapping[str, Profile]) -> Iterator[str]:
+    """What beside the texts may let more through."""
+    if after.observe and not before.observe:
+        yield "policies.observe: policies would only be observed"
+    if before.confirm and not after.confirm:
+        yield "policies.widening: what widens would only be told"
+    if new := set(after.signers) - set(before.signers):
+        yield f"policies.signers: {len(new)} new"
+    for name in sorted((before.profiles.keys() | after.profiles.keys()) & enabled.keys()):
+        if before.profiles.get(name) != after.profiles.get(name):
+            try:
+                yield from wider(profile_before(before, name), enabled[name])
+            except ValidationError:
+                yield f"{name}: its earlier form cannot be read any more"
+
+
+def profile_before(before: Frame, name: str) -> Profile | None:
+    """The profile as it was: the operator's own, else the one that comes with the sidecar. Raises `ValidationError`."""
+    if name in before.profiles:
+        return Profile.model_validate_json(before.profiles[name])
+    return Shelf().get(name)
