@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.catalog.bundle import frame_of, signer_of
 from proxy.catalog.pinning import owners
 from proxy.errors import BriefcaseError, ConfigError, Refused
-from proxy.policy import Policies
+from proxy.policy import Policies, Rollout
 from proxy.policy_standing import Standing, restored, standing, vocabulary_of
 from proxy.trial.widening import difference_of
 
@@ -58,6 +58,7 @@ class Before:
 
     policies: Policies
     frame: Frame | None
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,12 @@ class Enforcing:
         await self.put(admitted)
         return admitted.configuration
 
-    async def reloaded(self, configuration: Configuration, policies: Policies, agents: Sequence[Agent]) -> Admitted:
-        """As `admitted`, where `policies` are in force."""
-        return await self.admitted(configuration, Before(policies, self._frame), agents, "reload", known=True)
+    async def reloaded(
+        self, configuration: Configuration, policies: Policies, rollout: Rollout | None, agents: Sequence[Agent]
+    ) -> Admitted:
+        """As `admitted`, where `policies` are in force, and what of `rollout` decides already."""
+        before = Before(policies, self._frame, rollout)
+        return await self.admitted(configuration, before, agents, "reload", known=True)
 
     async def admitted(
         self, configuration: Configuration, before: Before | None, agents: Sequence[Agent], reason: str, *, known: bool
@@ -131,7 +135,8 @@ class Enforcing:
             BriefcaseError: the versions cannot be read or recorded.
         """
         try:
-            frame = frame_of(configuration.settings, configuration.profiles)
+            _, rollout = configuration.deciding()
+            frame = frame_of(configuration.settings, configuration.profiles, rollout)
             wanted = standing(self._versions.newest(), configuration, frame)
             if not wanted.is_new:
                 return Admitted(wanted, before, reason)
@@ -221,7 +226,13 @@ class Enforcing:
             return None
         now_ms, frames = self._clock.wall_ms(), (before.frame, wanted.frame)
         return await difference_of(
-            before.policies, wanted.policies, wanted.configuration, agents, now_ms=now_ms, frames=frames
+            before.policies,
+            wanted.policies,
+            wanted.configuration,
+            agents,
+            now_ms=now_ms,
+            frames=frames,
+            rollouts=(before.rollout, wanted.rollout),
         )
 
     def _kept(self, admitted: Admitted) -> Version:
@@ -260,9 +271,9 @@ class Enforcing:
     def _before(last: Version, configuration: Configuration) -> Before | None:
         """It, as the configuration of now lets it be read; None where it does not fit any more."""
         with contextlib.suppress(BriefcaseError):
-            policies = restored(configuration, last).policies
-            assert policies is not None
-            return Before(policies, last.frame)
+            earlier = restored(configuration, last)
+            assert earlier.policies is not None
+            return Before(earlier.policies, last.frame, earlier.rollout)
         with contextlib.suppress(ConfigError):
             return Before(Policies.load(last.sources, vocabulary_of(configuration)), last.frame)
         return None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from proxy.canonical import HeadLimits, parse_authority
 from proxy.catalog.binding import bind
 from proxy.catalog.matcher import Catalog
-from proxy.catalog.policies import load_policies, load_rollout
 from proxy.credentials.standin import StandIn, StandIns, make, random_bits
 from proxy.decision import Generation
 from proxy.model import HTTPS_PORT
@@ -29,15 +28,15 @@ def build_generation(
 ) -> Generation:
     """One configuration made ready. Stand-ins depend on the key, the agent and the account alone."""
     settings, limits = configuration.settings, configuration.settings.limits
-    accounts = bind(settings, configuration.profiles)
+    accounts, (policies, rollout) = bind(settings, configuration.profiles), configuration.deciding()
     every = [account for group in accounts.values() for account in group]
     return Generation(
         number=number,
         settings=settings,
         catalog=Catalog(configuration.profiles[name] for name in sorted(settings.providers)),
         accounts=accounts,
-        policies=configuration.policies or load_policies(settings, configuration.profiles),
-        rollout=configuration.rollout or load_rollout(settings, configuration.profiles),
+        policies=policies,
+        rollout=rollout,
         secret_shapes=SecretShapes(
             prefix
             for name in settings.providers

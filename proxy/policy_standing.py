@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from proxy.catalog.bundle import own_profiles
+from proxy.catalog.bundle import own_profiles, staged
 from proxy.catalog.configuration import mistakes
 from proxy.catalog.loader import Shelf
-from proxy.catalog.policies import load_policies, vocabulary
+from proxy.catalog.policies import vocabulary
 from proxy.errors import BriefcaseError, ConfigError
-from proxy.policy import Policies
+from proxy.policy import Policies, Rollout
 from proxy.policy_versions import digest_of
 from proxy.trial.widening import profile_before
 
@@ -33,6 +33,7 @@ class Standing:
 
     configuration: Configuration
     policies: Policies
+    rollout: Rollout | None
     frame: Frame
     files_digest: str
     version: Version | None
@@ -49,18 +50,19 @@ def standing(newest: Version | None, configuration: Configuration, frame: Frame)
     Raises:
         BriefcaseError: the set that was brought back does not fit any more.
     """
-    own = configuration.policies or load_policies(configuration.settings, configuration.profiles)
+    own, rollout = configuration.deciding()
     files_digest = digest_of(own.sources, frame)
-    if newest is None or newest.files_digest != files_digest:
-        return Standing(replace(configuration, policies=own), own, frame, files_digest, None)
-    if newest.restores is None:
-        return Standing(replace(configuration, policies=own), own, frame, files_digest, newest)
+    known = newest if newest is not None and newest.files_digest == files_digest else None
+    if known is None or known.restores is None:
+        configuration = replace(configuration, policies=own, rollout=rollout)
+        return Standing(configuration, own, rollout, frame, files_digest, known)
+    configuration, frame = without_candidate(configuration), frame.without_candidate()
     try:
-        earlier = Policies.load(newest.sources, vocabulary_of(configuration))
+        earlier = Policies.load(known.sources, vocabulary_of(configuration))
     except ConfigError as error:
-        message = f"policies of version {newest.restores}, which were brought back, do not fit this configuration"
+        message = f"policies of version {known.restores}, which were brought back, do not fit this configuration"
         raise BriefcaseError(f"{message}:\n{error}") from None
-    return Standing(replace(configuration, policies=earlier), earlier, frame, files_digest, newest)
+    return Standing(replace(configuration, policies=earlier), earlier, None, frame, files_digest, known)
 
 
 def restored(configuration: Configuration, version: Version) -> Configuration:
@@ -72,11 +74,22 @@ def restored(configuration: Configuration, version: Version) -> Configuration:
         BriefcaseError: the two do not fit together.
     """
     message = f"policies of version {version.number}, which were in force last, do not fit this configuration"
-    earlier = configuration if version.frame is None else _framed(configuration, version.frame, message)
+    earlier, frame = without_candidate(configuration), version.frame
+    if frame is not None:
+        earlier = _framed(earlier, frame, message)
+    words = vocabulary_of(earlier)
     try:
-        return replace(earlier, policies=Policies.load(version.sources, vocabulary_of(earlier)))
+        rollout = staged(frame, words) if frame is not None else None
+        return replace(earlier, policies=Policies.load(version.sources, words), rollout=rollout)
     except ConfigError as error:
         raise BriefcaseError(f"{message}:\n{error}") from None
+
+
+def without_candidate(configuration: Configuration) -> Configuration:
+    """With one set that decides for everybody."""
+    settings = configuration.settings
+    policies = settings.policies.model_copy(update={"candidate": None})
+    return replace(configuration, settings=settings.model_copy(update={"policies": policies}), rollout=None)
 
 
 def _framed(configuration: Configuration, frame: Frame, message: str) -> Configuration:

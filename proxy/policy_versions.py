@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping  # noqa: TC003  # a dataclass's fields are looked at
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -33,12 +33,20 @@ class Frame:
         confirm: what widens waits for a confirmation.
         signers: public keys whose signature is one; JSON Web Keys, as text.
         profiles: the operator's own that are enabled, by name, as JSON.
+        candidate: texts of the policies that decide for some agents already.
+        stage: for whom: `agents`, `groups`, `percent`.
     """
 
     observe: bool = False
     confirm: bool = False
     signers: tuple[str, ...] = ()
     profiles: Mapping[str, str] = field(default_factory=dict)
+    candidate: tuple[str, ...] = ()
+    stage: Mapping[str, Any] = field(default_factory=dict)
+
+    def without_candidate(self) -> Frame:
+        """Where one set decides for everybody."""
+        return replace(self, candidate=(), stage={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +215,11 @@ def _frame(text: str | None) -> Frame | None:
     if text is None:
         return None
     said = orjson.loads(text)
-    return Frame(said["observe"], said["confirm"], tuple(said["signers"]), said["profiles"])
+    return Frame(
+        observe=said["observe"],
+        confirm=said["confirm"],
+        signers=tuple(said["signers"]),
+        profiles=said["profiles"],
+        candidate=tuple(said.get("candidate", ())),
+        stage=said.get("stage", {}),
+    )

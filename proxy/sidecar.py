@@ -190,8 +190,8 @@ class Sidecar:
         if self._enforcing is None:
             await self._install(configuration, self.generation + 1)
             return
-        in_force, agents = self.pipeline.generation.policies, self._described(configuration)
-        admitted = await self._enforcing.reloaded(configuration, in_force, agents)
+        in_force, agents = self.pipeline.generation, self._described(configuration)
+        admitted = await self._enforcing.reloaded(configuration, in_force.policies, in_force.rollout, agents)
         await self._install(admitted.configuration, self.generation + 1, admitted)
 
     async def rejected(self, mistakes: int) -> None:

@@ -8,7 +8,7 @@ Form of the statement: canonical JSON (RFC 8785), signed as a JOSE signature (RF
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import rfc8785
@@ -22,6 +22,7 @@ from proxy.errors import BriefcaseError
 from proxy.keys.public import from_base64url
 from proxy.keys.signer import KeyUnavailableError
 from proxy.keys.verification import public_from, public_from_jwk, verified
+from proxy.policy import Policies, Rollout
 from proxy.policy_versions import Frame
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from proxy.catalog.checks import Mistake
     from proxy.catalog.schema import Profile
     from proxy.keys.public import PublicKey
+    from proxy.policy import Vocabulary
     from proxy.settings import Settings
 
 PURPOSE: Final = "credential-briefcase policies"
@@ -51,8 +53,11 @@ def statement(files_digest: str, serial: int) -> bytes:
     return rfc8785.dumps({"purpose": PURPOSE, "version": 1, "bundle": files_digest, "serial": serial})
 
 
-def frame_of(settings: Settings, profiles: Mapping[str, Profile]) -> Frame:
-    """What decides beside the texts. Raises `BriefcaseError` where a signer's key cannot be read."""
+def frame_of(settings: Settings, profiles: Mapping[str, Profile], rollout: Rollout | None) -> Frame:
+    """What decides beside the texts; `rollout` is what `load_rollout` makes of them.
+
+    Raises `BriefcaseError` where a signer's key cannot be read.
+    """
     own = own_profiles(profiles)
     enabled = sorted(own.keys() & settings.providers.keys())
     keys = sorted(_text(read_key(path)) for path in settings.policies.signers)
@@ -61,7 +66,26 @@ def frame_of(settings: Settings, profiles: Mapping[str, Profile]) -> Frame:
         confirm=settings.policies.confirms(settings.mode),
         signers=tuple(keys),
         profiles={name: own[name].model_dump_json(by_alias=True) for name in enabled},
+        **_staged(rollout),
     )
+
+
+def _staged(rollout: Rollout | None) -> dict[str, Any]:
+    """Where a candidate decides for nobody, there is none: it is only asked."""
+    if rollout is None or not rollout.decides:
+        return {}
+    agents, groups, percent = rollout.stage
+    stage = {"agents": sorted(agents), "groups": sorted(groups), "percent": percent}
+    return {"candidate": tuple(text for _, text in rollout.candidate.sources), "stage": stage}
+
+
+def staged(frame: Frame, words: Vocabulary) -> Rollout | None:
+    """The rollout that `frame` tells of. Raises `ConfigError`: its policies do not fit any more."""
+    if not frame.stage:
+        return None
+    candidate = Policies.load((("candidate", text) for text in frame.candidate), words)
+    stage = frame.stage
+    return Rollout(candidate, frozenset(stage["agents"]), frozenset(stage["groups"]), stage["percent"])
 
 
 def own_profiles(profiles: Mapping[str, Profile]) -> Mapping[str, Profile]:

@@ -44,15 +44,18 @@ BEGIN_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Settings, every profile there is (enabled or not), and the policies; None until they are first needed.
-
-    `rollout` is what is to take their place, where there is something.
-    """
+    """Settings, every profile there is (enabled or not), and, once it has been loaded, what decides."""
 
     settings: Settings
     profiles: Mapping[str, Profile]
     policies: Policies | None = None
     rollout: Rollout | None = None
+
+    def deciding(self) -> tuple[Policies, Rollout | None]:
+        """The policies, and those that are to take their place, where there are some. Raises `ConfigError`."""
+        if self.policies is not None:
+            return self.policies, self.rollout
+        return load_policies(self.settings, self.profiles), load_rollout(self.settings, self.profiles)
 
 
 def load_configuration(path: Path) -> Configuration:

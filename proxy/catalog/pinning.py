@@ -63,6 +63,8 @@ def owners(settings: Settings) -> Iterator[str]:
 
 def _deciding(settings: Settings) -> Iterator[Path]:
     yield from settings.policies.files
+    if settings.policies.candidate is not None:
+        yield from settings.policies.candidate.files
     for folder in settings.profiles:
         yield from (folder, *sorted(folder.glob("*.yaml")))
 

@@ -26,6 +26,16 @@ class Rollout:
     groups: frozenset[str] = frozenset()
     percent: int = 0
 
+    @property
+    def stage(self) -> tuple[frozenset[str], frozenset[str], int]:
+        """For whom it decides."""
+        return self.agents, self.groups, self.percent
+
+    @property
+    def decides(self) -> bool:
+        """Whether it decides for anybody, or would for somebody who may come."""
+        return bool(self.agents or self.groups or self.percent)
+
     def decides_for(self, agent: Agent) -> bool:
         """Whether the candidate decides what `agent` may do."""
         if agent.name in self.agents or not self.groups.isdisjoint(agent.groups):

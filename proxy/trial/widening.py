@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from proxy.catalog.configuration import Configuration
     from proxy.model import Agent
-    from proxy.policy import Policies
+    from proxy.policy import Policies, Rollout
     from proxy.policy_versions import Frame
     from proxy.trial.matrix import Cell, Edits
 
@@ -70,13 +70,15 @@ async def difference_of(
     *,
     now_ms: int,
     frames: tuple[Frame | None, Frame] | None = None,
+    rollouts: tuple[Rollout | None, Rollout | None] = (None, None),
 ) -> Difference:
     """What changes with `after`; others have their turn while it is worked out.
 
     `frames`: what stood around `before` and stands around `after`; None where nothing is known of the former.
+    `rollouts`: what decided, and will decide, in their place for some agents.
     """
+    around = tuple(_around(frames[0], frames[1], enabled_in(configuration))) if frames and frames[0] else ()
     settings, profiles = configuration.settings, configuration.profiles
-    enabled = {name: profiles[name] for name in settings.providers if name in profiles}
     accounts = bind(settings, profiles)
     asked = list(questions(accounts, agents, mode=settings.mode, now_ms=now_ms))
     cells: list[Cell] = []
@@ -89,8 +91,29 @@ async def difference_of(
         cells=tuple(cells),
         compared=len(asked) <= MAX_QUESTIONS,
         looser=looser(before.policies.values(), after.policies.values()),
-        around=tuple(_around(frames[0], frames[1], enabled)) if frames and frames[0] is not None else (),
+        around=(*around, *_staged(before, after, *rollouts)),
     )
+
+
+def enabled_in(configuration: Configuration) -> Mapping[str, Profile]:
+    """The profiles of the providers that it names."""
+    settings, profiles = configuration.settings, configuration.profiles
+    return {name: profiles[name] for name in settings.providers if name in profiles}
+
+
+def _staged(before: Policies, after: Policies, old: Rollout | None, new: Rollout | None) -> Iterator[str]:
+    """By which policies more may be allowed to agents for whom a candidate decides, or has decided.
+
+    Whoever changes sides is decided for by another set; who that is, or will be, is not looked at.
+    """
+    was = [before, *([old.candidate] if old is not None and old.decides else [])]
+    now = [after, *([new.candidate] if new is not None and new.decides else [])]
+    if old is not None and new is not None and old.stage == new.stage:
+        pairs = list(zip(was, now, strict=False))[1:]
+    else:
+        pairs = [(one, other) for one in was for other in now if (one, other) != (before, after)]
+    found = {id_ for one, other in pairs for id_ in looser(one.policies.values(), other.policies.values())}
+    yield from (f"policies.candidate: policy {id_} may allow more to some" for id_ in sorted(found))
 
 
 def _around(before: Frame, after: Frame, enabled: Mapping[str, Profile]) -> Iterator[str]:

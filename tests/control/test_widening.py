@@ -19,6 +19,7 @@ from proxy.identity.operators import add_operator
 from proxy.keys.public import base64url
 from proxy.keys.software import generate
 from proxy.model import Role
+from proxy.policy_settings import Candidate
 from proxy.policy_versions import PolicyVersions, digest_of
 from tests.control.conftest import POLICIES
 from tests.control.test_policy_versions import WIDER, changes, configured
@@ -204,9 +205,67 @@ async def test_i05_to_only_tell_from_now_on_waits_as_well(tmp_path: Path) -> Non
         assert "policies.widening: what widens would only be told" in (await at.waits(changed)).version.waits
 
 
+def staged(at: Place, cedar: str, **stage: Any) -> Configuration:
+    """With a candidate that says `cedar`."""
+    file = at.file.with_name("next.cedar")
+    file.write_text(cedar)
+    candidate = Candidate(files=(file,), **stage)
+    settings = at.rig.configuration.settings
+    policies = settings.policies.model_copy(update={"candidate": candidate})
+    return replace(at.rig.configuration, settings=settings.model_copy(update={"policies": policies}), policies=None)
+
+
+async def test_i05_a_candidate_waits_from_the_moment_it_decides_for_somebody(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        sidecar = at.rig.sidecar
+        await sidecar.reload(staged(at, WIDER))  # asked beside, it allows nobody anything
+        assert len(await changes(at.rig)) == 1
+        waiting = await at.waits(staged(at, WIDER, agents=("tester",)))
+        assert waiting.version.waits == tuple(
+            f"policies.candidate: policy {one} may allow more to some" for one in ("all-free", "deletes")
+        )
+        assert (await at.rig.call("POST", "/x")).problem == "approval_required"
+        assert (await at.confirm("bob", waiting.version.number)).status_code == 200
+        await sidecar.reload(staged(at, WIDER, agents=("tester",)))
+        assert (await at.rig.call("POST", "/x")).status == 200
+
+        await sidecar.reload(staged(at, NARROWER, agents=("tester",)))
+        assert (await at.rig.call("GET", "/slow")).problem == "policy_denied"
+        back = await at.waits(configured(at.rig, at.file, POLICIES))  # for whom it was narrower, all is wider now
+        assert back.version.waits == ("policies.candidate: policy no-slow may allow more to some",)
+
+
+async def test_i05_a_start_and_a_rollback_keep_and_end_a_stage(tmp_path: Path) -> None:
+    provider = Provider(tmp_path, HOSTS)
+    await provider.start()
+    (tmp_path / "next.cedar").write_text(NARROWER)
+    stage = {"candidate": {"files": [str(tmp_path / "next.cedar")], "percent": 100}}
+    async with place(tmp_path, provider=provider, **stage) as at:
+        assert (await at.rig.call("GET", "/slow")).problem == "policy_denied"
+        version = at.versions.newest()
+        assert version is not None
+        assert version.frame is not None
+        assert version.frame.stage == {"agents": [], "groups": [], "percent": 100}
+    async with place(tmp_path, WIDER, provider=provider, observe=True) as at:  # waits: what was in force goes on
+        assert (await at.rig.call("GET", "/slow")).problem == "policy_denied"
+        assert at.rig.sidecar.waiting == 2
+        at.versions.withdraw(2)
+    async with place(tmp_path, provider=provider, **stage) as at:
+        at.versions.add(
+            digest=version.digest, sources=version.sources, files_digest=version.files_digest,
+            frame=version.frame.without_candidate(), author="bob", reason="back", restores=1,
+        )  # fmt: skip
+        configuration = replace(at.rig.configuration, policies=None)
+        number = (await at.waits(configuration)).version.number  # the candidate had forbidden more
+        at.versions.confirm(number, "ann")
+        await at.rig.sidecar.reload(configuration)
+        assert (await at.rig.call("GET", "/slow")).status == 200
+    await provider.stop()
+
+
 def signed(at: Place, configuration: Configuration, signer: SoftwareSigner, serial: int) -> None:
     assert configuration.policies is not None
-    frame = frame_of(configuration.settings, configuration.profiles)
+    frame = frame_of(configuration.settings, configuration.profiles, configuration.rollout)
     text = statement(digest_of(configuration.policies.sources, frame), serial)
     made = Signature(key=signer.public.thumbprint, serial=serial, signature=base64url(signer.signature(text)))
     (at.file.parent / "policies.sig").write_text(made.model_dump_json())

@@ -63,7 +63,6 @@ def sign(
     """Sign the policies and own profiles of a configuration, so that they need no confirmation."""
     from proxy.approval.signing import with_key_file
     from proxy.catalog.bundle import Signature, frame_of, statement
-    from proxy.catalog.policies import load_policies
     from proxy.keys.public import base64url
     from proxy.policy_versions import digest_of
 
@@ -73,8 +72,8 @@ def sign(
     if path is None:
         raise BriefcaseError(f"say --out, or name a file as policies.signature of {config}")
     public, signs = with_key_file(key)
-    own = configuration.policies or load_policies(settings, configuration.profiles)
-    frame = frame_of(settings, configuration.profiles)
+    own, rollout = configuration.deciding()
+    frame = frame_of(settings, configuration.profiles, rollout)
     serial = SystemClock().wall_ms()
     text = statement(digest_of(own.sources, frame), serial)
     made = Signature(key=public.thumbprint, serial=serial, signature=base64url(signs(text)))

@@ -15,8 +15,6 @@ from proxy.cli.words import counted
 from proxy.errors import BriefcaseError, ConfigError
 
 if TYPE_CHECKING:
-    from proxy.catalog.configuration import Configuration
-    from proxy.policy import Policies
     from proxy.policy.statement import Policy
 
 
@@ -30,7 +28,7 @@ def check(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
         findings = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in error.findings]
         sys.stdout.write(orjson.dumps({"ok": False, "mistakes": findings}).decode() + "\n")
         raise typer.Exit(2) from None
-    settings, policies, stage = configuration.settings, policies_of(configuration), configuration.rollout
+    settings, (policies, stage) = configuration.settings, configuration.deciding()
     preset, files = settings.policies.chosen(settings.mode), len(settings.policies.files)
     if as_json:
         value = {"ok": True, "mistakes": [], "policies": len(policies.policies), "preset": preset, "files": files,
@@ -55,7 +53,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print the policies of a configuration, each with its id and where it stands."""
-    policies = policies_of(load_configuration(config))
+    policies, _ = load_configuration(config).deciding()
     if as_json:
         value = {
             "version": policies.version,
@@ -84,13 +82,6 @@ def presets(
         return
     for one, text in texts.items():
         sys.stdout.write(text if name is not None else f"# {one}\n\n{text}\n")
-
-
-def policies_of(configuration: Configuration) -> Policies:
-    """Those that it says are in force. Raises `ConfigError` with every mistake."""
-    from proxy.catalog.policies import load_policies
-
-    return configuration.policies or load_policies(configuration.settings, configuration.profiles)
 
 
 def described(policy: Policy) -> dict[str, object]:

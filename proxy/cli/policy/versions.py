@@ -92,15 +92,14 @@ def rollback(
 ) -> None:
     """Put an earlier set of policies in force until the files change; the running sidecar takes it at once."""
     from proxy.catalog.bundle import frame_of
-    from proxy.catalog.policies import load_policies
     from proxy.cli.up import operating_user
     from proxy.policy import Policies
     from proxy.policy_standing import vocabulary_of
     from proxy.policy_versions import PolicyVersions, digest_of
 
     configuration = load_configuration(config)
-    own = configuration.policies or load_policies(configuration.settings, configuration.profiles)
-    frame = frame_of(configuration.settings, configuration.profiles)
+    own, rollout = configuration.deciding()
+    frame = frame_of(configuration.settings, configuration.profiles, rollout)
     with database() as engine:
         versions = PolicyVersions(engine, SystemClock())
         earlier = _one(versions, version)
@@ -109,7 +108,7 @@ def rollback(
             digest=policies.version,
             sources=earlier.sources,
             files_digest=digest_of(own.sources, frame),
-            frame=frame,
+            frame=frame.without_candidate(),
             author=operating_user(),
             authors=(f"uid:{os.getuid()}",),
             reason=reason,
@@ -146,9 +145,7 @@ def _one(versions: PolicyVersions, number: int) -> Version:
 
 def _sources(versions: PolicyVersions, which: str | None, configuration: Configuration) -> Sources:
     if which == FILES:
-        from proxy.catalog.policies import load_policies
-
-        return (configuration.policies or load_policies(configuration.settings, configuration.profiles)).sources
+        return configuration.deciding()[0].sources
     if which is None:
         newest = versions.newest(in_force=True)
         if newest is None:
