@@ -120,11 +120,11 @@ def _change(before: Outcome, now: Outcome) -> Change:
 
 
 def _outcome(policies: Policies, questions: Sequence[Question]) -> tuple[Outcome, tuple[str, ...]]:
-    """Of all `questions` together: what the least of them gets."""
+    """Of all `questions` together: what the least of them gets, and by which policies."""
     verdicts = [policies.judge(question) for question in questions]
-    outcomes = [ASKED[verdict.strength] if verdict.allowed else Outcome.DENY for verdict in verdicts]
-    decided = dict.fromkeys(policy for verdict in verdicts for policy in verdict.policies)
-    return max(outcomes, key=_ORDER.index), tuple(decided)
+    found = [(ASKED[one.strength] if one.allowed else Outcome.DENY, one.policies) for one in verdicts]
+    least = max((outcome for outcome, _ in found), key=_ORDER.index)
+    return least, tuple(dict.fromkeys(id_ for outcome, ids in found if outcome is least for id_ in ids))
 
 
 def _unheld(policies: Policies, questions: Sequence[Question]) -> set[str]:
