@@ -44,7 +44,7 @@ NUMBERS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(NUMBERS, NUMBERS, NUMBERS, st.sampled_from(["m1", "x", 7, None]))
 def test_what_is_reserved_is_whole_and_between_nothing_and_the_most(most: Any, n: Any, to: Any, model: Any) -> None:
     body = json.dumps({"model": model, "max": most, "n": n, "to": to}).encode()
@@ -57,7 +57,7 @@ def test_what_is_reserved_is_whole_and_between_nothing_and_the_most(most: Any, n
     assert found["usd"] == exact  # no rounding but up
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(NUMBERS, NUMBERS, st.integers(0, 10**6), st.booleans())
 def test_what_is_charged_is_never_more_than_was_reserved_nor_less_than_nothing(
     given_in: Any, given_out: Any, reserved: int, whole: bool
@@ -77,7 +77,7 @@ def test_what_is_charged_is_never_more_than_was_reserved_nor_less_than_nothing(
             assert used[unit] == min(value, reserved)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(NUMBERS, st.sampled_from(["usd", "requests"]))
 def test_a_limit_is_a_whole_amount_or_no_limit(limit: Any, unit: str) -> None:
     try:
