@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from proxy.budget.limits import BYTES
 from proxy.budget.meters.estimate import Estimate
 from proxy.decided import Decision, Ruling
 from proxy.errors import Denial
+from proxy.risk import score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.catalog.matcher import Match
     from proxy.risk import Call, Risk
+
+
+class Judge(Protocol):
+    """Decides one call of a request."""
+
+    def __call__(self, match: Match, body: bytes | None, *, whole: Whole | None) -> Decision | Denial:
+        """`whole` is what is known of the batch that the call is in, `body` its own part of it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +34,23 @@ class Whole:
     body_bytes: int
 
 
-def folded(batch: Match, decisions: Sequence[Decision], call: Call) -> Decision | Denial:
-    """One decision for all of `decisions`, of which there is at least one; `call` is the request as risk sees it.
+def together(batch: Match, call: Call, judge: Judge) -> Decision | Denial:
+    """The calls of a batch, each judged by itself: all may be made, or none (K-11). `call` is the whole request.
+
+    None of them counts as less risky, or as smaller, than the whole request is.
+    """
+    whole = Whole(score(call), len(call.body or b""))
+    decisions: list[Decision] = []
+    for index, (match, body) in enumerate(batch.parts):
+        decision = judge(match, body, whole=whole)
+        if isinstance(decision, Denial):
+            return replace(decision, extra={**decision.extra, "entry": index})
+        decisions.append(decision)
+    return _folded(batch, decisions, call)
+
+
+def _folded(batch: Match, decisions: Sequence[Decision], call: Call) -> Decision | Denial:
+    """One decision for all of `decisions`, of which there is at least one.
 
     Whatever one of them wants is wanted of all. They leave as one request: with one account and one credential.
     """

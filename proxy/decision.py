@@ -6,9 +6,10 @@ The simulator, the tests and the live path call the same function.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from proxy.batching import Whole, folded
+from proxy.batching import together
 from proxy.budget.meters.estimate import NOTHING
 from proxy.budget_settings import USD
 from proxy.credentials.kind import filled
@@ -34,6 +35,7 @@ from proxy.validating import checked, settled
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.batching import Whole
     from proxy.catalog.binding import BoundAccount
     from proxy.catalog.matcher import Match
     from proxy.catalog.schema import Operation
@@ -66,64 +68,21 @@ def decide(
         return Decision(head, match, None, None, wants_body=True)
     if isinstance(certain, Denial):
         return certain
-    if certain.parts:
-        assert body is not None
-        return _together(
-            generation,
-            agent,
-            certain,
-            head,
-            body,
-            now_ms=now_ms,
-            circumstances=circumstances,
-            left=left_microusd,
-        )
-    return _decided(
-        generation, agent, certain, head, body, now_ms=now_ms, circumstances=circumstances, left_microusd=left_microusd
+    judge = partial(
+        _decided, generation, agent, head, now_ms=now_ms, circumstances=circumstances, left_microusd=left_microusd
     )
-
-
-def _together(
-    generation: Generation,
-    agent: Agent,
-    batch: Match,
-    head: RequestHead,
-    body: bytes,
-    *,
-    now_ms: int,
-    circumstances: Circumstances,
-    left: int | None,
-) -> Decision | Denial:
-    """The calls of a batch, each decided by itself: all may be made, or none (K-11).
-
-    None of them counts as less risky, or as smaller, than the whole request is.
-    """
-    call = _call_of(generation, batch, head, body, now_ms=now_ms, circumstances=circumstances)
-    whole = Whole(score(call), len(body))
-    decisions: list[Decision] = []
-    for index, (match, text) in enumerate(batch.parts):
-        decision = _decided(
-            generation,
-            agent,
-            match,
-            head,
-            text,
-            now_ms=now_ms,
-            circumstances=circumstances,
-            left_microusd=left,
-            whole=whole,
-        )
-        if isinstance(decision, Denial):
-            return replace(decision, extra={**decision.extra, "entry": index})
-        decisions.append(decision)
-    return folded(batch, decisions, call)
+    if not certain.parts:
+        return judge(certain, body)
+    return together(
+        certain, _call_of(generation, certain, head, body, now_ms=now_ms, circumstances=circumstances), judge
+    )
 
 
 def _decided(
     generation: Generation,
     agent: Agent,
-    match: Match,
     head: RequestHead,
+    match: Match,
     body: bytes | None,
     *,
     now_ms: int,

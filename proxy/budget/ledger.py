@@ -53,13 +53,13 @@ def reserve(connection: Connection, id_: str, plan: Plan, *, owner: str, now_ms:
 
     Raises nothing else; the caller's transaction decides whether it stays.
     """
-    next_us: dict[str, int] = {}
+    plan, next_us = plan.at(now_ms), dict[str, int]()
     for toll in plan.tolls:
         passed = _passed(connection, toll, now_ms * 1000)
         if isinstance(passed, Exhausted):
             return passed
         next_us[toll.key] = passed
-    found = look(connection, id_, plan)
+    found = _seen(connection, id_, plan)
     if isinstance(found, Exhausted):
         return found
     for key, value in next_us.items():
@@ -71,8 +71,12 @@ def reserve(connection: Connection, id_: str, plan: Plan, *, owner: str, now_ms:
     return found
 
 
-def look(connection: Connection, id_: str, plan: Plan) -> Reserved | Exhausted:
+def look(connection: Connection, plan: Plan, *, now_ms: int) -> Reserved | Exhausted:
     """What a reservation of the charges in `plan` would find now; takes nothing."""
+    return _seen(connection, "", plan.at(now_ms))
+
+
+def _seen(connection: Connection, id_: str, plan: Plan) -> Reserved | Exhausted:
     warnings: list[str] = []
     asks: list[str] = []
     left: dict[str, int] = {}

@@ -41,6 +41,7 @@ class Charge:
 
     Attributes:
         key: of the counter: the budget, and the values of the dimensions that it is kept for.
+        window, zone: of the budget.
         amount: the most that the call may use; whole, never negative.
         hard: beyond the limit it is refused; else a person is asked.
     """
@@ -49,6 +50,8 @@ class Charge:
     key: str
     unit: str
     span: Span
+    window: str | int
+    zone: str
     limit: int
     amount: int
     hard: bool = True
@@ -89,6 +92,11 @@ class Plan:
     def __bool__(self) -> bool:
         return bool(self.charges or self.tolls)
 
+    def at(self, now_ms: int) -> Plan:
+        """The same in the windows of `now_ms`: of the store's clock, which all that share it go by (K-04)."""
+        moved = (replace(one, span=span(one.window, one.zone, now_ms)) for one in self.charges)
+        return replace(self, charges=tuple(moved))
+
 
 def planned(
     budgets: Iterable[Budget],
@@ -114,6 +122,8 @@ def planned(
             key=key,
             unit=budget.unit,
             span=span(budget.window, budget.zone, now_ms),
+            window=budget.window,
+            zone=budget.zone,
             limit=budget.amount,
             amount=amounts.get(budget.unit, budget.amount + 1),
             hard=budget.over == "refuse" or budget.unit not in amounts,

@@ -82,7 +82,7 @@ class Budgets:
         """What reserving `plan` would find now; takes nothing. Raises as `reserve`."""
         if not plan.charges:
             return Reserved("", plan)
-        return await self._found(lambda c, _: ledger.look(c, "", plan))
+        return await self._found(lambda c, now_ms: ledger.look(c, plan, now_ms=now_ms))
 
     async def _found(self, do: Callable[[Connection, int], object]) -> Reserved:
         """Raises `Refused`."""

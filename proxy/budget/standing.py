@@ -77,10 +77,11 @@ def standings(connection: Connection, budgets: Iterable[Budget], *, now_ms: int)
             )
 
 
-def usages(connection: Connection, budget: str | None = None) -> Iterator[Usage]:
-    """Every window that is kept, the newest first."""
+def usages(connection: Connection, budget: str | None = None, *, limit: int | None = None) -> Iterator[Usage]:
+    """Every window that is kept, or the first so many, the newest first."""
     counted = budget_counters.c
     query = select(counted.key, counted.bucket, counted.used, counted.held).order_by(counted.bucket.desc(), counted.key)
+    query = query.limit(limit)
     if budget is not None:
         query = query.where(counted.key.like(_keys_of(budget), escape="\\"))
     for key, bucket, used, held in connection.execute(query):

@@ -68,7 +68,7 @@ def _scope(scope: Scope, settings: Settings, profiles: Mapping[str, Profile]) ->
     accounts = {f"{name}/{account}" for name, entry in settings.providers.items() for account in entry.accounts}
     operations = {f"{name}:{one.id}" for name, profile in enabled.items() for one in profile.operations}
     known = {
-        "tenant": ({TENANT}, "tenant"),
+        "tenant": (set(settings.tenants) or {TENANT}, "tenant"),
         "account": (accounts, "account"),
         "provider": ({profile.provider or name for name, profile in enabled.items()}, "enabled provider"),
         "profile": (set(enabled), "enabled profile"),
@@ -78,8 +78,27 @@ def _scope(scope: Scope, settings: Settings, profiles: Mapping[str, Profile]) ->
         value = getattr(scope, name)
         if value is not None and value not in values:
             yield name, f"there is no {what} of this name"
-    if scope.agent is not None and settings.agents and scope.agent not in settings.agents:
-        yield "agent", "there is no agent of this name"
+    for name, parties in (("agent", settings.agents), ("user", settings.users)):
+        value = getattr(scope, name)
+        if value is not None and parties and value not in parties:
+            yield name, f"there is no {name} of this name"
+    yield from _foreign(scope, settings)
+
+
+def _foreign(scope: Scope, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Names that belong to another tenant than the one that is named beside them."""
+    if scope.tenant is None:
+        return
+    provider, _, account = (scope.account or "").partition("/")
+    accounts = settings.providers[provider].accounts if provider in settings.providers else {}
+    owners = {
+        "account": accounts[account].tenant if account in accounts else None,
+        "agent": settings.agents[scope.agent].tenant if scope.agent in settings.agents else None,
+        "user": settings.users[scope.user].tenant if scope.user in settings.users else None,
+    }
+    for name, owner in owners.items():
+        if owner is not None and owner != scope.tenant:
+            yield name, f"this {name} is another tenant's"
 
 
 def _prices(prices: Iterable[Price], place: Place) -> Iterator[Mistake]:

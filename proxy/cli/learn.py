@@ -43,27 +43,31 @@ def learn(
         str | None, typer.Option(help="First wait so long, or until Ctrl-C, and learn from what comes meanwhile.")
     ] = None,
     agent: Annotated[str | None, typer.Option(help="Only this agent's calls.")] = None,
+    window: Annotated[str, typer.Option(help="Of the budgets: hour, day, week or month, of UTC.")] = "day",
     write: Annotated[Path | None, typer.Option(help="Put the files into this directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Propose the smallest profiles, policies and budgets for what was seen, and say what they would refuse."""
     from proxy.learning import propose
+    from proxy.learning.amounts import WINDOWS
     from proxy.learning.proposal import listed
 
+    if window not in WINDOWS:
+        raise BriefcaseError(f"{window} is no window; there are {', '.join(WINDOWS)}")
     configuration = load_configuration(config)
     start_ms = _start_ms(since, watch)
     everything = listed(_seen(agent), configuration.profiles)
     calls = [call for call in everything if call.at_ms >= start_ms]
     if not calls:
         raise BriefcaseError("no call was seen that could be learnt from")
-    proposal = propose(calls, configuration.profiles)
+    proposal = propose(calls, configuration.profiles, window=window)
     refused = _replayed(everything, proposal, configuration)
     if write is not None:
         _write(write, proposal)
     if as_json:
         sys.stdout.write(orjson.dumps(_value(calls, proposal, refused)).decode() + "\n")
     else:
-        _show(calls, proposal, refused, write)
+        _show(calls, proposal, refused, folder=write, window=window)
 
 
 def _start_ms(since: str | None, watch: str | None) -> int:
@@ -90,10 +94,11 @@ def _seen(agent: str | None) -> list[Seen]:
 
     with database() as engine:
         found = queries.recent(engine, limit=MAX_CALLS, agent=agent)
-    return [call for one in found if (call := seen_of(one.decision, one.outcome)) is not None]
+    return [call for one in found for call in seen_of(one.decision, one.outcome)]
 
 
 def _replayed(calls: Iterable[Seen], proposal: Proposal, configuration: Configuration) -> list[Refusal]:
+    from proxy.budget_settings import Budget
     from proxy.catalog.policies import vocabulary
     from proxy.learning import refused_by
     from proxy.model import Agent
@@ -106,6 +111,7 @@ def _replayed(calls: Iterable[Seen], proposal: Proposal, configuration: Configur
             calls,
             profiles=proposal.profiles,
             policies=Policies.load([(POLICIES, proposal.policies)], vocabulary(proposal.profiles.values())),
+            budgets=[Budget.model_validate(one) for one in proposal.budgets],
             agents={name: Agent(name, ("*",), "-") for name in names},
             mode=configuration.settings.mode,
         )
@@ -145,11 +151,11 @@ def _operations(proposal: Proposal) -> list[str]:
     return [f"{name}:{one.id}" for name, profile in proposal.profiles.items() for one in profile.operations]
 
 
-def _show(calls: list[Seen], proposal: Proposal, refused: list[Refusal], folder: Path | None) -> None:
+def _show(calls: list[Seen], proposal: Proposal, refused: list[Refusal], *, folder: Path | None, window: str) -> None:
     out = sys.stdout.write
     out(f"learnt from {counted(len(calls), 'call')}\n\noperations that were used:\n")
     sys.stdout.writelines(f"  {name}\n" for name in _operations(proposal))
-    out(f"\n{POLICIES}:\n{proposal.policies}\nbudgets, the most of one day:\n")
+    out(f"\n{POLICIES}:\n{proposal.policies}\nbudgets, the most of one {window}, rounded up:\n")
     sys.stdout.writelines(f"  {one['match']['agent']}: {one['limit']} {one['unit']}\n" for one in proposal.budgets)
     out(f"\nof all calls in the receipts these would be refused: {len(refused) or 'none'}\n")
     counts = Counter((r.call.agent, r.call.resource, r.call.method, r.call.path, r.slug) for r in refused)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from proxy.catalog.template import REST, name_of, parse_template
+from proxy.learning.amounts import proposed
 from proxy.learning.cedar import policies
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     from proxy.catalog.schema import Operation, Profile
     from proxy.learning.seen import Seen
-
-UNITS: Final = ("requests", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +32,12 @@ class Proposal:
     budgets: tuple[Mapping[str, Any], ...]
 
 
-def propose(calls: Sequence[Seen], profiles: Mapping[str, Profile]) -> Proposal:
-    """From `calls`, each of an operation that `profiles` have."""
+def propose(calls: Sequence[Seen], profiles: Mapping[str, Profile], *, window: str = "day") -> Proposal:
+    """From `calls`, each of an operation that `profiles` have; `window` is that of the budgets."""
     return Proposal(
         {name: _narrowed(profiles[name], calls) for name in sorted({call.profile for call in calls})},
         policies(calls, profiles),
-        tuple(_budgets(calls)),
+        tuple(proposed(calls, window)),
     )
 
 
@@ -77,17 +74,3 @@ def _could_take(one: Operation, other: Operation) -> bool:
         if name_of(ours) is None and name_of(theirs) is None and ours != theirs:
             return False
     return True
-
-
-def _budgets(calls: Iterable[Seen]) -> Iterable[Mapping[str, Any]]:
-    """For each agent, the most that it used on one day (UTC)."""
-    used: dict[tuple[str, str], Counter[str]] = {}
-    for call in calls:
-        day = datetime.fromtimestamp(call.at_ms / 1000, UTC).date().isoformat()
-        used.setdefault((call.agent, "requests"), Counter())[day] += 1
-        used.setdefault((call.agent, "bytes"), Counter())[day] += call.total_bytes
-    for agent in sorted({agent for agent, _ in used}):
-        for unit in UNITS:
-            most = max(used[agent, unit].values())
-            name = f"learnt-{agent}-{unit}"[:63]
-            yield {"name": name, "unit": unit, "limit": most, "window": "day", "match": {"agent": agent}}

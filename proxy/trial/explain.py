@@ -162,6 +162,9 @@ def _allowed(generation: Generation, agent: Agent, decision: Decision) -> Explan
 
 def _why(decision: Decision, decided: tuple[Policy, ...]) -> Iterator[str]:
     ruling = decision.ruling
+    if decision.several and decision.match is not None:
+        each = ", ".join(f"{calls} of {name}" for name, calls in sorted(decision.match.calls.items()))
+        yield f"It makes several calls in one, and all may be made: {each}."
     if ruling.observed is not None:
         yield f"Policies are only observed: in force, they would answer {ruling.observed}."
     yield from (reason.text for reason in ruling.reasons)

@@ -19,7 +19,7 @@ from proxy.model import Authority, RequestHead
 from proxy.trial.explain import ASKED, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from proxy.decision import Generation
     from proxy.model import Agent
@@ -77,7 +77,7 @@ def replayed(
         if was is None:
             yield Replayed(*kept, Change.ELSEWHERE)
             continue
-        asked = _question(generation, agents.get(str(fields["agent"])), fields)
+        asked = _questions(generation, agents.get(str(fields["agent"])), fields)
         if isinstance(asked, str):
             yield Replayed(*kept, Change.UNKNOWN, was, why=asked)
             continue
@@ -119,22 +119,32 @@ def _change(before: Outcome, now: Outcome) -> Change:
     return Change.TIGHTENED if now is Outcome.DENY else Change.APPROVAL
 
 
-def _outcome(policies: Policies, question: Question) -> tuple[Outcome, tuple[str, ...]]:
-    verdict = policies.judge(question)
-    return (ASKED[verdict.strength] if verdict.allowed else Outcome.DENY), verdict.policies
+def _outcome(policies: Policies, questions: Sequence[Question]) -> tuple[Outcome, tuple[str, ...]]:
+    """Of all `questions` together: what the least of them gets, and by which policies."""
+    verdicts = [policies.judge(question) for question in questions]
+    found = [(ASKED[one.strength] if one.allowed else Outcome.DENY, one.policies) for one in verdicts]
+    least = max((outcome for outcome, _ in found), key=_ORDER.index)
+    return least, tuple(dict.fromkeys(id_ for outcome, ids in found if outcome is least for id_ in ids))
 
 
-def _unheld(policies: Policies, question: Question) -> set[str]:
-    """Attributes that policies which bear on `question` read, and that receipts do not hold."""
-    return {name for policy in policies.bearing(question) for name in _READS_UNHELD.findall(policy.text)}
+def _unheld(policies: Policies, questions: Sequence[Question]) -> set[str]:
+    """Attributes that policies which bear on `questions` read, and that receipts do not hold."""
+    bearing = (policy for question in questions for policy in policies.bearing(question))
+    return {name for policy in bearing for name in _READS_UNHELD.findall(policy.text)}
 
 
-def _question(generation: Generation, agent: Agent | None, fields: Mapping[str, Any]) -> Question | str:
-    """What was asked, or why it cannot be asked again."""
+def _questions(generation: Generation, agent: Agent | None, fields: Mapping[str, Any]) -> list[Question] | str:
+    """What was asked, of a batch about each of its operations; or why it cannot be asked again."""
     if agent is None:
         return "there is no such agent any more"
+    calls = str(fields.get("calls") or fields["operation"])
+    asked = [_question(generation, agent, fields, pair.partition("=")[0]) for pair in calls.split()]
+    return next((one for one in asked if isinstance(one, str)), [one for one in asked if not isinstance(one, str)])
+
+
+def _question(generation: Generation, agent: Agent, fields: Mapping[str, Any], id_: str) -> Question | str:
     profile = generation.catalog.profiles.get(str(fields["profile"]))
-    operation = next((one for one in profile.operations if one.id == fields["operation"]), None) if profile else None
+    operation = next((one for one in profile.operations if one.id == id_), None) if profile else None
     if profile is None or operation is None:
         return "no enabled profile has this operation any more"
     account = fields.get("account") or _account(generation, agent, profile.name)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.approval.card import MAX_REVIEW_BYTES, card_of, reviewable
+from proxy.approval.card import MAX_REVIEW_BYTES, Card, card_of, reviewable
+from proxy.approval.channels.slack_message import by_click
 from proxy.approval.visible import visible, visible_bytes
 from tests.approval.requests import HEAD, asked
 
@@ -106,3 +108,16 @@ def test_headers_are_shown_whole_and_escaped() -> None:
 def test_a_body_that_is_no_text_is_shown_byte_by_byte() -> None:
     card = card_of(asked(body=b"\x89PNG\x00\\x00"), "Upload")
     assert (card.body_kind, card.body) == ("bytes", "\\x89PNG\\x00\\x5cx00")
+
+
+@pytest.mark.parametrize(("calls", "title"), [(50, "x"), (1, "x" * 151)])
+def test_j_03_a_batch_whose_operations_do_not_fit_is_not_approved_by_a_click(calls: int, title: str) -> None:
+    few = jsonable(card_of(asked(operation="2 times issues.create, issues.list"), "2 times Open an issue, List"))
+    many = jsonable(card_of(asked(operation=", ".join(f"issues.operation.{n}" for n in range(calls))), title))
+    assert by_click(few)
+    assert not by_click(many)
+
+
+def jsonable(card: Card) -> dict[str, object]:
+    shown: dict[str, object] = orjson.loads(orjson.dumps(asdict(card)))
+    return shown

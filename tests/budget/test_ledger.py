@@ -1,4 +1,7 @@
-"""P10: what is reserved and used together never passes a limit. On SQLite and on PostgreSQL."""
+"""P10: what is reserved and used together never passes a limit. On SQLite and on PostgreSQL.
+
+K-01, K-02, K-04, K-07 and K-08, on the ledger itself; each test's name says which.
+"""
 
 from __future__ import annotations
 
@@ -252,6 +255,7 @@ class TestService:
 
 @pytest.mark.slow
 def test_p10_k_01_ten_thousand_requests_in_three_processes_with_kills(tmp_path: Path) -> None:
+    """K-01, K-07: 10,200 requests, nine kills: what is used and held together is the limit, and no more was sent."""
     path, sent = tmp_path / "b.db", tmp_path / "sent"
     open_database(path).dispose()
     sent.touch()

@@ -1,4 +1,4 @@
-"""Which limits a call comes under."""
+"""Which limits a call comes under; K-05 and K-11: in whole amounts, and how much several calls in one take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from proxy.budget.limits import Subject, planned
+from proxy.budget.limits import Charge, Subject, planned, together
 from proxy.budget_settings import Budget, Rate
 
 NOW_MS = 1_764_115_200_000
@@ -122,3 +122,26 @@ def test_k_05_amounts_are_whole_and_never_negative(fields: dict[str, object]) ->
 )
 def test_money_is_exact(text: str, amount: int) -> None:
     assert budget(unit="usd", limit=text).amount == amount
+
+
+def test_k_11_what_several_calls_take_adds_up_but_for_the_bytes_of_the_one_request() -> None:
+    """K-11: a limit of one operation takes its own calls alone; whatever covers all takes them all."""
+    other = replace(CALL, operation="github:issues.list", action="read")
+    limits = [
+        budget(name="all"),
+        budget(name="one", match={"operation": "github:issues.create"}),
+        budget(name="mails", unit="mails"),
+        budget(name="bytes", unit="bytes"),
+        budget(name="written", unit="bytes", match={"action": "write"}),
+    ]
+    plans = [
+        planned(limits, [rate()], subject, {"mails": mails, "bytes": size}, now_ms=NOW_MS, calls=calls)
+        for subject, mails, size, calls in ((CALL, 2, 70, 1), (other, 0, 90, 1), (CALL, 5, 70, 3))
+    ]
+    whole = together(plans)
+    assert {charge.budget: charge.amount for charge in whole.charges} == {
+        "all": 5, "one": 4, "mails": 7, "bytes": 90, "written": 90,
+    }  # fmt: skip
+    assert [toll.calls for toll in whole.tolls] == [5]
+    assert all(isinstance(charge, Charge) and charge.limit == 10 for charge in whole.charges)
+    assert together(plans[:1]) == plans[0]

@@ -1,4 +1,4 @@
-"""The time that an amount is for."""
+"""K-04: the time that an amount is for."""
 
 from __future__ import annotations
 

@@ -65,10 +65,12 @@ def seed(rig: Rig) -> bytes:
     return Seal((rig.home / SEAL_KEY).read_bytes()).derived(TASK_TOKENS)
 
 
-def task_token(rig: Rig, agent: str = "coder", *, ttl_s: float = 600, user: str | None = None, **limits: Any) -> str:
+def task_token(
+    rig: Rig, agent: str = "coder", *, ttl_s: float = 600, user: str | None = None, task: str = "t1", **limits: Any
+) -> str:
     until_ms = int((time.time() + ttl_s) * 1000)
     given = TaskLimits(until_ms=until_ms, **{name: tuple(value) for name, value in limits.items()})
-    return task_tokens.mint(seed(rig), agent, given, user=user, task="t1")
+    return task_tokens.mint(seed(rig), agent, given, user=user, task=task)
 
 
 async def connect_head(rig: Rig, agent: str) -> bytes:

@@ -9,6 +9,11 @@ import pytest
 import pytest_asyncio
 
 from proxy.approval.states import Vote
+from proxy.catalog.policies import vocabulary
+from proxy.model import Agent
+from proxy.policy import Policies
+from proxy.trial.explain import Outcome, Trial, explained
+from proxy.trial.replay import Change, replayed
 from tests.rig import running_rig
 
 if TYPE_CHECKING:
@@ -138,6 +143,27 @@ async def test_each_call_is_named_and_counted_and_the_body_leaves_as_it_came(rig
     assert (used["requests"], used["mails"]) == ("4", "3")
     assert 0 < int(used["bytes"]) < int(reserved["bytes"]) < 2 * 16 * 1024 * 1024  # one answer, not four
     assert "requests" not in (outcome["estimated"] or "")
+
+
+async def test_a_batch_is_explained_and_asked_again_as_a_whole(rig: Rig) -> None:
+    batch = [PING, tool("pay", amount=1)]
+    generation = rig.sidecar.pipeline.generation
+    url = f"https://api.example.test:{rig.provider.port}/mcp"
+    headers = (("content-type", "application/json"),)
+    agent = Agent("tester", ("*",), "-")
+    told = explained(
+        generation, Trial("POST", url, agent, 1_764_115_200_000, headers=headers, body=orjson.dumps(batch))
+    )
+    assert (told.outcome, told.operation) == (Outcome.APPROVAL, "example:pay")
+    assert "It makes several calls in one, and all may be made: 1 of list, 1 of pay." in told.sentences
+    _, decision, _ = await sent(rig, [PING, tool("send", to=["a"])])
+    candidate = """
+    @id("all") permit (principal, action, resource);
+    @id("no-list") forbid (principal, action == Action::"call", resource) when { resource.id == "list" };
+    """
+    policies = Policies.load([("new.cedar", candidate)], vocabulary(rig.configuration.profiles.values()))
+    (found,) = replayed(generation, policies, {"tester": agent}, [decision])
+    assert (found.change, found.now, found.policies) == (Change.TIGHTENED, Outcome.DENY, ("no-list",))
 
 
 @pytest.mark.parametrize(

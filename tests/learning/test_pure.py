@@ -59,13 +59,18 @@ PAID = replace(CALL, operation="pay", method="POST", path="/pay", waited=True)
 SEEN = (*(order("blue", number) for number in range(20)), file("/files/a"), file("/files/b", "PUT"), PAID)
 
 
+def budgets_of(proposal: Proposal) -> list[Budget]:
+    return [Budget.model_validate(one) for one in proposal.budgets]
+
+
 def slugs(calls: list[Seen], proposal: Proposal) -> list[str | None]:
     policies = Policies.load([("learnt.cedar", proposal.policies)], vocabulary(proposal.profiles.values()))
     agents = {name: Agent(name, ("*",), "-") for name in ("coder", "other")}
-    judged = {
-        one.call: one.slug
-        for one in refused_by(calls, profiles=proposal.profiles, policies=policies, agents=agents, mode=Mode.STAGING)
-    }
+    refused = refused_by(
+        calls, profiles=proposal.profiles, policies=policies, budgets=budgets_of(proposal), agents=agents,
+        mode=Mode.STAGING,
+    )  # fmt: skip
+    judged = {one.call: one.slug for one in refused}
     return [judged.get(call) for call in calls]
 
 
@@ -132,13 +137,48 @@ def test_the_same_calls_in_any_order_give_the_same_text(shop: Profile) -> None:
     assert propose(SEEN, {"shop": shop}) == propose(SEEN[::-1], {"shop": shop})
 
 
-def test_budgets_are_the_most_of_one_day(shop: Profile) -> None:
-    calls = [order("blue", n, at_ms=day * DAY_MS) for day, count in ((0, 2), (1, 5)) for n in range(count)]
-    budgets = [Budget.model_validate(one) for one in propose(calls, {"shop": shop}).budgets]
-    assert [(one.unit, one.limit, one.match.agent) for one in budgets] == [
-        ("requests", 5, "coder"),
-        ("bytes", 500, "coder"),
+def paid(at_s: float, *, lasts_s: float = 1, reserved: int = 500, used: int = 100, **more: object) -> Seen:
+    amounts = {"reserved": {"usd": reserved, "bytes": 1000}, "used": {"usd": used}}
+    at_ms = int(at_s * 1000)
+    return order("blue", 1, at_ms=at_ms, ended_at_ms=at_ms + int(lasts_s * 1000), **amounts, **more)
+
+
+@pytest.mark.parametrize(
+    ("calls", "window", "wanted"),
+    [
+        ([paid(n) for n in range(3)], "day", (3, 1200, "0.000700")),  # 100 + 100 used, 500 reserved
+        ([paid(n, lasts_s=60) for n in range(3)], "day", (3, 3000, "0.001500")),  # at a time
+        ([paid(0, lasts_s=90_000), paid(86_400)], "day", (1, 1000, "0.000500")),
+        ([paid(n * 60) for n in range(123)], "day", (130, 14_000, "0.013000")),
+        ([paid(n * 60) for n in range(123)], "hour", (60, 6900, "0.006400")),
+        ([paid(0, calls=7)], "day", (7, 1000, "0.000500")),
+        ([paid(0), paid(0, repeated=True, calls=3)], "day", (4, 1000, "0.000500")),
+        ([replace(paid(0), reserved={}, used={})], "day", (1, 34_000_000)),  # nothing is known: bodies of any length
+    ],
+)
+def test_budgets_are_the_most_that_one_window_took(
+    shop: Profile, calls: list[Seen], window: str, wanted: object
+) -> None:
+    proposal = propose(calls, {"shop": shop}, window=window)
+    found = budgets_of(proposal)
+    assert tuple(one.limit for one in found) == wanted
+    assert [(one.unit, one.match.agent) for one in found] == [
+        (unit, "coder") for unit in ("requests", "bytes", "usd")[: len(found)]
     ]
+    assert slugs(calls, proposal) == [None] * len(calls)
+
+
+def test_what_the_budgets_would_have_refused_is_shown(shop: Profile) -> None:
+    calls = [paid(n, lasts_s=0.1) for n in range(5)]
+    proposal = propose(calls[:2], {"shop": shop})
+    busy = [*calls, replace(calls[0], at_ms=DAY_MS, ended_at_ms=DAY_MS)]
+    assert slugs(busy, proposal) == [None, None, *["budget_exceeded"] * 3, None]
+
+
+def test_names_of_budgets_are_good_names_and_their_own(shop: Profile) -> None:
+    calls = [paid(0, agent=f"{'a' * 60}{n}") for n in range(3)]
+    found = budgets_of(propose(calls, {"shop": shop}))
+    assert len({one.name for one in found}) == len(found) == 9
 
 
 def test_the_profile_that_is_written_loads_again(shop: Profile, tmp_path: Path) -> None:
@@ -151,7 +191,9 @@ def test_the_profile_that_is_written_loads_again(shop: Profile, tmp_path: Path) 
 def test_refusals_and_what_has_no_operation_teach_nothing(missing: str) -> None:
     decision = {"decision": "allow", "at_ms": 1, "agent": "a", "profile": "p", "operation": "o", "account": "p/a",
                 "method": "GET", "scheme": "https", "host": "h", "port": 443, "path": "/"}  # fmt: skip
-    assert seen_of(decision, None) is not None
-    assert seen_of({**decision, missing: None}, None) is None
-    assert seen_of({**decision, "decision": "deny"}, None) is None
-    assert seen_of({**decision, "observed": "approval_required"}, None).waited  # type: ignore[union-attr]
+    assert seen_of(decision, None)
+    assert not seen_of({**decision, missing: None}, None)
+    assert not seen_of({**decision, "decision": "deny"}, None)
+    assert seen_of({**decision, "observed": "approval_required"}, None)[0].waited
+    first, second = seen_of({**decision, "calls": "n=2 o=3"}, {"request_bytes": 5, "response_bytes": 6})
+    assert [(one.operation, one.calls, one.use("bytes")) for one in (first, second)] == [("o", 3, 11), ("n", 2, 0)]

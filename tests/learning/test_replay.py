@@ -50,17 +50,21 @@ async def test_what_a_sidecar_has_let_through_another_lets_through_by_the_propos
     async with controlled(folders[0], policies={"preset": "read-only", "observe": True}) as rig:
         for method, path in SEEN:
             assert (await rig.call(method, path, content=b"x" if method == "POST" else None)).status == 200
-        calls = [call for one in await rig.settled(len(SEEN)) if (call := seen_of(one.decision, one.outcome))]
+        calls = [call for one in await rig.settled(len(SEEN)) for call in seen_of(one.decision, one.outcome)]
         profiles, port = dict(rig.configuration.profiles), rig.provider.port
     proposal = propose(calls, profiles)
     text = profile_text(proposal.profiles["example"]).replace("{", "{{").replace("}", "}}")
     narrowed = {"example": text.replace(f"port: {port}", "port: {port}")}
     providers = {"example": {"accounts": {"main": {"secrets": {"api_key": "env:EXAMPLE_API_KEY"}}}}}
-    async with controlled(folders[1], text=proposal.policies, profiles=narrowed, providers=providers) as rig:
+    budgets = [dict(one) for one in proposal.budgets]
+    async with controlled(
+        folders[1], text=proposal.policies, profiles=narrowed, providers=providers, budgets=budgets
+    ) as rig:
         for method, path in SEEN:
             assert (await rig.call(method, path, content=b"x" if method == "POST" else None)).status == 200
         for method, path in NEIGHBOURS:
             assert (await rig.call(method, path)).status == 403, path
+        assert (await rig.call(*SEEN[0])).problem == "budget_exceeded"  # one more than was seen
         assert len(rig.provider.requests) == len(SEEN)
 
 

@@ -1,4 +1,4 @@
-"""Budgets and rates, through the real proxy."""
+"""Budgets and rates, through the real proxy: K-01, K-02, K-06 and K-10, as the names of the tests say."""
 
 from __future__ import annotations
 

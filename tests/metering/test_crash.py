@@ -1,4 +1,4 @@
-"""P10 and K-07: what a sidecar that was killed under load held counts; and K-03: two sidecars, one database."""
+"""P10 and K-07: what a sidecar that was killed under load held counts; and K-03: three sidecars, one database."""
 
 from __future__ import annotations
 
@@ -86,26 +86,30 @@ async def test_k_07_p10_a_killed_sidecar_leaves_nothing_uncounted_and_nothing_he
 
 
 @pytest.mark.slow
-async def test_k_03_k_01_two_sidecars_with_one_database_share_a_budget(tmp_path: Path) -> None:
+async def test_k_03_k_01_three_sidecars_with_one_database_share_a_budget(tmp_path: Path) -> None:
     with postgres() as server:
         shared = {"host": "localhost", "port": server.port, "ca_bundle": str(server.ca), "password": "env:PG"}
         state = {"shared": shared, "seal_key": "env:SEAL"}
         environment = {"PG": PASSWORD, "SEAL": "00" * 32}
         budget: dict[str, Any] = {"name": "calls", "unit": "requests", "limit": 25, "window": "lifetime"}
-        (tmp_path / "one").mkdir()
-        (tmp_path / "two").mkdir()
+        for name in ("one", "two", "three"):
+            (tmp_path / name).mkdir()
         async with (
             metered(tmp_path / "one", budget, state=state, environment=environment) as one,
             metered(tmp_path / "two", budget, state=state, environment=environment, provider=one.provider) as two,
+            metered(tmp_path / "three", budget, state=state, environment=environment, provider=one.provider) as three,
             one.client() as first,
             two.client() as second,
+            three.client() as third,
         ):
-            answers = await asyncio.gather(*(client.get("/x") for _ in range(40) for client in (first, second)))
+            clients = (first, second, third)
+            answers = await asyncio.gather(*(client.get("/x") for _ in range(30) for client in clients))
             assert [answer.status_code for answer in answers].count(200) == 25
             assert {answer.status_code for answer in answers} == {200, 429}
             assert len(one.provider.requests) == 25
             assert await one.settled(1)
             assert await two.settled(1)
+            assert await three.settled(1)
             server.stop()  # K-02: without it nothing is sent
             answer = await one.call("GET", "/x")
             assert answer.problem == "budget_unavailable"

@@ -1,4 +1,7 @@
-"""What a call is charged, through the real proxy: read from answers and streams; the reserve where nothing is sure."""
+"""What a call is charged, through the real proxy: read from answers and streams; the reserve where nothing is sure.
+
+K-05, K-08 and K-11, as the names of the tests say.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Who and what is counted: accounts behind many agents, attempts, messages, compressed bodies."""
+"""K-09, K-10, K-12: who and what is counted: accounts behind many agents, attempts, messages, compressed bodies."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +13,9 @@ from websockets.exceptions import ConnectionClosed
 
 from proxy.db.engine import DATABASE, open_database
 from proxy.db.tables import budget_counters
+from proxy.identity.task_limits import TaskLimits
+from proxy.identity.task_tokens import narrowed
+from tests.control.tenancy import RED, task_token, tenancy
 from tests.fakes.digest_server import DigestServer
 from tests.metering.conftest import metered
 from tests.rig.kinds import running_kind
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from tests.rig import Rig
 
 REQUESTS = {"name": "calls", "unit": "requests", "limit": 3}
+NOISE = gzip.compress(os.urandom(20_000))
 BYTES = {"name": "bytes", "unit": "bytes", "limit": 20_000_000}
 
 
@@ -39,9 +45,34 @@ async def test_k_09_another_agent_or_token_does_not_escape(tmp_path: Path) -> No
         assert len(rig.provider.requests) == 3
 
 
+@pytest.mark.parametrize("sessions", [12, pytest.param(1000, marks=pytest.mark.slow)])
+async def test_k_09_new_sessions_of_many_agents_and_users_share_what_their_tenant_has(
+    tmp_path: Path, sessions: int
+) -> None:
+    """K-09: each session has a token of its own, which its holder narrowed by itself, and a connection of its own."""
+    limits = [
+        {**REQUESTS, "name": "tenant", "limit": 8, "each": ["tenant"]},
+        {**REQUESTS, "name": "account", "limit": 5, "match": {"account": "example/red"}},
+        {**REQUESTS, "name": "task", "limit": 1, "each": ["task"]},
+    ]
+    async with tenancy(tmp_path, budgets=limits) as rig:
+        statuses = []
+        for number in range(sessions):
+            agent, user = (("coder", "alice"), ("helper", None), ("coder", None))[number % 3]
+            text = task_token(rig, agent, user=user, task=f"t{number}")
+            rig.tokens["session"] = narrowed(text, TaskLimits(paths=(f"/{number}",)))
+            statuses.append((await rig.call("GET", f"/{number}", agent="session")).status)
+        assert statuses.count(200) == len(rig.provider.requests) == 8
+        assert set(statuses) == {200, 429}
+        keys = [seen.one("authorization") for seen in rig.provider.requests]
+        assert keys.count(f"Bearer {RED}") == 5
+        assert (await rig.call("GET", "/x", agent="rival")).status == 200  # of another tenant
+
+
 async def test_k_12_each_attempt_that_reaches_the_provider_counts_once(tmp_path: Path) -> None:
     secrets = {"user": "user-0123456789", "password": "secret-0123456789"}
     kind = {"kind": "digest", "username": "{user}", "password": "{password}"}
+    """K-12: also the one that a challenge causes within the same call."""
     async with running_kind(tmp_path, kind, secrets, settings={"budgets": [{**REQUESTS, "limit": 4}]}) as rig:
         server = DigestServer(secrets["user"], secrets["password"])
         rig.provider.on("/x", server)
@@ -62,6 +93,51 @@ async def test_k_10_what_a_small_body_unpacks_to_is_counted(tmp_path: Path) -> N
         rig.provider.answers("/packed", head.encode() + body)
         assert len((await rig.call("GET", "/packed")).body) == 1_000_000
         assert used((await rig.settled(1))[0].outcome) == "bytes=1000000"
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        (b"Trailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-T: " + b"y" * 900 + b"\r\n\r\n", 1),  # not passed on
+        (b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(NOISE), NOISE), len(NOISE)),  # grows
+    ],
+    ids=["trailers", "incompressible"],
+)  # fmt: skip
+async def test_k_10_whichever_is_more_counts_of_what_came_and_what_it_holds(
+    tmp_path: Path, answer: bytes, wanted: int
+) -> None:
+    """K-10: with a compressed body on the way there, which counts as it is sent."""
+    sent = gzip.compress(bytes(50_000))
+    async with metered(tmp_path, BYTES) as rig:
+        rig.provider.answers("/x", b"HTTP/1.1 200 OK\r\n" + answer)
+        await rig.call("POST", "/x", content=sent, headers={"Content-Encoding": "gzip"})
+        assert used((await rig.settled(1))[0].outcome) == f"bytes={wanted + len(sent)}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("up", [True, False])
+async def test_k_10_messages_count_unpacked_in_either_direction(sockets: Any, up: bool) -> None:  # noqa: F811
+    """K-10: what `permessage-deflate` makes a few bytes of counts whole, and ends the socket at the reserve."""
+
+    async def talk(socket: Any) -> None:
+        if up:
+            async for _ in socket:
+                pass
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(1 if up else 12):
+                await socket.send("x" * 3_000_000)
+            await socket.wait_closed()
+
+    async with sockets(talk, settings={"budgets": [{**BYTES, "limit": 90_000_000}]}) as rig:
+        with pytest.raises(ConnectionClosed):
+            async with joined(rig) as socket:
+                for _ in range(12):
+                    await (socket.send("x" * 3_000_000) if up else socket.recv())
+                await socket.wait_closed()
+                await socket.recv()
+        (call,) = await rig.settled(1)
+        assert used(call.outcome) == f"bytes={32 * 1024 * 1024}"
+        assert _total(rig) == 32 * 1024 * 1024
 
 
 async def test_k_10_messages_are_counted_and_end_where_the_reserve_does(sockets: Any) -> None:  # noqa: F811

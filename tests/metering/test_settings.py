@@ -46,6 +46,42 @@ def test_k_05_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: i
     assert any(one.line == line and message in one.message for one in told.value.findings), told.value.findings
 
 
+TENANTS = """\
+version: 1
+tenants: [acme, globex]
+users: {bob: {tenant: globex, accounts: ["*"]}}
+agents: {coder: {tenant: acme, accounts: ["*"]}, rival: {tenant: globex, accounts: ["*"]}}
+providers:
+  openai:
+    accounts:
+      red: {tenant: acme, secrets: {api_key: "env:RED"}}
+      blue: {tenant: globex, secrets: {api_key: "env:BLUE"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("match", "message"),
+    [
+        ("{tenant: acme}", None),
+        ("{tenant: globex, account: openai/blue, agent: rival, user: bob}", None),
+        ("{tenant: default}", "there is no tenant of this name"),
+        ("{tenant: acme, account: openai/blue}", "this account is another tenant's"),
+        ("{tenant: acme, agent: rival}", "this agent is another tenant's"),
+        ("{tenant: acme, user: bob}", "this user is another tenant's"),
+        ("{user: bert}", "there is no user of this name"),
+    ],
+)
+def test_a_budget_is_for_a_tenant_that_there_is(tmp_path: Path, match: str, message: str | None) -> None:
+    file = tmp_path / "briefcased.yaml"
+    file.write_text(f'{TENANTS}budgets: [{{name: a, limit: "1", match: {match}}}]\n')
+    if message is None:
+        assert load_configuration(file).settings.budgets[0].match.tenant in ("acme", "globex")
+        return
+    with pytest.raises(ConfigError) as told:
+        load_configuration(file)
+    assert [one.message for one in told.value.findings] == [message]
+
+
 def test_what_is_right_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "briefcased.yaml"
     right = 'budgets: [{name: a, limit: "25.00", zone: Europe/Zurich, match: {operation: "openai:chat.create"}}]\n'

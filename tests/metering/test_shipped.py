@@ -81,6 +81,9 @@ def test_long_prompts_and_days_have_their_own_prices() -> None:
         body = json.dumps({"contents": "x" * length, "generationConfig": {"maxOutputTokens": 1000}}).encode()
         return estimate(usage, gemini.prices, body, {"call": model}, today=today).most["usd"]
 
+    openai = SHELF["openai"]
+    sent = json.dumps({"model": "gpt-5.4", "input": "x" * 280_000, "max_output_tokens": 0}).encode()
+    assert estimate(openai.usage["responses"], openai.prices, sent, {}, today="2026-11-26").most["usd"] > 5 * 280_000
     assert most("gemini-2.5-pro", 100_000, "2026-11-26") < 150_000
     assert most("gemini-2.5-pro", 250_000, "2026-11-26") > 600_000
     assert most("gemini-3.8-flash", 100_000, "2027-01-01") == pytest.approx(

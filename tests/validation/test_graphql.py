@@ -1,4 +1,4 @@
-"""C-15: what a GraphQL document would do decides, however it is written."""
+"""C-15 and K-11: what a GraphQL document would do decides, however it is written."""
 
 from __future__ import annotations
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import orjson
-from sqlalchemy import select
-
 from proxy.api.models import Usage, Usages
-from proxy.db.tables import budget_counters
+from proxy.budget.standing import usages
 from proxy.db.threads import in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Engine
 
-    from proxy.api.call import Call
+    from proxy.api.call import ApiServices, Call
 
 MAX_COUNTERS: Final = 10_000
 
@@ -22,18 +21,39 @@ MAX_COUNTERS: Final = 10_000
 async def usage(call: Call) -> Usages:
     """What is used, and reserved, of budgets: the newest windows first."""
     tenant = call.operator.tenant
-    theirs = {one.name for one in call.services.agents() if one.tenant == tenant}
     found = await in_thread(_counters, call.services.shared)
-    seen = [one for one in found if tenant is None or one.of.get("tenant") == tenant or one.of.get("agent") in theirs]
-    return Usages(usage=seen)
+    if tenant is not None:
+        owned = _owned(call.services, tenant)
+        matched = {one.name: one.match for one in call.services.generation().settings.budgets}
+        found = [
+            one
+            for one in found
+            if _within(one.of, owned)
+            or (one.budget in matched and _within(matched[one.budget].model_dump(exclude_none=True), owned))
+        ]
+    return Usages(usage=found)
+
+
+def _owned(services: ApiServices, tenant: str) -> Mapping[str, set[str]]:
+    """By dimension, the names that are this tenant's alone."""
+    generation = services.generation()
+    accounts = (one for several in generation.accounts.values() for one in several)
+    return {
+        "tenant": {tenant},
+        "agent": {one.name for one in services.agents() if one.tenant == tenant},
+        "account": {str(one.id) for one in accounts if one.tenant == tenant},
+        "user": {name for name, one in generation.settings.users.items() if one.tenant == tenant},
+    }
+
+
+def _within(names: Mapping[str, str], owned: Mapping[str, set[str]]) -> bool:
+    """Whether calls with `names` are the tenant's alone."""
+    return any(names.get(dimension) in known for dimension, known in owned.items())
 
 
 def _counters(database: Engine) -> list[Usage]:
-    query = select(budget_counters).order_by(budget_counters.c.bucket.desc(), budget_counters.c.key)
     with database.connect() as connection:
-        rows = connection.execute(query.limit(MAX_COUNTERS)).all()
-    found = []
-    for row in rows:
-        _, name, of = orjson.loads(row.key)
-        found.append(Usage(budget=name, of=of, window_from_ms=row.bucket, used=row.used, held=row.held))
-    return found
+        return [
+            Usage(budget=one.budget, of=dict(one.each), window_from_ms=one.since_ms, used=one.used, held=one.held)
+            for one in usages(connection, limit=MAX_COUNTERS)
+        ]

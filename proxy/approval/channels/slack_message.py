@@ -22,6 +22,8 @@ MAX_SHOWN: Final = 2800
 """Characters of a request that are shown; below Slack's limit of 3,000 for a text."""
 MAX_LINE: Final = 150
 """Characters of a header block."""
+MAX_OPERATIONS: Final = 1000
+"""Characters of the names of all operations of a batch."""
 APPROVE: Final = "briefcased_approve"
 REJECT: Final = "briefcased_reject"
 WORDS: Final[Mapping[State, str]] = {
@@ -60,8 +62,9 @@ def request_text(card: Mapping[str, object]) -> str:
 
 
 def shows_all(card: Mapping[str, object]) -> bool:
-    """Whether the whole request fits into a message."""
-    return len(request_text(card)) <= MAX_SHOWN
+    """Whether the whole request fits into a message, and all its operations do: a batch may have many."""
+    named = len(str(card["title"])) <= MAX_LINE and len(str(card["operation"])) <= MAX_OPERATIONS
+    return named and len(request_text(card)) <= MAX_SHOWN
 
 
 def by_click(card: Mapping[str, object]) -> bool:
