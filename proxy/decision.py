@@ -15,7 +15,7 @@ from proxy.decided import Decision, Generation, Ruling
 from proxy.errors import Denial
 from proxy.estimating import estimated, usage_of
 from proxy.identifying import account_for, cleaned, credentials_for, match_of, stand_ins_in
-from proxy.judging import NOT_COVERED, call_of, permitted, question_of, reasons, refusal, too_risky
+from proxy.judging import CLOCK_JUMPED, NOT_COVERED, call_of, permitted, question_of, reasons, refusal, too_risky
 from proxy.model import HTTPS_PORT
 from proxy.risk import UNKNOWN, score
 from proxy.validating import checked, settled
@@ -135,7 +135,8 @@ def _ruled(
         left_microusd=left_microusd,
     )
     verdict = generation.policies.judge(question)
-    refused = refusal(verdict)
+    doubted = call.circumstances.clock_jumped and generation.policies.asks_time(question)
+    refused = CLOCK_JUMPED if doubted else refusal(verdict)
     if refused is not None and not settings.policies.observe:
         return refused
     ruling = Ruling(verdict.strength, reasons(verdict), verdict.policies)

@@ -26,6 +26,7 @@ MAX_LOOKED_AT_BYTES: Final = 256 * 1024
 
 
 NOT_COVERED: Final = Denial("policy_denied", "The task token does not cover this call.", by="policy")
+CLOCK_JUMPED: Final = Denial("policy_unavailable", "A policy asks for the time, and the clock has jumped.", by="policy")
 
 
 def permitted(agent: Agent, match: Match | None, account: AccountId | None, head: RequestHead, now_ms: int) -> bool:
