@@ -15,7 +15,7 @@ ANY = "principal, action, resource"
     ("text", "told"),
     [
         (f'permit({ANY}) when {{ context.path like "/public/*" }};', "path"),
-        (f'permit({ANY}) when {{ context.fields has amount && context.fields.amount < 5 }};', "fields"),
+        (f"permit({ANY}) when {{ context.fields has amount && context.fields.amount < 5 }};", "fields"),
         (f'permit({ANY}) when {{ context.method == "GET" }} unless {{ context.params has owner }};', "method, params"),
         (f'permit({ANY}) when {{ ["GET"].contains(context["method"]) || context.websocket }};', "method, websocket"),
         (f"permit({ANY});", None),
@@ -31,8 +31,8 @@ ANY = "principal, action, resource"
 )  # fmt: skip
 def test_what_rests_only_on_claims_is_told(text: str, told: str | None) -> None:
     found = [finding.message for finding in claims(policies(text).policies.values())]
-    assert found == ([] if told is None else [f"rests only on what the agent says ({told}): "
-                                              "name the principal, action or resource too"])  # fmt: skip
+    message = f"rests only on what the agent says ({told}): name the principal, action or resource too"
+    assert found == ([] if told is None else [message])
 
 
 @pytest.mark.parametrize("name", PRESETS)

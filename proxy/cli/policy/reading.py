@@ -38,7 +38,8 @@ def check(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     doubtful = list(claims(policies.policies.values()))
     preset, files = settings.policies.chosen(settings.mode), len(settings.policies.files)
     if as_json:
-        value = {"ok": True, "mistakes": [], "warnings": list(map(_shown, doubtful)), "policies": len(policies.policies), "preset": preset, "files": files,
+        value = {"ok": True, "mistakes": [], "warnings": list(map(_shown, doubtful)),
+                 "policies": len(policies.policies), "preset": preset, "files": files,
                  "observe": settings.policies.observe, "version": policies.version}  # fmt: skip
         sys.stdout.write(orjson.dumps(value).decode() + "\n")
         return
