@@ -14,7 +14,7 @@ from proxy.catalog.loader import load_profile
 from proxy.errors import ConfigError
 from tests.rig.sidecar import EXAMPLE
 
-CANARY = "canary-9f8e7d6c5b4a3210-secret"
+CANARY = "sk-Canary9f8E7d6C5b4A3210=secret"  # not a name: a name that is not known is told
 CONFIG = {
     "version": 1,
     "mode": "ga",
