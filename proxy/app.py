@@ -21,6 +21,7 @@ from proxy.api.control import Control
 from proxy.api.key_directory import KeyDirectory
 from proxy.api.opening import open_api
 from proxy.budgeting import Holds
+from proxy.clock import ClockWatch
 from proxy.confine.probe.standing import require_confined
 from proxy.control_services import control_services
 from proxy.db.engine import DATABASE, open_database
@@ -129,6 +130,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
         authenticator = authenticators_before(
             parts.authenticator, credentials.seal, lambda: sidecar.directory, locks=deciding.locks, clock=parts.clock
         )
+        watch = ClockWatch(parts.clock)
         pipeline = Pipeline(
             generation=generation,
             broker=credentials.broker,
@@ -138,7 +140,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             rights=Rights(authenticator, deciding.locks, parts.clock, lambda: pipeline.generation),
             keeper=credentials.keeper,
             approvals=deciding.people.approvals,
-            weigher=Weigher(history=deciding.history, classifier=deciding.classifier, clock=parts.clock),
+            weigher=Weigher(history=deciding.history, classifier=deciding.classifier, clock=parts.clock, watch=watch),
             holds=Holds(deciding.budgets, parts.clock),
             manifest=Manifest(
                 approvals=deciding.people.approvals.store,
@@ -197,6 +199,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             control=control,
             api=api,
             enforcing=enforcing,
+            watch=watch,
         )
         started.append(sidecar)
         stack.push_async_callback(sidecar.drain)

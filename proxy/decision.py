@@ -18,6 +18,7 @@ from proxy.errors import Denial
 from proxy.estimating import estimated, usage_of
 from proxy.identifying import account_for, cleaned, credentials_for, match_of, stand_ins_in
 from proxy.judging import (
+    CLOCK_JUMPED,
     NOT_COVERED,
     UNREDACTABLE,
     call_of,
@@ -186,10 +187,12 @@ def _ruled(
         left_microusd=left_microusd,
         body_bytes=None if whole is None else whole.body_bytes,
     )
-    verdict = generation.policies_for(agent).judge(question)
+    policies = generation.policies_for(agent)
+    verdict = policies.judge(question)
     beside = generation.policies_beside(agent)
     candidate = otherwise(verdict, beside.judge(question)) if beside is not None else None
-    refused = refusal(verdict)
+    doubted = call.circumstances.clock_jumped and policies.asks_time(question)
+    refused = CLOCK_JUMPED if doubted else refusal(verdict)
     if refused is not None and not settings.policies.observe:
         return replace(refused, candidate=candidate)
     if verdict.redact and head.websocket and not settings.policies.observe:

@@ -14,6 +14,8 @@ from proxy.errors import ConfigError, Finding
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
+
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_NODES: Final = 100_000
 MAX_REPEATED: Final = 5_000
@@ -64,7 +66,7 @@ class Document:
         try:
             return model.model_validate_json(orjson.dumps(self.data))
         except ValidationError as errors:
-            findings = [self.finding(self._place(error["loc"]), error["msg"]) for error in errors.errors()]
+            findings = [self.finding(self._place(error["loc"]), _message(error)) for error in errors.errors()]
             raise ConfigError(findings) from None
         except orjson.JSONEncodeError:
             raise ConfigError([self.finding((), "keys must be text and values plain")]) from None
@@ -140,6 +142,13 @@ class Document:
                 self._findings.append(self.finding((*place, key), "this key stands twice"))
             found[key] = self._plain(value_node, (*place, key), above)
         return found
+
+
+def _message(error: ErrorDetails) -> str:
+    """What pydantic says, where that does not repeat what the file says (I-14)."""
+    if error["type"] == "union_tag_invalid":
+        return f"should be one of {error['ctx']['expected_tags']}"
+    return error["msg"]
 
 
 def _is_plain(node: yaml.ScalarNode) -> bool:

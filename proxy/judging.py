@@ -29,6 +29,7 @@ NOT_COVERED: Final = Denial("policy_denied", "The task token does not cover this
 UNREDACTABLE: Final = Denial(
     "policy_denied", "Policies want parts of the answer taken out, which a WebSocket does not allow.", by="policy"
 )
+CLOCK_JUMPED: Final = Denial("policy_unavailable", "A policy asks for the time, and the clock has jumped.", by="policy")
 
 
 def permitted(agent: Agent, match: Match | None, account: AccountId | None, head: RequestHead, now_ms: int) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from proxy.approval_services import ApprovalServices
     from proxy.capturing import Keeper
     from proxy.catalog.configuration import Configuration
-    from proxy.clock import Clock
+    from proxy.clock import Clock, ClockWatch
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
     from proxy.enforcing import Admitted, Enforcing
@@ -110,6 +110,7 @@ class Sidecar:
         control: Control,
         enforcing: Enforcing | None,
         api: ApiListener | None,
+        watch: ClockWatch,
     ) -> None:
         self.pipeline: Final = pipeline
         self.receipts: Final = receipts
@@ -131,6 +132,7 @@ class Sidecar:
         self._control: Final = control
         self._enforcing: Final = enforcing
         self._api: Final = api
+        self._watch: Final = watch
         self._agents = frozenset(agent.name for agent in parts.agents())
         self._configuration = parts.configuration
         self.directory = Directory.of(parts.configuration.settings)
@@ -189,10 +191,12 @@ class Sidecar:
             require_confined(new, now_ms=self._parts.clock.wall_ms())
         if self._enforcing is None:
             await self._install(configuration, self.generation + 1)
+            self._watch.accept()
             return
         in_force, agents = self.pipeline.generation, self._described(configuration)
         admitted = await self._enforcing.reloaded(configuration, in_force.policies, in_force.rollout, agents)
         await self._install(admitted.configuration, self.generation + 1, admitted)
+        self._watch.accept()
 
     async def rejected(self, mistakes: int) -> None:
         """Note that a configuration with `mistakes` was not put in force."""
@@ -272,6 +276,7 @@ class Sidecar:
         return {
             "confinement": str(standing(settings, now_ms=now_ms)),
             "policies": "observed" if settings.policies.observe else "enforced",
+            "clock": "jumped: what policies ask the time for is refused" if self._watch.jumped() else "steady",
             **({} if self.waiting is None else {"waiting": f"version {self.waiting} of the policies is not confirmed"}),
         }
 

@@ -12,7 +12,7 @@ from proxy.validating import told
 
 if TYPE_CHECKING:
     from proxy.catalog.matcher import Catalog
-    from proxy.clock import Clock
+    from proxy.clock import Clock, ClockWatch
     from proxy.decision import Decision, Generation
     from proxy.exchange import Exchange
     from proxy.risk import Call
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 class Weigher:
     """One instance per process."""
 
-    def __init__(self, *, history: History, classifier: ExternalClassifier, clock: Clock) -> None:
+    def __init__(self, *, history: History, classifier: ExternalClassifier, clock: Clock, watch: ClockWatch) -> None:
         self._history: Final = history
         self._classifier: Final = classifier
         self._clock: Final = clock
+        self._watch: Final = watch
 
     async def circumstances(self, exchange: Exchange) -> Circumstances:
         """What is known before anything is decided."""
-        return Circumstances(await self._history.past(exchange.tunnel.agent))
+        jumped = self._watch.jumped()
+        return Circumstances(await self._history.past(exchange.tunnel.agent), clock_jumped=jumped)
 
     async def decide(
         self, generation: Generation, exchange: Exchange, body: bytes | None, circumstances: Circumstances

@@ -139,7 +139,16 @@ def planned(
         for key in _keys("rate", rate.name, rate.match, rate.each, subject)
     )
     own = (
-        Charge(one.name, one.key(subject), REQUESTS, span(one.per_s, "UTC", now_ms), one.calls, calls)
+        Charge(
+            budget=one.name,
+            key=one.key(subject),
+            unit=REQUESTS,
+            span=span(one.per_s, "UTC", now_ms),
+            window=one.per_s,
+            zone="UTC",
+            limit=one.calls,
+            amount=calls,
+        )
         for one in counted
     )
     return _ordered((*charges, *own), tolls)

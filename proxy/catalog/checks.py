@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from publicsuffixlist import PublicSuffixList
 from proxy.canonical import parse_host
 from proxy.catalog.matcher import WILDCARD, discriminators
 from proxy.catalog.metering import usage_mistakes
+from proxy.catalog.patterns import BadPatternError, fits
 from proxy.catalog.sdk_environment import environment_mistakes
 from proxy.catalog.template import name_of, parse_template
 from proxy.catalog.validation.loading import bodies_meet, conflicting_fields, operation_mistakes
@@ -102,15 +102,13 @@ def _bound(profile: Profile, rule: HostRule) -> bool:
 
 def _variables(profile: Profile) -> Iterator[Mistake]:
     for name, variable in profile.variables.items():
-        try:
-            fits = re.compile(variable.pattern).fullmatch
-        except re.error:
-            yield ("variables", name, "pattern"), "not a regular expression"
-            continue
         for place in ("default", "example"):
-            value = getattr(variable, place)
-            if value and not fits(value):
-                yield ("variables", name, place), "it does not match the pattern"
+            try:
+                if not fits(variable.pattern, getattr(variable, place) or "") and getattr(variable, place):
+                    yield ("variables", name, place), "it does not match the pattern"
+            except BadPatternError as error:
+                yield ("variables", name, "pattern"), str(error)
+                break
     for index, rule in enumerate(profile.hosts):
         for name in sorted(named_in(rule.account_host or "") - profile.variables.keys()):
             yield ("hosts", index, "account_host"), f"there is no variable named {name}"

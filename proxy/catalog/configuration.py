@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,7 @@ from proxy.catalog.listening import listener_mistakes, spiffe_mistakes, unread_m
 from proxy.catalog.loader import Shelf, load_profiles
 from proxy.catalog.metering import budget_mistakes
 from proxy.catalog.modes import mode_mistakes
+from proxy.catalog.patterns import fits
 from proxy.catalog.pinning import open_file_findings, pin_mistakes
 from proxy.catalog.policies import load_policies, load_rollout
 from proxy.catalog.tenants import tenant_mistakes
@@ -255,7 +255,7 @@ def _plain_values(account: Account, profile: Profile) -> Iterator[Mistake]:
                 ("variables", name),
                 f"the profile has no variable of this name{_suggest(name, profile.variables)}",
             )
-        elif re.fullmatch(described.pattern, value) is None:
+        elif not fits(described.pattern, value):
             yield ("variables", name), f"the profile wants it to match {described.pattern}"
     slots = {slot: kind for kind in profile.credentials.values() for slot in kind.key_names()}
     for slot, ref in account.keys.items():

@@ -72,7 +72,9 @@ class Variable(Strict):
     """A plain value that an account of this provider has: a tenant, a region, a client id."""
 
     title: str = ""
-    pattern: str = Field(default=r"[A-Za-z0-9._-]{1,128}", description="What it must match, whole (Python's syntax).")
+    pattern: str = Field(
+        default=r"[A-Za-z0-9._-]{1,128}", description="What it must match, whole; no look-around, no back-references."
+    )
     default: str | None = None
     example: str = Field(default="", description="One value that fits, for pages and tests.")
 

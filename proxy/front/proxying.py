@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,9 @@ from proxy.model import ANONYMOUS, Agent
 if TYPE_CHECKING:
     import asyncio
 
+_log: Final = logging.getLogger("proxy.front")
 MAX_CHALLENGES: Final = 3
+FAILED: Final = Denial("policy_unavailable", "A part of the proxy failed while it decided.", by="front")
 NOT_TLS: Final = Denial("malformed_request", "Only TLS is spoken inside a tunnel.", by="front")
 
 
@@ -52,7 +55,7 @@ class ProxyEntrance:
             asked = unknown
             if isinstance(first, Connect):
                 asked = replace(unknown, authority=first.authority, capture=Capture.CONNECT)
-            agent = await self._agent(bound, first.proxy_authorization, unknown)
+            agent = await self._identified(bound, first.proxy_authorization, unknown)
             if isinstance(agent, Agent):
                 tunnel = replace(asked, agent=agent, bound=bound is not None)
                 with admitted(agent) as busy:
@@ -81,7 +84,7 @@ class ProxyEntrance:
 
     async def _open(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: Tunnel) -> None:
         services = self._services
-        tunnel = await services.pipeline.on_connect(asked)
+        tunnel = await self._connected(asked)
         if isinstance(tunnel, Denial):
             await answer(reader, writer, tunnel)
             return
@@ -94,3 +97,20 @@ class ProxyEntrance:
             await services.pipeline.refuse_connection(tunnel, NOT_TLS)
             return
         await enter_tls(services, reader, writer, tunnel, hello)
+
+    async def _identified(self, bound: Agent | None, token: str | None, asked: Tunnel) -> Agent | Denial:
+        """As `_agent`; a failure says nobody (I-01)."""
+        try:
+            return await self._agent(bound, token, asked)
+        except Exception as error:  # noqa: BLE001  # the guard: whatever failed, refuse
+            _log.error("telling whose a token is failed: %s", type(error).__name__)
+            return FAILED
+
+    async def _connected(self, asked: Tunnel) -> Tunnel | Denial:
+        """What `on_connect` says; a failure is a refusal, on record."""
+        pipeline = self._services.pipeline
+        try:
+            return await pipeline.on_connect(asked)
+        except Exception as error:  # noqa: BLE001  # the guard: whatever failed, refuse
+            _log.error("deciding about a tunnel failed: %s", type(error).__name__)
+            return await pipeline.refuse_connection(asked, FAILED)

@@ -144,6 +144,10 @@ class Policies:
             if verdict.allowed or verdict.policies or policy.permits
         )
 
+    def asks_time(self, question: Question) -> bool:
+        """Whether a policy whose scope lets it have a say in `question` asks when it is."""
+        return any(policy.reads_time for policy in self.bearing(question))
+
     def bearing(self, question: Question) -> tuple[Policy, ...]:
         """Those whose scope lets them have a say in `question`."""
         resource = resource_of(question)

@@ -28,6 +28,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _LIMIT: Final = re.compile(r"[1-9]\d{0,8}/(s|m|h|d)")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _POINTER: Final = re.compile(r"(/[^/\s]+)+")
+_TIMES: Final = tuple(orjson.dumps({"left": {"Var": "context"}, "attr": name}) for name in ("now", "hour", "weekday"))
 _ANY: Final = ("", "")
 """Stands for every principal, or every resource, in an index."""
 
@@ -84,6 +85,11 @@ class Policy:
     def reads_context(self) -> bool:
         """Whether a condition looks at the call's context."""
         return b'{"Var":"context"}' in orjson.dumps(self.compiled["conditions"])
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether a condition asks when it is."""
+        return any(one in orjson.dumps(self.compiled["conditions"]) for one in _TIMES)
 
     @property
     def strength(self) -> Strength:

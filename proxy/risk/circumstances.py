@@ -99,10 +99,12 @@ class Circumstances:
     Attributes:
         past: of its agent; None where it cannot be known.
         advice: of the external classifier; None where it has not been asked.
+        clock_jumped: the time of day cannot be relied on.
     """
 
     past: Past | None = None
     advice: Advice | None = None
+    clock_jumped: bool = False
 
     def first_use(self, use: Use) -> bool:
         """Whether the agent has never called the operation, as far as is known."""

@@ -1,13 +1,14 @@
 """Which past decisions other policies would change, told from receipts. Pure.
 
-Receipts hold no query, no body and no fields, nor groups, users, risk and cost. So each call is asked of the policies
-in force as well: where these do not say what the receipt says, something decided that receipts do not hold.
+Receipts hold no query, no body and no fields, nor groups, users and cost. So each call is asked of the policies
+in force as well: where these do not say what the receipt says, something decided that receipts do not hold. The risk is
+what it was then, score and reasons; what thresholds want for it, those of now say (P12).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,8 @@ from proxy.canonical.path import canonical_path
 from proxy.catalog.matcher import Match
 from proxy.catalog.template import name_of, parse_template
 from proxy.judging import plain_question
-from proxy.model import Authority, RequestHead
+from proxy.model import Authority, RequestHead, Strength
+from proxy.risk.score import Risk
 from proxy.trial.explain import ASKED, Outcome
 
 if TYPE_CHECKING:
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
 
     from proxy.decision import Generation
     from proxy.model import Agent
-    from proxy.policy import Policies, Question
+    from proxy.policy import Policies, Question, Verdict
 
-NOT_HELD: Final = ("query", "headers", "body", "fields", "body_bytes", "groups", "user", "task", "cost", "risk")
+NOT_HELD: Final = ("query", "headers", "body", "fields", "body_bytes", "groups", "user", "task", "cost")
 """What of a call its receipt does not hold."""
 _ASKED_SLUGS: Final = frozenset({"approval_required", "approval_rejected", "approval_expired", "approval_mismatch"})
 _READS_UNHELD: Final = re.compile(r"\bcontext(?: has |\.)(fields|body_bytes|user|task|first_use)\b")
+_READS_RISK: Final = re.compile(r"\bcontext\.risk(_reasons)?\b")
 _ORDER: Final = (Outcome.ALLOW, Outcome.APPROVAL, Outcome.STRONG, Outcome.DENY)
 
 
@@ -81,11 +84,12 @@ def replayed(
         if isinstance(asked, str):
             yield Replayed(*kept, Change.UNKNOWN, was, why=asked)
             continue
-        before, _ = _outcome(generation.policies_for(asked.agent), asked)
-        now, policies = _outcome(candidate, asked)
+        least = _risked(generation, asked[0])
+        before, _ = _outcome(generation.policies_for(asked[0].agent), asked, least)
+        now, policies = _outcome(candidate, asked, least)
         if not _same(before, was):
             yield Replayed(*kept, Change.UNKNOWN, was, why="the policies in force do not say what the receipt says")
-        elif read := sorted(_unheld(candidate, asked)):
+        elif read := sorted(_unheld(candidate, asked, risk_held=fields.get("risk") is not None)):
             yield Replayed(
                 *kept, Change.UNKNOWN, was, why=f"a policy reads context.{read[0]}, which receipts do not hold"
             )
@@ -96,7 +100,7 @@ def replayed(
 
 def recorded(fields: Mapping[str, Any]) -> Outcome | None:
     """What the policies had said, as far as the receipt of a decision tells; None where they were not asked."""
-    if not fields.get("operation"):
+    if not fields.get("operation") or fields.get("denied_by") == "risk":
         return None
     observed = fields.get("observed")
     slug = observed or (fields.get("slug") if fields.get("decision") == "deny" else None)
@@ -119,18 +123,33 @@ def _change(before: Outcome, now: Outcome) -> Change:
     return Change.TIGHTENED if now is Outcome.DENY else Change.APPROVAL
 
 
-def _outcome(policies: Policies, questions: Sequence[Question]) -> tuple[Outcome, tuple[str, ...]]:
-    """Of all `questions` together: what the least of them gets, and by which policies."""
-    verdicts = [policies.judge(question) for question in questions]
-    found = [(ASKED[one.strength] if one.allowed else Outcome.DENY, one.policies) for one in verdicts]
-    least = max((outcome for outcome, _ in found), key=_ORDER.index)
-    return least, tuple(dict.fromkeys(id_ for outcome, ids in found if outcome is least for id_ in ids))
+def _outcome(
+    policies: Policies, questions: Sequence[Question], least: Strength | None
+) -> tuple[Outcome, tuple[str, ...]]:
+    """Of all `questions` together: what the one that gets least gets, and by which policies."""
+    found = [_one(policies.judge(question), least) for question in questions]
+    worst = max((outcome for outcome, _ in found), key=_ORDER.index)
+    return worst, tuple(dict.fromkeys(id_ for outcome, ids in found if outcome is worst for id_ in ids))
 
 
-def _unheld(policies: Policies, questions: Sequence[Question]) -> set[str]:
-    """Attributes that policies which bear on `questions` read, and that receipts do not hold."""
-    bearing = (policy for question in questions for policy in policies.bearing(question))
-    return {name for policy in bearing for name in _READS_UNHELD.findall(policy.text)}
+def _one(verdict: Verdict, least: Strength | None) -> tuple[Outcome, tuple[str, ...]]:
+    if not verdict.allowed or least is None:
+        return Outcome.DENY, verdict.policies
+    return ASKED[max(verdict.strength, least)], verdict.policies
+
+
+def _risked(generation: Generation, question: Question) -> Strength | None:
+    """What must happen for the risk alone; None where it is too high. A classifier's own wish is not in receipts."""
+    risk = Risk(question.risk)
+    thresholds = generation.settings.risk.thresholds(question.profile, question.mode)
+    return None if risk.refused(thresholds) else risk.strength(thresholds)
+
+
+def _unheld(policies: Policies, questions: Sequence[Question], *, risk_held: bool) -> set[str]:
+    """Attributes that policies which bear on `questions` read, and that their receipt does not hold."""
+    texts = [policy.text for question in questions for policy in policies.bearing(question)]
+    found = {name for text in texts for name in _READS_UNHELD.findall(text)}
+    return found | {"risk" for text in texts if not risk_held and _READS_RISK.search(text)}
 
 
 def _questions(generation: Generation, agent: Agent | None, fields: Mapping[str, Any]) -> list[Question] | str:
@@ -168,7 +187,11 @@ def _question(generation: Generation, agent: Agent, fields: Mapping[str, Any], i
     params = {n: head.segments[i] for i, piece in pieces if (n := name_of(piece)) and i < len(head.segments)}
     match = Match(profile, profile.hosts[0], operation, params)
     mode = generation.settings.mode
-    return plain_question(agent, match, str(account), head, mode=mode, now_ms=int(fields["at_ms"]))
+    return replace(
+        plain_question(agent, match, str(account), head, mode=mode, now_ms=int(fields["at_ms"])),
+        risk=int(fields.get("risk") or 0),
+        risk_reasons=tuple(str(fields.get("risk_reasons") or "").split()),
+    )
 
 
 def _account(generation: Generation, agent: Agent, provider: str) -> str | None:

@@ -1,4 +1,4 @@
-"""P5: a revoked agent is refused on connections that it has open, too."""
+"""P5, I-15: a revoked agent is refused on connections that it has open, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the modes say of files: pins, permissions, and warnings before production."""
+"""I-05, W-21: what the modes say of files: pins, permissions, and warnings before production."""
 
 from __future__ import annotations
 

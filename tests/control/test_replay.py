@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from tests.control.conftest import POLICIES, controlled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.rig import Rig
 
@@ -88,3 +90,37 @@ async def test_a_call_of_an_agent_that_is_gone_is_unknown(called: Rig) -> None:
     decisions = [call.decision for call in await called.settled(5)]
     found = list(replayed(generation, generation.policies, {}, decisions))
     assert {one.why for one in found if one.change is Change.UNKNOWN} == {"there is no such agent any more"}
+
+
+SSN = b'{"note":"219-09-9999"}'
+CAREFUL = """
+@id("calm") permit (principal, action == Action::"call", resource) when { context.risk < 30 };
+@id("known") forbid (principal, action, resource) when { context.risk_reasons.contains("nothing") };
+@id("free") permit (principal, action in [Action::"callWithoutApproval", Action::"callWithoutStrongApproval"], resource);
+"""
+
+
+async def test_the_risk_is_what_the_receipt_says(tmp_path: Path) -> None:
+    points = {"first_use": 0, "new_destination": 0, "ssn": 40, "iban": 40}
+    risk = {"approval_at": 60, "refuse_at": 70, "bodies": "always", "points": points}
+    everything = "permit (principal, action, resource);"
+    async with controlled(tmp_path, text=everything, risk=risk) as rig:
+        for path, body in (("/calm", b"{}"), ("/risky", SSN), ("/worse", SSN + b" DE89370400440532013000")):
+            await rig.call("POST", path, content=body)
+        decisions = [call.decision for call in await rig.settled(3)]
+        assert [one["risk"] for one in decisions[:2]] == [0, 40]
+        generation = rig.sidecar.pipeline.generation
+        candidate = Policies.load([("new.cedar", CAREFUL)], vocabulary(rig.configuration.profiles.values()))
+        found = {one.call[-5:]: one for one in replayed(generation, candidate, AGENTS, decisions)}
+        assert (decisions[2]["denied_by"], found["worse"].change) == ("risk", Change.ELSEWHERE)
+        assert found["/calm"].change is Change.UNCHANGED
+        assert (found["risky"].change, found["risky"].policies) == (Change.TIGHTENED, ())
+        # Thresholds of now are asked about the score of then, and before the policies: they can only tighten.
+        stricter = generation.settings.risk.model_copy(update={"approval_at": 30})
+        now = replace(generation, settings=generation.settings.model_copy(update={"risk": stricter}))
+        again = {one.call[-5:]: one for one in replayed(now, generation.policies, AGENTS, decisions)}
+        assert again["risky"].why == "the policies in force do not say what the receipt says"
+        # A refusal's receipt has no score: what reads it cannot be told.
+        unscored = [{**one, "risk": None} for one in decisions]
+        unknown = next(iter(replayed(generation, candidate, AGENTS, unscored)))
+        assert unknown.why == "a policy reads context.risk, which receipts do not hold"

@@ -1,4 +1,4 @@
-"""I-05: what allows more than the policies in force waits for a second operator, or comes with a signature."""
+"""I-04, I-05: what allows more than the policies in force waits for a second operator, or comes with a signature."""
 
 from __future__ import annotations
 

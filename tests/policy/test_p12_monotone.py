@@ -1,4 +1,4 @@
-"""P12: however policies speak of the risk, a higher one never allows more."""
+"""P12, I-12: however policies speak of the risk, a higher one never allows more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What policies say of a request."""
+"""I-03: what policies say of a request; without any, no."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every rule as a table: what it is for, and what only looks like it."""
+"""I-08: every rule as a table: what it is for, and what only looks like it."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from proxy.cli.words import counted
 from proxy.errors import BriefcaseError, ConfigError
 
 if TYPE_CHECKING:
+    from proxy.errors import Finding
     from proxy.policy.statement import Policy
 
 
@@ -25,17 +26,22 @@ def check(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     except ConfigError as error:
         if not as_json:
             raise
-        findings = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in error.findings]
+        findings = [_shown(finding) for finding in error.findings]
         sys.stdout.write(orjson.dumps({"ok": False, "mistakes": findings}).decode() + "\n")
         raise typer.Exit(2) from None
+    from proxy.policy.claims import claims
+
     settings, (policies, stage) = configuration.settings, configuration.deciding()
+    doubtful = list(claims(policies.policies.values()))
     preset, files = settings.policies.chosen(settings.mode), len(settings.policies.files)
     if as_json:
-        value = {"ok": True, "mistakes": [], "policies": len(policies.policies), "preset": preset, "files": files,
+        value = {"ok": True, "mistakes": [], "warnings": list(map(_shown, doubtful)),
+                 "policies": len(policies.policies), "preset": preset, "files": files,
                  "observe": settings.policies.observe, "version": policies.version,
                  "candidate": stage.candidate.version if stage is not None else None}  # fmt: skip
         sys.stdout.write(orjson.dumps(value).decode() + "\n")
         return
+    sys.stdout.writelines(f"{one.file}:{one.line}: warning: {one.path}: {one.message}\n" for one in doubtful)
     sources = " and ".join([*([f"preset {preset}"] if preset else []), *([counted(files, "file")] if files else [])])
     observed = "; they are only observed" if settings.policies.observe else ""
     sys.stdout.write(
@@ -89,3 +95,7 @@ def described(policy: Policy) -> dict[str, object]:
     effect = "permit" if policy.permits else "forbid"
     annotations = {name: value for name, value in policy.annotations.items() if name != "id"}
     return {"id": policy.id, "file": policy.file, "line": policy.line, "effect": effect, "annotations": annotations}
+
+
+def _shown(finding: Finding) -> dict[str, str | int]:
+    return {"file": finding.file, "line": finding.line, "path": finding.path, "message": finding.message}

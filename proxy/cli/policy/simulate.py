@@ -67,7 +67,7 @@ def simulate(
     for name in _SHOWN:
         _print(name, [one for one in found if one.change.value == name])
     sys.stdout.writelines(f"{count:>8}  {name}\n" for name, count in _counts(found).items())
-    sys.stdout.write(f"Receipts hold none of: {', '.join(NOT_HELD)}. Cost and risk count as 0.\n")
+    sys.stdout.write(f"Receipts hold none of: {', '.join(NOT_HELD)}. Cost counts as 0.\n")
 
 
 def _candidate(configuration: Configuration, files: list[Path], preset: str | None) -> Policies:
