@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import asdict, dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import orjson
 from sqlalchemy import and_, func, insert, select, update
 
-from proxy.approval.states import FOLLOWING, Approval, Moment, State, Vote
+from proxy.approval.states import FOLLOWING, Approval, Crowded, Moment, Refusing, State, Vote
 from proxy.db.engine import take_turns, writing
 from proxy.db.tables import approval_messages, approval_votes, approvals
 from proxy.model import Strength
@@ -28,13 +27,6 @@ if TYPE_CHECKING:
 PREFIX: Final = "apr_"
 _ID_BYTES: Final = 16
 """128 bits: nobody guesses one (J-06)."""
-
-
-class Asking(Enum):
-    """Why nobody is asked."""
-
-    REFUSED = "refused"  # somebody said no to such a request a short while ago
-    TOO_MANY = "too many"  # this agent waits for too many decisions already
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +107,13 @@ class ApprovalStore:
         family: str,
         card: Card,
         deadline: Moment,
-        refused_since_ms: int,
+        refused_for_ms: int,
         max_pending: int,
-    ) -> Approval | Asking:
-        """The approval that this very request has already, or a new one that is pending.
+    ) -> Approval | Refusing | Crowded:
+        """The approval that this very request has already, or a new one that is pending, or why there is none.
 
-        An approved one goes before a pending one. Otherwise `Asking` says why there is none.
+        An approved one goes before a pending one. A question that was answered with no, or given up, takes a place
+        among the pending ones for `refused_for_ms` more: who asks for noes is asked about less (J-11).
         """
         now = self.now()
         with writing(self._database) as connection:
@@ -130,12 +123,18 @@ class ApprovalStore:
             own = _read(connection, theirs, approvals.c.fingerprint == fingerprint, _open())
             for found in sorted(own, key=lambda one: one.state is not State.APPROVED):
                 return found
-            no = and_(approvals.c.state == State.REJECTED.value, approvals.c.changed_at_ms > refused_since_ms)
-            if connection.execute(select(approvals.c.id).where(theirs, approvals.c.family == family, no)).first():
-                return Asking.REFUSED
-            pending = and_(theirs, approvals.c.state == State.PENDING.value)
-            if (connection.execute(select(func.count()).where(pending)).scalar() or 0) >= max_pending:
-                return Asking.TOO_MANY
+            recent = and_(theirs, approvals.c.changed_at_ms > now.wall_ms - refused_for_ms)
+            no = and_(recent, approvals.c.state == State.REJECTED.value, approvals.c.family == family)
+            if (
+                last_ms := connection.execute(select(func.max(approvals.c.changed_at_ms)).where(no)).scalar()
+            ) is not None:
+                return Refusing(last_ms + refused_for_ms - now.wall_ms)
+            pending = select(func.count()).where(theirs, approvals.c.state == State.PENDING.value)
+            vain = approvals.c.state.in_((State.REJECTED.value, State.WITHDRAWN.value))
+            since = select(approvals.c.changed_at_ms).where(recent, vain).order_by(approvals.c.changed_at_ms)
+            ended = connection.execute(since).scalars().all()
+            if (connection.execute(pending).scalar() or 0) + len(ended) >= max_pending:
+                return Crowded(ended[0] + refused_for_ms - now.wall_ms if ended else None)
             new = _new(asked, fingerprint, family, deadline, now)
             sealed = self._seal.seal(_place(new.id), orjson.dumps(asdict(card)))
             connection.execute(insert(approvals).values(**_row(new), changed_at_ms=now.wall_ms, card=sealed))

@@ -155,6 +155,30 @@ async def test_j_11_few_questions_of_one_agent_stand_at_a_time(approvals: Approv
     assert await slug(approvals, asked(agent=replace(AGENT, name="other"))) == "approval_required"
 
 
+@pytest.mark.parametrize("ended", ["rejected", "withdrawn"])
+async def test_j_11_who_asks_in_vain_is_asked_about_less(approvals: Approvals, hands: Hands, ended: str) -> None:
+    """J-11: an agent that is refused turns to other calls; its noes take the places of questions for ten minutes."""
+
+    def one(number: int) -> Asked:
+        return asked(head=replace(HEAD, path=f"/repos/acme/site/{number}"))
+
+    for number in range(5):
+        id_ = await required(approvals, one(number))
+        if ended == "rejected":
+            await approvals.vote(id_, NO)
+        else:
+            assert approvals.store.change(id_, State.PENDING, State.WITHDRAWN)
+        hands.forward(10)
+    for number in range(5, 200):
+        denial = await admit(approvals, one(number))
+        assert isinstance(denial, Denial)
+        assert (denial.slug, denial.retry_after_s) == ("rate_limited", 550)
+    assert len(approvals.store.listed(tenant=None, state=None, limit=1000)) == 5
+    hands.forward(551)
+    await required(approvals, one(5))  # one place is free again
+    assert await slug(approvals, one(6)) == "rate_limited"
+
+
 async def test_j_03_what_is_too_large_to_look_at_is_refused(approvals: Approvals) -> None:
     assert await slug(approvals, asked(body=b"a" * MAX_REVIEW_BYTES)) == "policy_denied"
 
@@ -312,7 +336,7 @@ def _stored(store: ApprovalStore, hands: Hands, body: bytes, needs: int = 1) -> 
     one = asked(body=body, needs=needs)
     found = store.ask(
         one, fingerprint=fingerprint(one, key=KEY), family=family(one, key=KEY), card=card_of(one, "Open an issue"),
-        deadline=store.now().later(600), refused_since_ms=hands.wall, max_pending=5,
+        deadline=store.now().later(600), refused_for_ms=0, max_pending=5,
     )  # fmt: skip
     assert isinstance(found, Approval)
     return found
@@ -332,10 +356,13 @@ async def test_what_is_over_is_written_down_and_old_ones_go(approvals: Approvals
     id_ = await required(approvals)
     hands.forward(601)
     assert approvals.store.expire() == (id_,)
-    assert approvals.store.forget(before_ms=hands.wall) == 0
+    hands.forward(30 * 86_400)
+    await approvals.sweep()
+    assert approvals.store.get(id_) is not None
     hands.forward(1)
-    assert approvals.store.forget(before_ms=hands.wall) == 1
+    await approvals.sweep()
     assert approvals.store.get(id_) is None
+    assert approvals.store.listed(tenant=None, state=None, limit=10) == ()
 
 
 async def test_p5_without_the_database_nothing_is_allowed(approvals: Approvals, database: Engine, hands: Hands) -> None:
