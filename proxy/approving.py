@@ -84,7 +84,7 @@ class Asking:
             agent=self._exchange.tunnel.agent,
             account=str(account.id),
             profile=match.profile.name,
-            profile_version=self._generation.profile_versions[match.profile.name],
+            profile_version=self._generation.version_of(account),
             operation=match.operation.id,
             action=match.operation.action.value,
             policy_version=self._generation.policies.version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,14 @@ class Generation:
         return is_asked(self.settings, self.policies)
 
     def decides_like(self, other: Generation) -> bool:
-        """Whether policies and profiles are the same as in `other`."""
-        return self.policies.version == other.policies.version and self.profile_versions == other.profile_versions
+        """Whether policies, profiles and accounts are the same as in `other`."""
+        same = self.policies.version == other.policies.version and self.profile_versions == other.profile_versions
+        return same and self.accounts == other.accounts
+
+    def version_of(self, account: BoundAccount) -> str:
+        """Digest of an account's settings and its profile: what an approval was given under (J-13)."""
+        profile = self.profile_versions[account.profile.name]
+        return hashlib.sha256(f"{profile}\n{account.account.model_dump_json()}".encode()).hexdigest()
 
     def trust(self, provider: str) -> Path | None:
         """The operator's roots for `provider`, or for all; None for the default bundle."""
