@@ -11,7 +11,7 @@ import pytest
 
 from proxy.approval.card import MAX_REVIEW_BYTES
 from proxy.approval.grant_store import GrantStore
-from proxy.approval.grants import Grant
+from proxy.approval.grants import Grant, Terms, scope_of
 from proxy.approval.service import Approvals, Waiter
 from proxy.approval.states import Approval, State, Vote
 from proxy.approval.store import ApprovalStore, Changed
@@ -371,13 +371,20 @@ async def test_what_is_over_is_written_down_and_old_ones_go(approvals: Approvals
     id_ = await required(approvals)
     hands.forward(601)
     assert approvals.store.expire() == (id_,)
+    scope = scope_of(asked(), HEAD.path)
+    grant = approvals.grants.make(scope, Terms(1, 1, 0), YES, approval=None, reason="")
     hands.forward(30 * 86_400)
     await approvals.sweep()
     assert approvals.store.get(id_) is not None
-    hands.forward(1)
-    await approvals.sweep()
-    assert approvals.store.get(id_) is None
-    assert approvals.store.listed(tenant=None, state=None, limit=10) == ()
+    assert approvals.grants.get(grant.id) is not None
+    hands.forward(2)
+    open_ = await required(approvals)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(approvals.watch())
+        while approvals.grants.get(grant.id) is not None:
+            await asyncio.sleep(0.02)
+        watching.cancel()
+    assert [one.id for one in approvals.store.listed(tenant=None, state=None, limit=10)] == [open_]
 
 
 async def test_p5_j_15_without_the_database_nothing_is_allowed(
