@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.approval.states import FOLLOWING, Approval, Crowded, Moment, Refusing, State, Vote
 from proxy.db.engine import take_turns, writing
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 PREFIX: Final = "apr_"
 _ID_BYTES: Final = 16
 """128 bits: nobody guesses one (J-06)."""
+
+
+class UnreadableError(SQLAlchemyError):
+    """A row says what none of ours says: as if the database had failed (J-15)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +279,10 @@ def _read(connection: Connection, *wanted: ColumnElement[bool], limit: int = 100
     cast = select(approval_votes).where(approval_votes.c.approval.in_([row["id"] for row in rows]))
     for vote in connection.execute(cast.order_by(approval_votes.c.at_ms)).mappings():
         votes.setdefault(vote["approval"], []).append(Vote(vote["approver"], bool(vote["yes"]), vote["factor"]))
-    return [_approval(row, tuple(votes.get(row["id"], ()))) for row in rows]
+    try:
+        return [_approval(row, tuple(votes.get(row["id"], ()))) for row in rows]
+    except (ValueError, TypeError):
+        raise UnreadableError("an approval cannot be read") from None
 
 
 def _approval(row: RowMapping, votes: tuple[Vote, ...]) -> Approval:

@@ -1,4 +1,4 @@
-"""The commands over the API, against a real sidecar; most in this process, which saves their start."""
+"""The commands over the API, against a real sidecar; most in this process, which saves their start (J-04, O-15)."""
 
 from __future__ import annotations
 

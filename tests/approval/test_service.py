@@ -1,4 +1,4 @@
-"""Asking, waiting, deciding, using up (J-01, J-08, J-09, J-11, J-15, J-16, J-20): on SQLite and on PostgreSQL."""
+"""Asking, waiting, deciding, using up (J-01, J-08, J-09, J-11, J-13, J-15, J-16, J-20): on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clicks in Slack: forged, late and replayed ones change nothing (J-18)."""
+"""Clicks in Slack: forged, late and replayed ones change nothing (J-18, J-10)."""
 
 from __future__ import annotations
 

@@ -184,10 +184,16 @@ async def test_j_15_where_approvals_cannot_be_read_nothing_goes_and_nothing_is_l
             answer = await rig.call("POST", path, content=b"{}")
             assert (answer.status, answer.problem) == (503, "approval_unavailable")
             assert int(answer.headers["retry-after"]) > 0
-        sql("ALTER TABLE away RENAME TO approvals", "UPDATE approvals SET state = 'garbage' WHERE state = 'approved'")
-        assert await says(rig, "/ready") in ("approval_unavailable", "approval_required")
+        sql("ALTER TABLE away RENAME TO approvals")
+        for garbage in ("state = 'garbage'", "strength = 'x'"):
+            sql(
+                "CREATE TABLE kept AS SELECT * FROM approvals",
+                f"UPDATE approvals SET {garbage} WHERE state = 'approved'",
+            )
+            assert await says(rig, "/ready", named=ready) == "approval_unavailable", garbage
+            columns = "state = k.state, strength = k.strength"
+            sql(f"UPDATE approvals SET {columns} FROM kept AS k WHERE k.id = approvals.id", "DROP TABLE kept")
         assert len(rig.provider.requests) == before
-        sql("UPDATE approvals SET state = 'approved' WHERE state = 'garbage'")
         known = rig.sidecar.approvals.store.get(pending)
         assert known is not None
         assert known.state is State.PENDING
