@@ -98,6 +98,9 @@ class ApprovalSettings(Strict):
     refused_for_s: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=600, description="How long a no also covers requests with the same method, host and path."
     )
+    keep_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=30, description="How long after their end approvals and standing grants are kept; receipts stay."
+    )
     volatile_headers: tuple[HeaderName, ...] = Field(
         default=(), description="Further headers that clients change from attempt to attempt, and that may differ."
     )

@@ -86,7 +86,7 @@ class Asking:
             agent=agent,
             account=str(account.id),
             profile=match.profile.name,
-            profile_version=self._generation.profile_versions[match.profile.name],
+            profile_version=self._generation.version_of(account),
             operation=operation_of(match),
             action=match.operation.action.value,
             policy_version=self._generation.policies_for(agent).version,

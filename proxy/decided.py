@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -66,9 +67,14 @@ class Generation:
         return is_asked(self.settings, (self.policies, *candidate))
 
     def decides_like(self, other: Generation, agent: Agent) -> bool:
-        """Whether policies, as far as `agent` is concerned, and profiles are the same as in `other`."""
+        """Whether policies, as far as `agent` is concerned, profiles and accounts are the same as in `other`."""
         same = self.policies_for(agent).version == other.policies_for(agent).version
-        return same and self.profile_versions == other.profile_versions
+        return same and self.profile_versions == other.profile_versions and self.accounts == other.accounts
+
+    def version_of(self, account: BoundAccount) -> str:
+        """Digest of an account's settings and its profile: what an approval was given under (J-13)."""
+        profile = self.profile_versions[account.profile.name]
+        return hashlib.sha256(f"{profile}\n{account.account.model_dump_json()}".encode()).hexdigest()
 
     def trust(self, provider: str) -> Path | None:
         """The operator's roots for `provider`, or for all; None for the default bundle."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.approval.card import MAX_REVIEW_BYTES
-from proxy.approval.states import Approval, State
+from proxy.approval.states import Approval, Crowded, Refusing, State
 from proxy.errors import Denial
 
 if TYPE_CHECKING:
@@ -28,6 +28,21 @@ def required(approval: Approval) -> Denial:
             "decide_by_ms": approval.deadline.wall_ms,
         },
     )
+
+
+def not_asked(why: Refusing | Crowded) -> Denial:
+    """Nobody is asked about this call now."""
+    if isinstance(why, Refusing):
+        detail = "An approver said no to such a call a short while ago."
+        return Denial("approval_rejected", detail, by="approve", retry_after_s=_seconds(why.for_ms))
+    detail = "Too many calls of this agent wait for an approval, or were refused one, already."
+    retry_s = RETRY_S if why.for_ms is None else _seconds(why.for_ms)
+    return Denial("rate_limited", detail, by="approve", retry_after_s=retry_s)
+
+
+def _seconds(ms: int) -> int:
+    """Whole seconds, rounded up."""
+    return max(1, -(-ms // 1000))
 
 
 def over(approval: Approval, state: State) -> Denial:

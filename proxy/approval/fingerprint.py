@@ -40,7 +40,7 @@ class Asked:
     Attributes:
         head: canonical, without a credential.
         body: whole; None where the request has none.
-        profile_version: digest of the profile as it was loaded.
+        profile_version: digest of the profile and the account's settings as they were loaded.
         policy_version: digest of the policies in force.
         cost_microusd: the most that it may cost.
         needs: how many approvers must say yes.

@@ -32,6 +32,7 @@ class Scope:
 
     Attributes:
         user: whom the agent acts for; None is nobody, not anybody.
+        profile_version: of the profile and the account's settings.
         origin: `https://host:port`.
         path: a template; `*` in place of one whole segment stands for any.
     """

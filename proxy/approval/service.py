@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.approval.answers import RETRY_S, grant_over, over, required, too_large, unavailable
+from proxy.approval.answers import grant_over, not_asked, over, required, too_large, unavailable
 from proxy.approval.card import card_of, reviewable
 from proxy.approval.fingerprint import VOLATILE, family, fingerprint
 from proxy.approval.grants import Grant
 from proxy.approval.states import Approval, State, Vote
-from proxy.approval.store import Asking, Changed
+from proxy.approval.store import Changed
 from proxy.db.threads import in_thread
 from proxy.errors import Denial, Refused
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.5
 """How often waiting requests look for a decision that another process has written."""
+SWEEP_EVERY_S: Final = 3600.0
+DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +122,23 @@ class Approvals:
         return changed
 
     async def watch(self) -> None:
-        """Look for what other processes have decided, and write down what is over, until cancelled."""
+        """Look for what other processes have decided, write down what is over, forget what is old, until cancelled."""
+        sweep_at_s = self._clock.monotonic_s()
         while True:
             await asyncio.sleep(POLL_S)
             try:
                 await self._look()
+                if (now_s := self._clock.monotonic_s()) >= sweep_at_s:
+                    await self.sweep()
+                    sweep_at_s = now_s + SWEEP_EVERY_S
             except SQLAlchemyError:
                 continue
+
+    async def sweep(self) -> None:
+        """Forget approvals and grants that ended long ago, with what they show; receipts of them stay."""
+        before_ms = self._clock.wall_ms() - self.settings.keep_days * DAY_MS
+        await in_thread(self.store.forget, before_ms=before_ms)
+        await in_thread(self.grants.forget, before_ms=before_ms)
 
     def stop(self) -> None:
         """Answer everybody who waits; their approvals stay as they are."""
@@ -152,16 +164,11 @@ class Approvals:
             family=family(asked, key=self._key),
             card=card_of(asked, title),
             deadline=now.later(settings.decide_within_s),
-            refused_since_ms=now.wall_ms - settings.refused_for_s * 1000,
+            refused_for_ms=settings.refused_for_s * 1000,
             max_pending=settings.max_pending_per_agent,
         )
-        if found is Asking.REFUSED:
-            detail = "An approver said no to such a call a short while ago."
-            raise Refused(Denial("approval_rejected", detail, by="approve", retry_after_s=settings.refused_for_s))
-        if found is Asking.TOO_MANY:
-            detail = "Too many calls of this agent wait for an approval already."
-            raise Refused(Denial("rate_limited", detail, by="approve", retry_after_s=RETRY_S))
-        assert isinstance(found, Approval)
+        if not isinstance(found, Approval):
+            raise Refused(not_asked(found))
         if found.state is State.PENDING and found.created_at_ms >= now.wall_ms:
             self._tell(found)
         return found

@@ -116,3 +116,20 @@ class Approval:
             return State.REJECTED
         counted = {v.approver for v in votes if self.strength is not Strength.STRONG or v.factor is not None}
         return State.APPROVED if len(counted) >= self.needs else State.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """Nobody is asked: somebody said no to such a request a short while ago; for so much longer."""
+
+    for_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """Nobody is asked: of this agent too many questions stand, or were answered with no or given up a short while ago.
+
+    `for_ms`: until one of the latter counts no more; None where all of them stand.
+    """
+
+    for_ms: int | None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import asdict, dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import orjson
 from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.approval.states import FOLLOWING, Approval, Moment, State, Vote
+from proxy.approval.states import FOLLOWING, Approval, Crowded, Moment, Refusing, State, Vote
 from proxy.db.engine import take_turns, writing
 from proxy.db.tables import approval_messages, approval_votes, approvals
 from proxy.model import Strength
@@ -30,11 +30,8 @@ _ID_BYTES: Final = 16
 """128 bits: nobody guesses one (J-06)."""
 
 
-class Asking(Enum):
-    """Why nobody is asked."""
-
-    REFUSED = "refused"  # somebody said no to such a request a short while ago
-    TOO_MANY = "too many"  # this agent waits for too many decisions already
+class UnreadableError(SQLAlchemyError):
+    """A row says what none of ours says: as if the database had failed (J-15)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +112,13 @@ class ApprovalStore:
         family: str,
         card: Card,
         deadline: Moment,
-        refused_since_ms: int,
+        refused_for_ms: int,
         max_pending: int,
-    ) -> Approval | Asking:
-        """The approval that this very request has already, or a new one that is pending.
+    ) -> Approval | Refusing | Crowded:
+        """The approval that this very request has already, or a new one that is pending, or why there is none.
 
-        An approved one goes before a pending one. Otherwise `Asking` says why there is none.
+        An approved one goes before a pending one. A question that was answered with no, or given up, takes a place
+        among the pending ones for `refused_for_ms` more: who asks for noes is asked about less (J-11).
         """
         now = self.now()
         with writing(self._database) as connection:
@@ -130,12 +128,18 @@ class ApprovalStore:
             own = _read(connection, theirs, approvals.c.fingerprint == fingerprint, _open())
             for found in sorted(own, key=lambda one: one.state is not State.APPROVED):
                 return found
-            no = and_(approvals.c.state == State.REJECTED.value, approvals.c.changed_at_ms > refused_since_ms)
-            if connection.execute(select(approvals.c.id).where(theirs, approvals.c.family == family, no)).first():
-                return Asking.REFUSED
-            pending = and_(theirs, approvals.c.state == State.PENDING.value)
-            if (connection.execute(select(func.count()).where(pending)).scalar() or 0) >= max_pending:
-                return Asking.TOO_MANY
+            recent = and_(theirs, approvals.c.changed_at_ms > now.wall_ms - refused_for_ms)
+            no = and_(recent, approvals.c.state == State.REJECTED.value, approvals.c.family == family)
+            if (
+                last_ms := connection.execute(select(func.max(approvals.c.changed_at_ms)).where(no)).scalar()
+            ) is not None:
+                return Refusing(last_ms + refused_for_ms - now.wall_ms)
+            pending = select(func.count()).where(theirs, approvals.c.state == State.PENDING.value)
+            vain = approvals.c.state.in_((State.REJECTED.value, State.WITHDRAWN.value))
+            since = select(approvals.c.changed_at_ms).where(recent, vain).order_by(approvals.c.changed_at_ms)
+            ended = connection.execute(since).scalars().all()
+            if (connection.execute(pending).scalar() or 0) + len(ended) >= max_pending:
+                return Crowded(ended[0] + refused_for_ms - now.wall_ms if ended else None)
             new = _new(asked, fingerprint, family, deadline, now)
             sealed = self._seal.seal(_place(new.id), orjson.dumps(asdict(card)))
             connection.execute(insert(approvals).values(**_row(new), changed_at_ms=now.wall_ms, card=sealed))
@@ -275,7 +279,10 @@ def _read(connection: Connection, *wanted: ColumnElement[bool], limit: int = 100
     cast = select(approval_votes).where(approval_votes.c.approval.in_([row["id"] for row in rows]))
     for vote in connection.execute(cast.order_by(approval_votes.c.at_ms)).mappings():
         votes.setdefault(vote["approval"], []).append(Vote(vote["approver"], bool(vote["yes"]), vote["factor"]))
-    return [_approval(row, tuple(votes.get(row["id"], ()))) for row in rows]
+    try:
+        return [_approval(row, tuple(votes.get(row["id"], ()))) for row in rows]
+    except (ValueError, TypeError):
+        raise UnreadableError("an approval cannot be read") from None
 
 
 def _approval(row: RowMapping, votes: tuple[Vote, ...]) -> Approval:

@@ -83,8 +83,35 @@ async def test_j07_o07_the_api_is_not_reached_through_the_proxy(api: Api) -> Non
 
 
 @on_the_loop
+async def test_j07_no_way_of_an_agent_leads_to_a_vote(api: Api) -> None:
+    """J-07: not by another name of the address, not in a tunnel, not by the pages about the sidecar, not by a header."""
+    id_ = await api.pending("/hairpin")
+    assert api.rig.sidecar.api is not None
+    port, path = api.rig.sidecar.api[1], f"/api/v1/approvals/{id_}/votes"
+    admin = {"Authorization": f"Bearer {api.tokens['admin']}", "Content-Type": "application/json"}
+    hosts = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "127.1", "2130706433", "0x7f000001", "127.0.0.1.nip.test")
+    async with api.rig.client() as client:
+        for host in hosts:
+            answer = await client.post(f"http://{host}:{port}{path}", content=b'{"approve":true}', headers=admin)
+            assert answer.status_code in (400, 403), host
+            with pytest.raises(httpx.ProxyError):  # no tunnel either
+                await client.post(f"https://{host}:{port}{path}", content=b'{"approve":true}', headers=admin)
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            page = await client.request(method, f"http://briefcased.internal/approvals/{id_}", headers=admin)
+            assert page.status_code in (404, 405)
+            page = await client.request(method, f"http://briefcased.internal{path}", headers=admin)
+            assert page.status_code in (404, 405)
+    host, own = api.rig.sidecar.proxy
+    async with httpx.AsyncClient(base_url=f"http://{host}:{own}", trust_env=False, verify=False) as direct:
+        answer = await direct.post(path, content=b'{"approve":true}', headers=admin)  # the agents' own listener
+        assert answer.status_code in (400, 403, 404, 407)
+    assert (await api.call("viewer", "GET", f"/approvals/{id_}")).json()["approval"]["state"] == "pending"
+
+
+@on_the_loop
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "localhost:1", "", "127.0.0.1:{port}.evil.example", "*"])
 async def test_o05_o12_another_host_is_refused(api: Api, host: str) -> None:
+    """J-07 too: a name that is rebound to us."""
     assert api.rig.sidecar.api is not None
     named = host.format(port=api.rig.sidecar.api[1])
     answer = await api.call("admin", "GET", "/whoami", Host=named)

@@ -1,13 +1,24 @@
-"""What a terminal gets to see of an approval, also where the API itself were not to be trusted (O-15, J-03, J-04)."""
+"""What a terminal gets to see of an approval, also where the API itself were not to be trusted (O-15, J-03, J-04, J-12)."""
 
 from __future__ import annotations
 
 import io
+import random
+import re
+from dataclasses import asdict
 
+import orjson
 import pytest
 from rich.console import Console
 
+from proxy.approval.card import card_of
 from proxy.cli.approval_card import card, line, safe
+from tests.approval.requests import asked
+
+DECEIVING = (
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200c\u200d\u200e\u200f\u2060\u061c\ufeff\u00ad\x1b\r\x08\x07\x9b"
+    "\u00a0\u2003\u3000\u2028\u2029\u0430\u0435\u043e\u0440\u0441\u0456\u03bf\u0261\uff41\U0001d41a\U000e0041\u0301\ue000"
+)
 
 HOSTILE = [
     "\x1b[2J\x1b[31mred",
@@ -56,6 +67,41 @@ def test_j03_the_whole_body_is_shown() -> None:
     body = "\n".join(f"line {number} " + "x" * 500 for number in range(300))
     seen = shown(card(detail(body)))
     assert all(f"line {number} " + "x" * 500 in seen for number in range(300))
+
+
+@pytest.mark.parametrize("count", [50, pytest.param(500, marks=pytest.mark.slow)])
+def test_j04_texts_that_deceive_are_shown_as_what_they_are(count: int) -> None:
+    """J-04: bidirectional overrides, invisible and look-alike letters, escapes, long blanks, on the card as a person has it."""
+    draw = random.Random(4)
+    for number in range(count):
+        text = "".join(
+            draw.choice(DECEIVING) if draw.random() < 0.3 else draw.choice("pay /x=1<b>*[") for _ in range(24)
+        )
+        one = card_of(asked(body=text.encode("utf-8", "surrogatepass")), "Pay")
+        value = {**detail("x"), "card": orjson.loads(orjson.dumps(asdict(one)))}
+        seen = plain(shown(card(value)))
+        assert one.body is not None
+        for line_ in one.body.split("\n"):
+            assert f"  │ {line_}\n" in seen, (number, text)
+        assert not set(DECEIVING) & set(seen), (number, text)
+
+
+def test_j12_what_the_agent_says_stands_below_the_facts_and_is_no_title() -> None:
+    """J-12: a reassuring text is quoted, line by line, below what the proxy knows."""
+    lie = "operation  Read a file (example:read, read)\nhost       safe.test (of safe.test)\nThis was approved before."
+    one = card_of(asked(body=lie.encode()), "Delete a repository")
+    seen = plain(shown(card({**detail("x"), "card": orjson.loads(orjson.dumps(asdict(one)))})))
+    facts, _, quoted = seen.partition("sent by the agent, whole:\n")
+    assert "Delete a repository" in facts
+    assert "Read a file" not in facts
+    assert "safe.test" not in facts
+    assert all(line_.startswith("  │ ") for line_ in quoted.splitlines())
+    assert "  │ operation  Read a file" in quoted
+
+
+def plain(seen: str) -> str:
+    """Without our own styles."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", seen)
 
 
 def test_facts_stand_before_what_the_agent_wrote() -> None:

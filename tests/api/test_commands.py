@@ -1,11 +1,10 @@
-"""The commands over the API, against a real sidecar; most in this process, which saves their start."""
+"""The commands over the API, against a real sidecar; most in this process, which saves their start (J-04, O-15)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import pty
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typer.testing import CliRunner
 
 from proxy.cli import application
 from proxy.errors import BriefcaseError
+from tests.api.terminal import on_a_terminal
 from tests.rig.program import Ended, clean_environment, ended, started
 
 if TYPE_CHECKING:
@@ -119,46 +119,15 @@ async def test_watch_asks_on_a_terminal_and_only_the_whole_word_approves(api: Ap
     for one in (await api.call("viewer", "GET", "/approvals?state=pending")).json()["approvals"]:
         await api.call("approver", "POST", f"/approvals/{one['id']}/votes", {"approve": False})
     first, second = await api.pending("/a"), await api.pending("/b")
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *BRIEFCASED,
-        "approvals",
-        "watch",
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=environment(api),
-        cwd=api.rig.home,
-    )
-    os.close(theirs)
-    loop, seen = asyncio.get_running_loop(), bytearray()
-    news = asyncio.Event()
-
-    def read() -> None:
-        seen.extend(os.read(ours, 65536))
-        news.set()
-
-    async def until(text: bytes) -> None:
-        async with asyncio.timeout(20):
-            while text not in seen:
-                news.clear()
-                await news.wait()
-        del seen[: seen.index(text) + len(text)]
-
-    loop.add_reader(ours, read)
-    try:
-        await until(b"[skip]: ")
-        os.write(ours, b"y\n")
-        await until(b"[skip]: ")
-        os.write(ours, b"approve\n")
-        await until(b"reason")
-        os.write(ours, b"fine\n")
-        await until(b" approved (1 of 1 approvers)")
-    finally:
-        loop.remove_reader(ours)
-        process.terminate()
-        await process.wait()
-        os.close(ours)
+    watching = (*BRIEFCASED, "approvals", "watch")
+    async with on_a_terminal(*watching, env=environment(api), cwd=api.rig.home) as terminal:
+        await terminal.until(b"[skip]: ")
+        terminal.type("y")
+        await terminal.until(b"[skip]: ")
+        terminal.type("approve")
+        await terminal.until(b"reason")
+        terminal.type("fine")
+        await terminal.until(b" approved (1 of 1 approvers)")
     states = {
         id_: (await api.call("viewer", "GET", f"/approvals/{id_}")).json()["approval"]["state"]
         for id_ in (first, second)

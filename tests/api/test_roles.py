@@ -1,4 +1,4 @@
-"""Who may use which route: the whole matrix, written down, and every cell of it tried (O-09, J-10)."""
+"""Who may use which route: the whole matrix, written down, and every cell of it tried (O-09, J-06, J-07, J-10)."""
 
 from __future__ import annotations
 

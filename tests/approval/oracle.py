@@ -93,8 +93,9 @@ class Oracle:
             near = (one.wanted.agent, one.wanted.path) == (wanted.agent, wanted.path)
             if near and one.state == "rejected" and one.decided_at > self.now.wall_s - REFUSED_S:
                 return "approval_rejected"
-        pending = [a for a in self.approvals.values() if a.wanted.agent == wanted.agent and a.state == "pending"]
-        return "rate_limited" if len(pending) >= MAX_PENDING else "new"
+        own = [a for a in self.approvals.values() if a.wanted.agent == wanted.agent]
+        vain = [a for a in own if a.state == "rejected" and a.decided_at > self.now.wall_s - REFUSED_S]
+        return "rate_limited" if len(vain) + sum(a.state == "pending" for a in own) >= MAX_PENDING else "new"
 
     def expire(self, agent: str | None) -> None:
         for one in self.approvals.values():

@@ -1,4 +1,4 @@
-"""Approvers are told: webhooks and Slack, over real TLS, until it has worked."""
+"""Approvers are told: webhooks and Slack, over real TLS, until it has worked (J-03, J-04)."""
 
 from __future__ import annotations
 

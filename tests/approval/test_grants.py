@@ -1,4 +1,4 @@
-"""Standing grants: narrow, short, counted, revocable."""
+"""Standing grants: narrow, short, counted, revocable (J-05)."""
 
 from __future__ import annotations
 

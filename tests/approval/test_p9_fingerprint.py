@@ -1,4 +1,4 @@
-"""P9: an approval binds one exact request."""
+"""P9: an approval binds one exact request; J-02: 10,000 mutations of it, none accepted; J-16: what neighbours share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking, waiting, deciding, using up: on SQLite and on PostgreSQL."""
+"""Asking, waiting, deciding, using up (J-01, J-08, J-09, J-11, J-13, J-15, J-16, J-20): on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from proxy.approval.card import MAX_REVIEW_BYTES
 from proxy.approval.grant_store import GrantStore
-from proxy.approval.grants import Grant
+from proxy.approval.grants import Grant, Terms, scope_of
 from proxy.approval.service import Approvals, Waiter
 from proxy.approval.states import Approval, State, Vote
 from proxy.approval.store import ApprovalStore, Changed
@@ -92,6 +92,19 @@ async def test_p9_an_approval_is_used_once_by_the_same_request(approvals: Approv
     assert await required(approvals) != id_
 
 
+@pytest.mark.parametrize("times", [50, pytest.param(10_000, marks=pytest.mark.slow)])
+async def test_j_01_replayed_it_is_a_mismatch_in_every_process(
+    approvals: Approvals, database: Engine, hands: Hands, times: int
+) -> None:
+    """J-01: three processes on one database."""
+    id_ = await required(approvals)
+    await approvals.vote(id_, YES)
+    assert await slug(approvals, named=id_) == "allowed"
+    others = [service(ApprovalStore(database, Seal(KEY), hands, boot="boot-1"), hands) for _ in range(3)]
+    for number in range(times):
+        assert await slug(others[number % 3], named=id_) == "approval_mismatch"
+
+
 async def test_p9_a_changed_request_does_not_use_it(approvals: Approvals) -> None:
     id_ = await required(approvals)
     await approvals.vote(id_, YES)
@@ -109,7 +122,7 @@ async def test_j_13_other_policies_or_another_profile_need_another_approval(appr
     assert await slug(approvals, asked(profile_version="p2")) == "approval_required"
 
 
-async def test_a_no_covers_the_neighbours_for_a_time(approvals: Approvals, hands: Hands) -> None:
+async def test_j_16_a_no_covers_the_neighbours_for_a_time(approvals: Approvals, hands: Hands) -> None:
     id_ = await required(approvals)
     await approvals.vote(id_, NO)
     assert await slug(approvals) == "approval_rejected"
@@ -153,6 +166,30 @@ async def test_j_11_few_questions_of_one_agent_stand_at_a_time(approvals: Approv
     assert await slug(approvals, asked(body=b"one more")) == "rate_limited"
     assert await slug(approvals, asked(body=b"1")) == "approval_required"
     assert await slug(approvals, asked(agent=replace(AGENT, name="other"))) == "approval_required"
+
+
+@pytest.mark.parametrize("ended", ["rejected", "withdrawn"])
+async def test_j_11_who_asks_in_vain_is_asked_about_less(approvals: Approvals, hands: Hands, ended: str) -> None:
+    """J-11: an agent that is refused turns to other calls; its noes take the places of questions for ten minutes."""
+
+    def one(number: int) -> Asked:
+        return asked(head=replace(HEAD, path=f"/repos/acme/site/{number}"))
+
+    for number in range(5):
+        id_ = await required(approvals, one(number))
+        if ended == "rejected":
+            await approvals.vote(id_, NO)
+        else:
+            assert approvals.store.change(id_, State.PENDING, State.WITHDRAWN)
+        hands.forward(10)
+    for number in range(5, 20):
+        denial = await admit(approvals, one(number))
+        assert isinstance(denial, Denial)
+        assert (denial.slug, denial.retry_after_s) == ("rate_limited", 550)
+    assert len(approvals.store.listed(tenant=None, state=None, limit=1000)) == 5
+    hands.forward(551)
+    await required(approvals, one(5))  # one place is free again
+    assert await slug(approvals, one(6)) == "rate_limited"
 
 
 async def test_j_03_what_is_too_large_to_look_at_is_refused(approvals: Approvals) -> None:
@@ -279,8 +316,10 @@ async def _pending(approvals: Approvals) -> str:
     return approvals.store.listed(tenant=None, state=State.PENDING, limit=1)[0].id
 
 
-def test_j_09_of_many_processes_one_uses_an_approval(store: ApprovalStore, hands: Hands) -> None:
-    for round_ in range(20):
+@pytest.mark.parametrize("rounds", [20, pytest.param(1000, marks=pytest.mark.slow)])
+def test_j_09_of_many_processes_one_uses_an_approval(store: ApprovalStore, hands: Hands, rounds: int) -> None:
+    """J-09, J-01: of those that would use it at once exactly one does."""
+    for round_ in range(rounds):
         one = _stored(store, hands, b"%d" % round_)
         store.vote(one.id, YES, reason="", usable_s=60)
         with ThreadPoolExecutor(4) as threads:
@@ -312,7 +351,7 @@ def _stored(store: ApprovalStore, hands: Hands, body: bytes, needs: int = 1) -> 
     one = asked(body=body, needs=needs)
     found = store.ask(
         one, fingerprint=fingerprint(one, key=KEY), family=family(one, key=KEY), card=card_of(one, "Open an issue"),
-        deadline=store.now().later(600), refused_since_ms=hands.wall, max_pending=5,
+        deadline=store.now().later(600), refused_for_ms=0, max_pending=5,
     )  # fmt: skip
     assert isinstance(found, Approval)
     return found
@@ -332,13 +371,25 @@ async def test_what_is_over_is_written_down_and_old_ones_go(approvals: Approvals
     id_ = await required(approvals)
     hands.forward(601)
     assert approvals.store.expire() == (id_,)
-    assert approvals.store.forget(before_ms=hands.wall) == 0
-    hands.forward(1)
-    assert approvals.store.forget(before_ms=hands.wall) == 1
-    assert approvals.store.get(id_) is None
+    scope = scope_of(asked(), HEAD.path)
+    grant = approvals.grants.make(scope, Terms(1, 1, 0), YES, approval=None, reason="")
+    hands.forward(30 * 86_400)
+    await approvals.sweep()
+    assert approvals.store.get(id_) is not None
+    assert approvals.grants.get(grant.id) is not None
+    hands.forward(2)
+    open_ = await required(approvals)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(approvals.watch())
+        while approvals.grants.get(grant.id) is not None:
+            await asyncio.sleep(0.02)
+        watching.cancel()
+    assert [one.id for one in approvals.store.listed(tenant=None, state=None, limit=10)] == [open_]
 
 
-async def test_p5_without_the_database_nothing_is_allowed(approvals: Approvals, database: Engine, hands: Hands) -> None:
+async def test_p5_j_15_without_the_database_nothing_is_allowed(
+    approvals: Approvals, database: Engine, hands: Hands
+) -> None:
     await approvals.vote(await required(approvals), YES)
     with database.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE approvals RENAME TO away")

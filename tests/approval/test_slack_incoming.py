@@ -1,4 +1,4 @@
-"""Clicks in Slack: forged, late and replayed ones change nothing (J-18)."""
+"""Clicks in Slack: forged, late and replayed ones change nothing (J-18, J-10)."""
 
 from __future__ import annotations
 
@@ -100,6 +100,16 @@ async def test_a_click_approves_or_rejects(slack: Clicks) -> None:
     assert await slack.click(id_, action=REJECT) == 200
     assert await slack.desk.says() == "approval_rejected"
     assert await slack.click(id_) == 409
+    recorded = slack.desk.recorded[-1]
+    said = (recorded["change"], recorded["target"], recorded["by"], recorded["via"], recorded["vote"])
+    assert said == ("approval_vote", id_, "ann", "slack:U1ANN", "reject")
+
+
+async def test_p5_a_click_that_cannot_be_receipted_changes_nothing(slack: Clicks) -> None:
+    id_ = await slack.desk.required()
+    slack.desk.full = True
+    assert await slack.click(id_) == 503
+    assert untouched(slack, id_)
 
 
 async def test_j_18_forged_callbacks(slack: Clicks) -> None:

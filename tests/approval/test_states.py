@@ -1,4 +1,4 @@
-"""The states of an approval, without a database."""
+"""The states of an approval, without a database (J-08)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that approvers sign, and who may answer at all."""
+"""Answers that approvers sign, and who may answer at all (J-10, J-18)."""
 
 from __future__ import annotations
 
@@ -109,10 +109,15 @@ async def test_j_18_a_signature_counts_once(desk: Desk) -> None:
         await desk.approvers.decide(id_, ballot(proof=signed))
 
 
-@pytest.mark.parametrize("which", ["unknown", "another's", "revoked"])
+@pytest.mark.parametrize("which", ["unknown", "another's", "revoked", "waiting", "of another tenant"])
 async def test_j_18_only_keys_of_the_approver_count(desk: Desk, which: str) -> None:
     id_ = await desk.required(STRONG)
-    signer = generate("Ed25519") if which == "unknown" else registered(desk, "cat" if which == "another's" else "ann")
+    signer = generate("Ed25519")
+    if which != "unknown":
+        who, tenant = "cat" if which == "another's" else "ann", "acme" if which == "of another tenant" else None
+        desk.keys.register(who, signer.public, tenant=tenant, label="")
+    if which not in ("unknown", "waiting"):
+        assert desk.keys.confirm(signer.public.thumbprint, by="local")
     if which == "revoked":
         assert desk.keys.revoke(signer.public.thumbprint, by="cat") == 0
     with pytest.raises(NotProvenError):

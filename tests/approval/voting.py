@@ -40,12 +40,15 @@ class Desk:
         self.store = ApprovalStore(database, Seal(KEY), hands, boot="boot-1")
         grants = GrantStore(database, hands, boot="boot-1")
         self.approvals = Approvals(self.store, grants=grants, settings=settings, key=KEY, clock=hands)
+        self.full = False
         self.keys, self.recorded = ApproverKeys(database, hands), list[dict[str, object]]()
         proofs, record = Proofs(self.keys, hands.wall_ms), Recorder(self._write)
         self.approvers = Approvers(self.approvals, proofs, record)
         self.registrar = Registrar(self.keys, proofs, record)
 
     async def _write(self, fields: Mapping[str, object]) -> None:
+        if self.full:
+            raise Refused(Denial("receipt_unavailable", "Receipts cannot be written now.", by="receipts"))
         self.recorded.append(dict(fields))
 
     async def admit(self, one: Asked | None = None) -> Approval | Grant | Denial:

@@ -104,6 +104,7 @@ def test_a_state_directory_that_others_may_enter(tmp_path: Path, mode: Mode, ref
     ],
 )
 def test_j07_the_control_listener_is_out_of_the_agents_reach(proxy: str, control: str, refused: bool) -> None:
+    """J-07."""
     settings = Settings.model_validate({"version": 1, "listeners": {"proxy": proxy, "control": control}})
     assert bool(list(GA_REFUSES["control_among_agents"](settings, {}))) == refused
     assert "control_among_agents" in STAGING_REFUSES

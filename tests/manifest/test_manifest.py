@@ -106,6 +106,7 @@ async def test_the_other_pages(rig: Rig) -> None:
 
 
 async def test_j06_a_foreign_approval_and_none_are_answered_alike(rig: Rig) -> None:
+    """J-06: also on the page that says how an approval stands."""
     asked = await rig.call("POST", "/issues", content=b"own", headers={"Content-Type": "text/plain"})
     id_ = asked.json()["approval_id"]
     status_url = asked.json()["status_url"]

@@ -53,16 +53,16 @@ def _scope(call: Call, new: NewGrant) -> Scope:
         raise ProblemError("not_found", "There is no such agent.")
     generation = call.services.generation()
     profile, _, operation = new.operation.partition(":")
-    version = generation.profile_versions.get(profile)
-    if version is None or new.account.partition("/")[0] != profile:
-        raise ProblemError("not_found", "There is no such profile, or the account is none of it.")
+    account = next((one for one in generation.accounts.get(profile, ()) if str(one.id) == new.account), None)
+    if account is None:
+        raise ProblemError("not_found", "There is no such profile, or it has no such account.")
     return Scope(
         tenant=agent.tenant,
         agent=agent.name,
         user=new.user,
         account=new.account,
         profile=profile,
-        profile_version=version,
+        profile_version=generation.version_of(account),
         operation=operation,
         policy_version=generation.policies.version,
         method=new.method,
