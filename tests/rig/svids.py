@@ -71,7 +71,10 @@ class TrustDomain:
         ca: bool = False,
         usages: tuple[str, ...] | None = ("digital_signature",),
         critical: bool = True,
-        purposes: tuple[x509.ObjectIdentifier, ...] = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH),
+        purposes: tuple[x509.ObjectIdentifier, ...] = (
+            ExtendedKeyUsageOID.CLIENT_AUTH,
+            ExtendedKeyUsageOID.SERVER_AUTH,
+        ),
     ) -> Certified:
         """A certificate with these URIs and its key. Whatever differs from the defaults makes it no good SVID."""
         own = ec.generate_private_key(ec.SECP256R1())
