@@ -170,6 +170,32 @@ async def test_curl_httpx_and_requests_take_it(stage: Stage) -> None:
     assert await asyncio.to_thread(by_requests) == 200
 
 
+async def test_clients_that_come_and_go_leave_no_fault_behind(stage: Stage) -> None:
+    """However they leave: with an answer or before it, closed or reset, over plain requests or in a tunnel."""
+    faults: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: faults.append(context))
+    svid = stage.domain.svid(CODER)
+    internal = b"GET http://briefcased.internal/ HTTP/1.1\r\nHost: briefcased.internal\r\n\r\n"
+    try:
+        for raw in (b"", internal[:20], internal, internal * 2):
+            for leave in ("close", "abort"):
+                _reader, writer = await stage.open(stage.context(svid))
+                writer.write(raw)
+                if raw == internal:
+                    assert (await read_answer(_reader)).status == 200
+                getattr(writer.transport, leave)()
+        for opened in [await stage.tunnel(svid) for _ in range(2)]:
+            assert await stage.get(opened) == 200
+            opened[1].close()
+        async with asyncio.timeout(CUT_S):
+            while stage.rig.sidecar.gauges()["connections"]:
+                await asyncio.sleep(0.02)
+    finally:
+        loop.set_exception_handler(None)
+    assert faults == []
+
+
 async def test_an_intermediate_ca_may_stand_between(stage: Stage) -> None:
     between = TrustDomain("example.org", stage.domain)
     assert await stage.asked(between.svid(CODER)) == 200
