@@ -115,7 +115,7 @@ async def test_h_01_an_expired_token_is_like_none(tmp_path: Path) -> None:
     database.dispose()
 
 
-@pytest.mark.parametrize("attempts", [60, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("attempts", [60, pytest.param(3_000, marks=pytest.mark.slow)])
 async def test_h_02_guessing_is_throttled_from_loopback_too(rig: Rig, attempts: int) -> None:
     """H-02: none succeeds, nearly all get a 429, and the right token still gets in from the same address."""
     source, token = next(SOURCES), rig.tokens["coder"]
@@ -133,6 +133,21 @@ async def test_h_02_guessing_is_throttled_from_loopback_too(rig: Rig, attempts: 
     right[1].write(connect(rig, f"Proxy-Authorization: Bearer {token}"))
     assert (await read_answer(right[0], head_only=True)).status == 200
     right[1].transport.abort()
+
+
+@pytest.mark.parametrize("attempts", [2_000, pytest.param(100_000, marks=pytest.mark.slow)])
+async def test_h_02_so_many_guesses_find_nothing(tmp_path: Path, attempts: int) -> None:
+    """H-02: guesses at one known token, from loopback, by the registry of the database: success 0."""
+    clock = SystemClock()
+    database = open_database(tmp_path / "b.db")
+    token = store.add_agent(database, "coder", ("*",), clock=clock)
+    registry = AgentRegistry(database, clock=clock, directory=Directory())
+    for _ in range(attempts):
+        guess = token[:17] + secrets.token_urlsafe(32)
+        assert isinstance(registry.authenticate(f"Bearer {guess}", "127.0.0.1"), Denial)
+    assert len(token[17:]) * 6 >= 256  # bits: base64url
+    assert not isinstance(registry.authenticate(f"Bearer {token}", "127.0.0.1"), Denial)
+    database.dispose()
 
 
 async def test_h_02_spraying_from_many_addresses_is_throttled_together(tmp_path: Path) -> None:
