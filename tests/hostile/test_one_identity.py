@@ -33,23 +33,23 @@ async def test_h_07_within_a_tunnel_the_connect_says_who_asks(rig: Rig, http2: b
     async with rig.client("coder", http2=http2) as client:
         theirs = f"Bearer {rig.tokens['rival']}"
         given = [{}, dict.fromkeys(NAMES, theirs), {"Proxy-Authorization": f"Bearer {rig.tokens['coder']}"}, {}]
-        answers = await asyncio.gather(*(client.get("/x", headers=headers) for headers in given * 3))
+        answers = await asyncio.gather(*(client.get("/x", headers=headers) for headers in given))
     assert {answer.status_code for answer in answers} == {200}
-    seen = rig.provider.requests[-12:]
+    seen = rig.provider.requests[-4:]
     assert {one.one("authorization") for one in seen} == {f"Bearer {GOLD}"}
     assert not any(b"proxy-authorization" in one.head.lower() for one in seen)
-    calls = (await rig.settled(known + 12))[known:]
+    calls = (await rig.settled(known + 4))[known:]
     assert {(c.decision["agent"], c.decision["tenant"]) for c in calls} == {("coder", "acme")}
 
 
 async def test_h_07_two_agents_at_once_keep_apart(rig: Rig) -> None:
     """H-07: interleaved calls of two tenants, each over one HTTP/2 connection."""
     async with rig.client("coder", http2=True) as coder, rig.client("rival", http2=True) as rival:
-        for _ in range(5):
-            await asyncio.gather(*(client.get("/x") for client in (coder, rival) for _ in range(4)))
-    keys = [one.one("authorization") for one in rig.provider.requests[-40:]]
-    assert {key: keys.count(key) for key in keys} == {f"Bearer {GOLD}": 20, f"Bearer {BLUE}": 20}
-    connections = {(one.connection, one.one("authorization")) for one in rig.provider.requests[-40:]}
+        for _ in range(3):
+            await asyncio.gather(*(client.get("/x") for client in (coder, rival) for _ in range(3)))
+    keys = [one.one("authorization") for one in rig.provider.requests[-18:]]
+    assert {key: keys.count(key) for key in keys} == {f"Bearer {GOLD}": 9, f"Bearer {BLUE}": 9}
+    connections = {(one.connection, one.one("authorization")) for one in rig.provider.requests[-18:]}
     assert len({number for number, _ in connections}) == len(connections)  # none carried both
 
 
