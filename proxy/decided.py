@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from proxy.budget.meters.estimate import NOTHING
 from proxy.egress.upstream import route
 from proxy.estimating import is_asked
+from proxy.identity.tokens import without_tokens
 from proxy.model import Strength
 from proxy.risk import NO_RISK
 
@@ -89,7 +90,7 @@ class Generation:
 
     def receipt_path(self, head: RequestHead) -> str:
         """The path as receipts may show it."""
-        return self.stand_ins.mask(self.catalog.receipt_path(head))
+        return without_tokens(self.stand_ins.mask(self.catalog.receipt_path(head)))
 
     def private(self, host: str) -> tuple[str, ...]:
         """Private addresses that `host` may resolve to."""

@@ -30,7 +30,10 @@ MethodsOption = Annotated[Several, typer.Option("--methods", help="HTTP methods;
 HostsOption = Annotated[Several, typer.Option("--hosts", help="Hosts; repeatable.")]
 PathsOption = Annotated[Several, typer.Option("--paths", help="What paths begin with; repeatable.")]
 PeerOption = Annotated[
-    Several, typer.Option("--peer", help="uid:NUMBER (unix socket) or ip:ADDRESS it must come from; repeatable.")
+    Several,
+    typer.Option(
+        "--peer", help="ip:ADDRESS, or uid:NUMBER or process:PID (unix socket) it must come from; repeatable."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON value.")]
 
@@ -112,8 +115,21 @@ def _limits(  # one for each option
         methods=tuple(one.upper() for one in methods or ()),
         hosts=tuple(one.lower() for one in hosts or ()),
         paths=tuple(paths or ()),
-        peers=tuple(peers or ()),
+        peers=tuple(_peer(one) for one in peers or ()),
     )
+
+
+def _peer(text: str) -> str:
+    """The peer as tokens name it: of a process also when it started."""
+    from proxy.identity import processes
+
+    number = text.removeprefix(processes.PREFIX)
+    if number == text or not (number.isascii() and number.isdigit()):
+        return text
+    found = processes.name_of(int(number))
+    if found is None:
+        raise BriefcaseError(f"there is no process {number} that we can see")
+    return found
 
 
 def _seconds(ttl: str) -> int:

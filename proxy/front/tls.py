@@ -91,11 +91,26 @@ class Door:
             raise
         except ssl.SSLError as error:
             raise NotAdmittedError(f"the handshake failed: {error.reason or 'no certificate that is valid'}") from None
+        _close_once(writer.transport)
         return _svid(writer.get_extra_info("ssl_object"), loaded.anchors) if self.asks else None
 
     def trusts(self, svid: Svid) -> bool:
         """Whether the CA that an SVID came from is its trust domain's now."""
         return svid.anchor in self._now.anchors.get(svid.id.trust_domain, ())
+
+
+def _close_once(transport: asyncio.WriteTransport) -> None:
+    """Let `transport` be closed again and again, as any other may be.
+
+    asyncio's over TLS forgets at the second time what it needs to answer anything (CPython 3.12 and 3.13).
+    """
+    close = transport.close
+
+    def close_once() -> None:
+        if not transport.is_closing():
+            close()
+
+    transport.close = close_once  # type: ignore[method-assign]
 
 
 def _svid(tls: ssl.SSLObject, anchors: Mapping[str, frozenset[str]]) -> Svid:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FRESH_S: Final = 0.5
 """How long a revoked token can still be believed."""
+OF_NOBODY: Final = digest_of("")
+"""What a token with an unknown id is compared with, so that it takes as long as any."""
 
 
 class Authenticator(Protocol):
@@ -76,7 +78,7 @@ def _judge(
     if presented is not None:
         token, token_id = presented
         entry = known.get(token_id)
-        expected = entry.digest if entry is not None else digest_of("")
+        expected = entry.digest if entry is not None else OF_NOBODY
         matches = hmac.compare_digest(digest_of(token), expected)
         if matches and entry is not None and (entry.expires_at_ms is None or now_ms < entry.expires_at_ms):
             return entry.agent

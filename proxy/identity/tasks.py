@@ -53,7 +53,9 @@ class TaskAuthenticator:
             return self._behind.authenticate(proxy_authorization, source, lineage)
         if self._locks.stale:
             return Denial("policy_unavailable", "What is revoked cannot be read.", by="front")
-        agent = self._agent(replace(token, came_from=(peer_of(source), *lineage)))
+        bound = frozenset().union(*token.peers)
+        came_from = (peer_of(source), *(name for name in lineage if name in bound))
+        agent = self._agent(replace(token, came_from=came_from))
         return agent or self._behind.authenticate(proxy_authorization, source, lineage)  # a failure, counted there
 
     def current(self, agent: Agent) -> Agent | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.confine.conftest import REASON, ROOT
@@ -65,3 +67,45 @@ async def test_p1_a_secret_that_is_replaced_meanwhile_stays_out_of_sight(tmp_pat
     ran = await running
     assert "receipts in chain" in ran.err
     assert ran.out == "", ran.err
+
+
+ASKS = """touch begun; while [ ! -e ports ]; do sleep 0.1; done
+for port in $(cat ports); do for host in 127.0.0.1 localhost 10.0.0.1; do for path in healthz metrics; do
+curl -s -o /dev/null -w '%{http_code} ' --noproxy '*' --max-time 3 http://$host:$port/$path
+curl -s -o /dev/null -w '%{http_code} ' --max-time 3 http://$host:$port/$path
+done; done; done; true
+"""
+
+
+@pytest.mark.slow
+async def test_h_10_no_control_listener_is_reached_from_a_confined_program(tmp_path):
+    """H-10: neither its own sidecar's nor another's, by address or by name, past the proxy or through it."""
+    (tmp_path / "asks").write_text(ASKS)
+    environment = clean_environment(tmp_path) | {"PYTHONPATH": str(ROOT), "BRIEFCASED_HOME": f"{tmp_path}/state"}
+    (tmp_path / "c.yaml").write_text("version: 1\n")
+    line = f"{RUN} --config c.yaml --confine -- sh asks"
+    running = await started("sh", "-c", line, env=environment, cwd=tmp_path, session=True)
+    async with asyncio.timeout(30):
+        while not (tmp_path / "begun").exists():
+            await asyncio.sleep(0.05)
+    healthy = [port for port in listening() if await asyncio.to_thread(is_healthy, port)]
+    assert healthy, "its control listener answers out here"
+    (tmp_path / "draft").write_text(" ".join(map(str, healthy)))
+    (tmp_path / "draft").rename(tmp_path / "ports")
+    ran = await ended(running)
+    statuses = ran.out.split()
+    assert len(statuses) == len(healthy) * 12, ran.err
+    assert not [status for status in statuses if status.startswith(("2", "3"))], statuses
+
+
+def listening():
+    """Ports of IPv4 loopback on which somebody listens, of this network namespace (proc_net_tcp)."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[1].startswith("0100007F")]
+
+
+def is_healthy(port):
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=2, trust_env=False).text == '{"status":"ok"}'
+    except httpx.HTTPError:
+        return False

@@ -8,7 +8,7 @@ import hashlib
 import pytest
 
 from proxy.identity.throttle import FAILURES, MAX_SOURCES, WINDOW_S, Throttle
-from proxy.identity.tokens import TOKEN, new_token, token_in
+from proxy.identity.tokens import TOKEN, new_token, token_in, without_tokens
 
 TOKEN_ID, TEXT = "AbCdEfGhIj01", "bca_AbCdEfGhIj01_" + "x-_" * 14 + "y"  # parallel workers must name the same tests
 
@@ -89,3 +89,12 @@ def test_p7_the_sources_that_are_remembered_are_bounded():
     for number in range(MAX_SOURCES + 500):
         throttle.failed(f"source-{number}", 0.0)
     assert len(throttle._spent) == MAX_SOURCES
+
+
+@pytest.mark.parametrize("prefix", ["bca", "bco"])
+def test_h_04_a_token_in_a_text_is_named_and_not_shown(prefix):
+    token = new_token(prefix)[1]
+    assert without_tokens(f"/a/{token}/b") == "/a/{token}/b"
+    assert without_tokens(f"/x{token[:-3]}") == "/x{token}"
+    assert without_tokens(f"/bct_{'A' * 43}_{'B' * 200}") == "/{token}"
+    assert without_tokens("/bca_short/bca_/abca") == "/bca_short/bca_/abca"

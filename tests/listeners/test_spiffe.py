@@ -170,6 +170,32 @@ async def test_curl_httpx_and_requests_take_it(stage: Stage) -> None:
     assert await asyncio.to_thread(by_requests) == 200
 
 
+async def test_clients_that_come_and_go_leave_no_fault_behind(stage: Stage) -> None:
+    """However they leave: with an answer or before it, closed or reset, over plain requests or in a tunnel."""
+    faults: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: faults.append(context))
+    svid = stage.domain.svid(CODER)
+    internal = b"GET http://briefcased.internal/ HTTP/1.1\r\nHost: briefcased.internal\r\n\r\n"
+    try:
+        for raw in (b"", internal[:20], internal, internal * 2):
+            for leave in ("close", "abort"):
+                _reader, writer = await stage.open(stage.context(svid))
+                writer.write(raw)
+                if raw == internal:
+                    assert (await read_answer(_reader)).status == 200
+                getattr(writer.transport, leave)()
+        for opened in [await stage.tunnel(svid) for _ in range(2)]:
+            assert await stage.get(opened) == 200
+            opened[1].close()
+        async with asyncio.timeout(CUT_S):
+            while stage.rig.sidecar.gauges()["connections"]:
+                await asyncio.sleep(0.02)
+    finally:
+        loop.set_exception_handler(None)
+    assert faults == []
+
+
 async def test_an_intermediate_ca_may_stand_between(stage: Stage) -> None:
     between = TrustDomain("example.org", stage.domain)
     assert await stage.asked(between.svid(CODER)) == 200
@@ -215,7 +241,7 @@ async def test_only_tls_1_3_and_modern_suites_of_1_2(stage: Stage) -> None:
     process = await asyncio.create_subprocess_exec(*command, stdin=-3, stdout=-1, stderr=-1)
     out, _ = await process.communicate()
     assert (process.returncode, b"Cipher is (NONE)" in out) == (1, True)
-    for suites in ("AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA"):  # no ephemeral keys; no AEAD
+    for suites in ("AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA256"):  # no ephemeral keys; no AEAD
         old.set_ciphers(suites)
         with pytest.raises(OSError):
             await stage.open(old)
@@ -314,7 +340,7 @@ async def test_files_are_read_again_when_they_change(stage: Stage) -> None:
     """A CA that leaves its bundle ends the connections that came with it; no restart, and garbage changes nothing."""
     bundle = stage.folder / "example.org.pem"
     kept, gone = await stage.tunnel(stage.other.svid(RIVAL)), await stage.tunnel(stage.domain.svid(CODER))
-    new = TrustDomain("example.org")
+    new = TrustDomain("example.org", TrustDomain("example.org"))  # an intermediate CA may be what is trusted
     server = {name: (stage.folder / f"listener.{name}").read_bytes() for name in ("pem", "key")}
     bundle.write_bytes(b"no certificate")
     await asyncio.sleep(1.3)
