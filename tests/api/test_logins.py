@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,13 @@ async def test_one_id_token_buys_one_session_also_spelt_another_way(desk: Api) -
         assert slug(await exchanged(desk, again, secret)) == "unauthenticated"
     change = (await desk.changes())[0]
     assert (change["by"], change["refused"]) == ("own/ann", "replayed")
+
+
+async def test_of_exchanges_at_the_same_moment_one_wins(desk: Api) -> None:
+    secret = verifier()
+    text = id_token(desk, secret, sub="twin")
+    answers = await asyncio.gather(*(exchanged(desk, text, secret) for _ in range(6)))
+    assert sorted(one.status_code for one in answers) == [201, *[401] * 5]
 
 
 async def test_a_token_without_nonce_counts_only_where_devices_log_in_and_once(desk: Api) -> None:
