@@ -56,7 +56,7 @@ async def test_o08_nobody_comes_in_without_a_right_token(api: Api, header: dict[
     async with api.client(None, **header) as client:
         for path in ("/api/v1/whoami", "/api/v1/none", "/api/openapi.json", "/"):
             answer = await client.get(path)
-            assert slug(answer) in ("unauthenticated", "throttled")
+            assert slug(answer) == "unauthenticated"
             assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
 
 
@@ -66,9 +66,9 @@ async def test_j07_an_agents_credentials_are_worth_nothing(api: Api) -> None:
     basic = httpx.BasicAuth("agent", token)
     async with api.client(None) as client:
         for auth in (basic, httpx.BasicAuth(token, "")):
-            assert slug(await client.get("/api/v1/whoami", auth=auth)) in ("unauthenticated", "throttled")
+            assert slug(await client.get("/api/v1/whoami", auth=auth)) == "unauthenticated"
         for headers in ({"Authorization": f"Bearer {token}"}, {"Proxy-Authorization": f"Bearer {token}"}):
-            assert slug(await client.get("/api/v1/whoami", headers=headers)) in ("unauthenticated", "throttled")
+            assert slug(await client.get("/api/v1/whoami", headers=headers)) == "unauthenticated"
 
 
 @on_the_loop

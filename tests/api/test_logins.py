@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
 
 from proxy.db.engine import writing
+from proxy.db.tables import approvals
 from proxy.operator_settings import OidcProvider
-from tests.api.conftest import administered, slug
+from tests.api.conftest import BOTH, administered, slug
 from tests.api.oidc import CLIENT, KEY, ROLES, exchanged, id_token, logged_in, provider, verifier
 from tests.fakes.issuer import new_key, part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from tests.api.conftest import Api
 
@@ -26,26 +28,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 USER = {"claim": "email", "map": {"ann@example.test": "ann"}}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=BOTH)
+async def desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    database = request.getfixturevalue("server") if request.param == "postgresql" else None
     folder = tmp_path_factory.mktemp("logins")
     operators = {"oidc": [provider(folder, user=USER)]}
-    async with administered(folder, operators=operators, users={"ann": {"accounts": ["*"]}}) as api:
+    async with administered(folder, database, operators=operators, users={"ann": {"accounts": ["*"]}}) as api:
         yield api
-
-
-@pytest.fixture(autouse=True)
-def patience(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test has its own failures, not those of others: the throttle is by address, and all have the same."""
-    yield
-    if "desk" in request.fixturenames:
-        api = request.getfixturevalue("desk")
-        forget_failures(api)
-
-
-def forget_failures(api: Api) -> None:
-    api.rig.sidecar._api._logins._throttle._spent.clear()
-    api.rig.sidecar._api._registry._throttle._spent.clear()
 
 
 async def test_where_to_log_in_is_told_to_anybody_but_a_web_page(desk: Api) -> None:
@@ -120,7 +109,7 @@ async def test_p5_what_is_wrong_buys_nothing_and_is_receipted(desk: Api) -> None
         assert len(changes) == before + 1, name
         assert (changes[0]["change"], changes[0]["by"]) == ("operator_login", "-"), name
         assert changes[0]["refused"] in ("token", "audience", "nonce", "name"), name
-        forget_failures(desk)
+        desk.elsewhere()
 
 
 async def test_whom_no_rule_fits_has_no_role_and_is_named_in_the_receipt(desk: Api) -> None:
@@ -262,7 +251,7 @@ async def test_whoever_loses_the_rule_loses_access_at_once_and_a_new_group_count
         assert slug(await desk.call("kim", "GET", "/whoami")) == "unauthenticated"
     async with configured(desk, known.model_copy(update={"session_s": 60})):
         assert (await desk.call("kim", "GET", "/whoami")).status_code == 200
-        with writing(desk.database) as connection:
+        with writing(desk.shared) as connection:
             connection.exec_driver_sql("UPDATE operator_sessions SET created_at_ms = created_at_ms - 61000")
         assert slug(await desk.call("kim", "GET", "/whoami")) == "unauthenticated"
 
@@ -286,8 +275,8 @@ async def test_j07_an_operator_who_is_the_user_decides_nothing_about_that_users_
     await logged_in(desk, "00u1", email="ann@example.test")
     await logged_in(desk, "00u2", email="bob@example.test")
     id_ = await desk.pending("/for-ann")
-    with writing(desk.database) as connection:  # as if the agent had made it on behalf of ann
-        connection.exec_driver_sql("UPDATE approvals SET user = 'ann' WHERE id = ?", (id_,))
+    with writing(desk.shared) as connection:  # as if the agent had made it on behalf of ann
+        connection.execute(update(approvals).where(approvals.c.id == id_).values(user="ann"))
     vote = ("POST", f"/approvals/{id_}/votes", {"approve": True})
     assert slug(await desk.call("00u1", *vote)) == "own_request"
     change = (await desk.changes())[0]
@@ -305,7 +294,7 @@ async def test_j07_the_token_of_a_session_is_none_of_an_agent_and_is_kept_as_a_d
     desk.rig.tokens["nobody"] = token
     with pytest.raises(httpx.ProxyError, match="407"):
         await desk.rig.call("GET", "/seen", agent="nobody")
-    with desk.database.connect() as connection:
+    with desk.shared.connect() as connection:
         assert token not in str(connection.exec_driver_sql("SELECT * FROM operator_sessions").fetchall())
 
 

@@ -169,7 +169,7 @@ async def test_usage_of_budgets_is_read_from_the_table(api: Api) -> None:
     from proxy.db.tables import budget_counters
 
     keys = ['["budget","daily",{"agent":"tester"}]', '["budget","daily",{"tenant":"elsewhere"}]']
-    with writing(api.database) as connection:
+    with writing(api.shared) as connection:
         connection.execute(insert(budget_counters), [{"key": k, "bucket": 7, "used": 3, "held": 1} for k in keys])
     found = (await api.call("viewer", "GET", "/budgets/usage")).json()["usage"]
     assert {"budget": "daily", "of": {"agent": "tester"}, "window_from_ms": 7, "used": 3, "held": 1} in found
