@@ -223,6 +223,7 @@ async def test_a_login_can_ask_for_less_and_for_a_shorter_time_never_for_more(de
 async def test_a_name_is_kept_and_nobody_else_gets_it(desk: Api) -> None:
     [known] = desk.rig.sidecar.pipeline.generation.settings.operators.oidc
     renamed = known.model_copy(update={"name": "email"})
+    await logged_in(desk, "ann")
     async with configured(desk, renamed):
         secret = verifier()
         taken = await exchanged(desk, id_token(desk, secret, sub="impostor", email="ann"), secret)
