@@ -19,6 +19,7 @@ from proxy.api.handlers import (
     policies,
     receipts,
     sessions,
+    simulation,
     whoami,
 )
 from proxy.model import Role
@@ -45,6 +46,8 @@ ROUTES: Final = (
           summary="The policies in force."),
     Route(method="POST", path="/policies/explain", roles=LOOK, handler=policies.explain, answer=p.Explanation,
           body=p.ExplainRequest, summary="What would be decided about a request; nothing is sent."),
+    Route(method="POST", path="/policies/simulate", roles=OPERATE, handler=simulation.simulate, answer=p.Simulation,
+          body=p.SimulateRequest, summary="What other policies would have said of past calls."),
     Route(method="GET", path="/budgets/usage", roles=LOOK, handler=budgets.usage, answer=m.Usages,
           summary="What is used of budgets."),
     Route(method="GET", path="/approvals", roles=LOOK, handler=approvals.list_, answer=m.Approvals,

@@ -22,12 +22,17 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 def load_policies(settings: Settings, profiles: Mapping[str, Profile]) -> Policies:
     """The policies in force. Raises `ConfigError` with every mistake, each with its file and line."""
+    return policies_of(settings, profiles, _read(settings.policies.files))
+
+
+def policies_of(settings: Settings, profiles: Mapping[str, Profile], sources: Iterable[tuple[str, str]]) -> Policies:
+    """The preset and `sources`, each a name and its text, in place of the files. Raises `ConfigError`."""
     chosen = settings.policies.chosen(settings.mode)
     shipped = [preset(chosen)] if chosen is not None else []
     enabled = [profiles[name] for name in sorted(settings.providers) if name in profiles]
     if conflicts := list(_conflicts(enabled)):
         raise ConfigError(conflicts)
-    return Policies.load([*shipped, *_read(settings.policies.files)], vocabulary(enabled))
+    return Policies.load([*shipped, *sources], vocabulary(enabled))
 
 
 def vocabulary(enabled: Iterable[Profile]) -> Vocabulary:

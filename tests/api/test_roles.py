@@ -26,6 +26,7 @@ DELETE /agents/{name}        -      -        operator admin
 GET    /accounts             viewer approver operator admin
 GET    /policies             viewer approver operator admin
 POST   /policies/explain     viewer approver operator admin
+POST   /policies/simulate    -      -        operator admin
 GET    /budgets/usage        viewer approver operator admin
 GET    /approvals            viewer approver operator admin
 GET    /approvals/{id}       viewer approver operator admin
