@@ -11,7 +11,7 @@ from proxy.documents import Strict
 from proxy.model import Mode  # noqa: TC001  # pydantic needs it at run time
 from proxy.policy_settings import Preset  # noqa: TC001  # as above
 
-MAX_TEXT: Final = 131_072
+MAX_TEXT: Final = 65_536
 """Characters of all policies that are tried at once: they are parsed beside what the sidecar is for."""
 
 
