@@ -215,6 +215,15 @@ class Changes(Form):
 class LockRequest(Strict):
     """What to lock, or to unlock: the tenant, agent, user, account or provider of this name, or everything."""
 
+    model_config = ConfigDict(
+        json_schema_extra={  # what `_named` demands
+            "anyOf": [
+                {"properties": {"scope": {"const": "all"}, "name": {"const": ""}}},
+                {"properties": {"scope": {"not": {"const": "all"}}, "name": {"minLength": 1}}, "required": ["name"]},
+            ]
+        }
+    )
+
     scope: Scope
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9@][a-zA-Z0-9@_/.-]{0,253}$|^$")] = ""
     reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from proxy.api.models import WHOLE, Form, Name
 from proxy.documents import Strict
 from proxy.model import Mode  # noqa: TC001  # pydantic needs it at run time
 from proxy.policy_settings import Preset  # noqa: TC001  # as above
 
+File = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 MAX_TEXT: Final = 65_536
 """Characters of all policies that are tried at once: they are parsed beside what the sidecar is for."""
 
@@ -52,30 +53,17 @@ class ExplainRequest(Strict):
     body: Annotated[str, Field(max_length=65_536)] | None = None
 
 
-class PolicyText(Strict):
-    """One file of Cedar policies."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    text: Annotated[str, Field(max_length=MAX_TEXT)]
-
-
 class SimulateRequest(Strict):
     """Policies to ask about past calls, in place of those of the configuration's files."""
 
-    policies: Annotated[list[PolicyText], Field(max_length=16)]
+    policies: Annotated[dict[File, str], Field(max_length=16)] = Field(
+        description="The text of each file, by its name.", json_schema_extra={"additionalProperties": False}
+    )
     preset: Preset | None = Field(default=None, description="In place of the configured one.")
     since_ms: Annotated[int, Field(ge=0), WHOLE] = Field(
         default=0, description="From when on, in milliseconds since 1970."
     )
     limit: Annotated[int, Field(ge=1, le=2000), WHOLE] = Field(default=1000, description="The newest so many calls.")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if sum(len(one.text) for one in self.policies) > MAX_TEXT:
-            raise ValueError("the texts together are too long")
-        if len({one.name for one in self.policies}) != len(self.policies):
-            raise ValueError("a name stands twice")
-        return self
 
 
 class Mistake(Form):

@@ -109,7 +109,7 @@ async def test_other_policies_are_asked_about_past_calls(api: Api) -> None:
     permit (principal, action in [Action::"callWithoutApproval", Action::"callWithoutStrongApproval"], resource);
     @id("shut") forbid (principal, action, resource) when { context.path == "/simulated" };
     """
-    asked: dict[str, Any] = {"policies": [{"name": "new.cedar", "text": text}]}
+    asked: dict[str, Any] = {"policies": {"new.cedar": text}}
     answer = await api.call("operator", "POST", "/policies/simulate", asked)
     assert answer.status_code == 200, answer.text
     found = answer.json()
@@ -120,12 +120,12 @@ async def test_other_policies_are_asked_about_past_calls(api: Api) -> None:
     assert found["mistakes"] == []
     theirs = (await api.call("foreign", "POST", "/policies/simulate", asked)).json()
     assert (theirs["calls"], theirs["changes"]) == (0, [])
-    wrong = {"policies": [{"name": "bad.cedar", "text": "\n\npermit (principal"}]}
+    wrong = {"policies": {"bad.cedar": "\n\npermit (principal"}}
     told = (await api.call("operator", "POST", "/policies/simulate", wrong)).json()
     assert [(one["file"], one["line"] > 0) for one in told["mistakes"]] == [("bad.cedar", True)]
     assert told["calls"] == 0
-    long = {"policies": [{"name": f"{n}.cedar", "text": "/" * 40_000} for n in range(2)]}
-    assert slug(await api.call("operator", "POST", "/policies/simulate", long)) == "invalid_request"
+    long = {"policies": {f"{n}.cedar": "/" * 40_000 for n in range(2)}}
+    assert slug(await api.call("operator", "POST", "/policies/simulate", long)) == "too_large"
 
 
 async def test_an_agent_that_is_revoked_stays_in_its_tenant(api: Api) -> None:

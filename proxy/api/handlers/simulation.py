@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from proxy.api.policy_models import Mistake, Replay, SimulateRequest, Simulation
+from proxy.api.policy_models import MAX_TEXT, Mistake, Replay, SimulateRequest, Simulation
+from proxy.api.problems import ProblemError
 from proxy.catalog.policies import policies_of
 from proxy.db.threads import in_thread
 from proxy.errors import ConfigError
@@ -30,6 +31,8 @@ async def simulate(call: Call) -> Simulation:
     """Ask other policies about past calls that the caller may see. Nothing is sent, and nothing changes."""
     asked, services = call.sent(SimulateRequest), call.services
     generation = services.generation()
+    if sum(map(len, asked.policies.values())) > MAX_TEXT:
+        raise ProblemError("too_large", "The policies together are too long.")
     try:
         candidate = await in_thread(_candidate, generation, asked)
     except ConfigError as error:
@@ -45,7 +48,7 @@ async def simulate(call: Call) -> Simulation:
 
 def _candidate(generation: Generation, asked: SimulateRequest) -> Policies:
     settings = generation.settings
-    sources = [(one.name, one.text) for one in asked.policies]
+    sources = sorted(asked.policies.items())
     # With files of one's own, the mode brings no preset.
     block = {"files": tuple(Path(name) for name, _ in sources), "preset": asked.preset or settings.policies.preset}
     changed = settings.policies.model_copy(update=block)
