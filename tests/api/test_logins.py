@@ -12,15 +12,24 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import update
 
+from proxy.api.logins import KeysUnavailableError, Logins
+from proxy.clock import SystemClock
 from proxy.db.engine import writing
 from proxy.db.tables import approvals
+from proxy.egress.dial import Dialler
+from proxy.egress.http import HttpClient
+from proxy.egress.resolver import Resolver
+from proxy.identity.id_token import Refusal
 from proxy.operator_settings import OidcProvider
+from proxy.settings import Settings
 from tests.api.conftest import BOTH, administered, slug
-from tests.api.oidc import CLIENT, KEY, ROLES, exchanged, id_token, logged_in, provider, verifier
-from tests.fakes.issuer import new_key, part
+from tests.api.oidc import CLIENT, ISSUER, KEY, ROLES, exchanged, id_token, logged_in, provider, verifier
+from tests.fakes.issuer import HOST, JwksServer, new_key, part, token
+from tests.rig import Provider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.api.conftest import Api
 
@@ -206,6 +215,16 @@ async def test_a_session_ends_at_once_by_logout_or_by_an_admin_with_receipts(des
     assert slug(await desk.call("viewer", "DELETE", "/sessions/current")) == "not_found"  # a token is no session
 
 
+async def test_an_open_stream_ends_with_its_session(desk: Api) -> None:
+    session = await logged_in(desk, "ann")
+    async with desk.client("ann") as client, client.stream("GET", "/api/v1/approval-events") as stream:
+        assert stream.status_code == 200
+        assert (await desk.call("admin", "DELETE", f"/sessions/{session['id']}")).status_code == 200
+        async with asyncio.timeout(5):
+            async for _ in stream.aiter_bytes():
+                pass
+
+
 async def test_a_login_can_ask_for_less_and_for_a_shorter_time_never_for_more(desk: Api) -> None:
     secret = verifier()
     less = (await exchanged(desk, id_token(desk, secret), secret, role="viewer", ttl_s=60)).json()
@@ -297,6 +316,55 @@ async def test_j07_the_token_of_a_session_is_none_of_an_agent_and_is_kept_as_a_d
         await desk.rig.call("GET", "/seen", agent="nobody")
     with desk.shared.connect() as connection:
         assert token not in str(connection.exec_driver_sql("SELECT * FROM operator_sessions").fetchall())
+
+
+async def test_a_new_key_of_the_provider_is_fetched_but_not_for_everybody_who_names_one(tmp_path: Path) -> None:
+    """The real service at a real key server: an unknown `kid` makes it ask again, at most every 30 s."""
+    upstream = Provider(tmp_path, (HOST,))
+    await upstream.start()
+    try:
+        first, second = new_key("ES256", "first"), new_key("ES256", "second")
+        server, clock = JwksServer([first]), MovedClock()
+        upstream.on("/keys", server)
+        url = f"https://{HOST}:{upstream.port}/keys"
+        described = provider(tmp_path, jwks_url=url, ca_file=str(upstream.root), jwks_file=None)
+        operators = {"version": 1, "operators": {"oidc": [described]}}
+        settings = Settings.model_validate_json(json.dumps(operators))
+        resolver = Resolver(clock=clock, timeout_s=1.0, hosts={HOST: ("127.0.0.1",)})
+        dialler = Dialler(resolver=resolver, connect_timeout_s=5.0, own_listeners=frozenset)
+        logins = Logins(HttpClient(dialler=dialler, timeout_s=5.0), lambda: settings, clock)
+
+        async def tried(key: Any) -> str:
+            claims = {"now": clock.wall_ms() / 1000, "iss": ISSUER, "aud": CLIENT, "sub": "ann", "groups": ["staff"]}
+            found = await logins.person(token(key, "ES256", nonce="n", nbf=None, **claims), "n")
+            return found.fault if isinstance(found, Refusal) else found[1].name
+
+        assert await tried(first) == "own/ann"
+        assert await tried(first) == "own/ann"
+        assert server.fetched == 1
+        server.keys = [first, second]
+        assert await tried(second) == "token"  # asked a moment ago
+        clock.moved_s += 31
+        for _ in range(5):
+            await tried(new_key("ES256", "of nobody"))
+        assert server.fetched == 2
+        assert await tried(second) == "own/ann"
+        server.status = 500
+        clock.moved_s += 3900  # longer than keys that cannot be fetched are believed
+        with pytest.raises(KeysUnavailableError):
+            await tried(first)
+    finally:
+        await upstream.stop()
+
+
+class MovedClock(SystemClock):
+    moved_s = 0.0
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + int(self.moved_s * 1000)
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.moved_s
 
 
 def with_roles(known: OidcProvider, roles: list[dict[str, Any]]) -> OidcProvider:
