@@ -64,7 +64,7 @@ class OidcProvider(Strict):
         default=False,
         description="Also with --device. Such ID tokens have no nonce: any that this client is issued counts, once.",
     )
-    scope: Annotated[str, Field(pattern=r"^openid( [!-~]+)*$", max_length=512)] = "openid"
+    scope: Annotated[str, Field(pattern=r"^openid( [!-z|~]+)*$", max_length=512)] = "openid"
     redirect: Annotated[
         str, Field(pattern=r"^http://(127\.0\.0\.1|\[::1\]|localhost)(:[1-9][0-9]{0,4})?/[A-Za-z0-9/_-]{0,64}$")
     ] = Field(default="http://127.0.0.1/callback", description="Loopback; a free port is picked where it names none.")

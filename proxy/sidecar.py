@@ -225,6 +225,8 @@ class Sidecar:
         self._configuration = configuration
         self._agents = frozenset(agent.name for agent in agents)
         self.directory = Directory.of(configuration.settings)
+        if self._api is not None:
+            self._api.reloaded()
         _log.info("configuration %d is in force", number)
 
     def _described(self, configuration: Configuration) -> tuple[Agent, ...]:

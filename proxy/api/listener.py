@@ -23,7 +23,7 @@ from proxy.api.call import Call, Visit
 from proxy.api.openapi import document
 from proxy.api.problems import CONTENT_TYPE, Problem, ProblemError
 from proxy.api.routes import BASE, ROUTES
-from proxy.api.sockets import bound, peer_uid
+from proxy.api.sockets import AdminSocket, peer_uid
 from proxy.approval.channels.slack_incoming import PATH as SLACK
 from proxy.db.sealing import UnsealError
 from proxy.db.threads import in_thread
@@ -71,6 +71,7 @@ class ApiListener:
         self._logins: Final = logins
         self._settings: Final = settings
         self._own_uid: Final = os.geteuid()
+        self._admin: AdminSocket | None = None
         self._streams = 0
         self._closing: Final = asyncio.Event()
         app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY_BYTES)
@@ -92,9 +93,8 @@ class ApiListener:
         """
         await self._runner.setup()
         if admin is not None:
-            # Where the configuration names users of the machine, they may connect: they are known by their user id.
-            mode = 0o666 if self._settings().local else 0o600
-            await web.SockSite(self._runner, bound(admin, mode=mode)).start()
+            self._admin = AdminSocket(admin, mode=self._mode())
+            await web.SockSite(self._runner, self._admin.listening).start()
             _log.info("control API on %s", admin)
         if api is None:
             return None
@@ -109,10 +109,21 @@ class ApiListener:
         _log.info("control API on %s:%d", host, addresses[0][1])
         return host, int(addresses[0][1])
 
+    def reloaded(self) -> None:
+        """Another configuration is in force: who may connect to the socket may be others now."""
+        if self._admin is not None:
+            self._admin.allow(self._mode())
+
     async def close(self) -> None:
         """Stop listening, and end streams."""
         self._closing.set()
+        if self._admin is not None:
+            self._admin.remove()
         await self._runner.cleanup()
+
+    def _mode(self) -> int:
+        """Where the configuration names users of the machine, they may connect: they are known by their user id."""
+        return 0o666 if self._settings().local else 0o600
 
     @web.middleware
     async def _guard(

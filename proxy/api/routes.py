@@ -22,6 +22,7 @@ from proxy.api.handlers import (
     policies,
     receipts,
     sessions,
+    simulation,
     whoami,
 )
 from proxy.model import Role
@@ -52,6 +53,8 @@ ROUTES: Final = (
           summary="What allows more than the policies in force, and waits for a confirmation."),
     Route(method="POST", path="/policies/confirmations", roles=OPERATE, handler=policies.confirm, answer=m.Done,
           body=p.Confirmation, summary="Let what waits take effect; whoever wrote it cannot."),
+    Route(method="POST", path="/policies/simulate", roles=OPERATE, handler=simulation.simulate, answer=p.Simulation,
+          body=p.SimulateRequest, summary="What other policies would have said of past calls."),
     Route(method="GET", path="/budgets/usage", roles=LOOK, handler=budgets.usage, answer=m.Usages,
           summary="What is used of budgets."),
     Route(method="GET", path="/approvals", roles=LOOK, handler=approvals.list_, answer=m.Approvals,

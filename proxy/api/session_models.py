@@ -6,19 +6,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from proxy.api.models import WHOLE, Form
+from proxy.api.models import WHOLE, Form, Name
 from proxy.documents import Strict
 from proxy.model import Role  # noqa: TC001  # pydantic needs it at run time
+
+Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,32}$")]
+Operator = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}/[A-Za-z0-9][A-Za-z0-9._@+|:=~-]{0,126}$")]
+Visible = Annotated[str, Field(pattern=r"^[!-~]{1,1024}$")]
 
 
 class LoginView(Form):
     """An OpenID provider where operators log in, and as which public client they ask it."""
 
-    label: str
-    issuer: str
-    client_id: str
-    scope: str
-    redirect: str
+    label: Name
+    issuer: Visible
+    client_id: Visible
+    scope: Annotated[str, Field(pattern=r"^[ -z|~]{1,512}$")]
+    redirect: Visible
     device: bool = Field(description="Whether the device flow is taken.")
 
 
@@ -46,19 +50,21 @@ class NewSession(Strict):
 class SessionToken(Form):
     """A new session. This is the only time that its token is shown."""
 
-    id: str
-    name: str
-    role: Role
-    token: str
+    id: Id
+    name: Operator
+    role: Annotated[Role, Field(strict=False)]
+    token: Visible
     expires_at_ms: int
 
 
 class SessionView(Form):
     """A login. Its token cannot be shown."""
 
-    id: str
-    name: str
-    role: Role | None = Field(description="What it gives now; null: nothing, it is over or its role is gone.")
+    id: Id
+    name: Operator
+    role: Annotated[Role, Field(strict=False)] | None = Field(
+        description="What it gives now; null: nothing, it is over or its role is gone."
+    )
     tenant: str | None
     created_at_ms: int
     expires_at_ms: int

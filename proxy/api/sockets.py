@@ -6,13 +6,45 @@ import socket
 import stat
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.errors import BriefcaseError
 
 if TYPE_CHECKING:
     from asyncio import Transport
+
+
+class AdminSocket:
+    """The listening socket at `unix:/PATH`, and its file as long as that is ours: another's is left alone.
+
+    Raises:
+        BriefcaseError: by the constructor; see `bound`.
+    """
+
+    def __init__(self, at: str, *, mode: int) -> None:
+        self.listening: Final = bound(at, mode=mode)
+        self._path: Final = Path(at.removeprefix("unix:"))
+        self._file: Final = self._found()
+
+    def allow(self, mode: int) -> None:
+        """Who may connect from now on; what is open stays open. Raises OSError."""
+        if self._found() == self._file:
+            self._path.chmod(mode)
+
+    def remove(self) -> None:
+        """Take the file away, so that nobody looks for us there."""
+        with suppress(OSError):
+            if self._found() == self._file:
+                self._path.unlink()
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.lstat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def bound(at: str, *, mode: int) -> socket.socket:

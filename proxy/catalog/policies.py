@@ -23,7 +23,12 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 def load_policies(settings: Settings, profiles: Mapping[str, Profile]) -> Policies:
     """The policies in force. Raises `ConfigError` with every mistake, each with its file and line."""
-    return _loaded(settings.policies.chosen(settings.mode), settings.policies.files, settings, profiles)
+    return policies_of(settings, profiles, _read(settings.policies.files))
+
+
+def policies_of(settings: Settings, profiles: Mapping[str, Profile], sources: Iterable[tuple[str, str]]) -> Policies:
+    """The preset and `sources`, each a name and its text, in place of the files. Raises `ConfigError`."""
+    return _loaded(settings.policies.chosen(settings.mode), sources, settings, profiles)
 
 
 def load_rollout(settings: Settings, profiles: Mapping[str, Profile]) -> Rollout | None:
@@ -31,18 +36,21 @@ def load_rollout(settings: Settings, profiles: Mapping[str, Profile]) -> Rollout
     wanted = settings.policies.candidate
     if wanted is None:
         return None
-    candidate = _loaded(wanted.preset, wanted.files, settings, profiles)
+    candidate = _loaded(wanted.preset, _read(wanted.files), settings, profiles)
     return Rollout(candidate, frozenset(wanted.agents), frozenset(wanted.groups), wanted.percent)
 
 
 def _loaded(
-    chosen: Preset | None, files: Iterable[Path], settings: Settings, profiles: Mapping[str, Profile]
+    chosen: Preset | None,
+    sources: Iterable[tuple[str, str]],
+    settings: Settings,
+    profiles: Mapping[str, Profile],
 ) -> Policies:
     shipped = [preset(chosen)] if chosen is not None else []
     enabled = [profiles[name] for name in sorted(settings.providers) if name in profiles]
     if conflicts := list(_conflicts(enabled)):
         raise ConfigError(conflicts)
-    return Policies.load([*shipped, *_read(files)], vocabulary(enabled))
+    return Policies.load([*shipped, *sources], vocabulary(enabled))
 
 
 def vocabulary(enabled: Iterable[Profile]) -> Vocabulary:

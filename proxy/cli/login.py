@@ -15,6 +15,9 @@ from proxy.errors import BriefcaseError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic import BaseModel
+
+    from proxy.api.session_models import LoginView, SessionToken
     from proxy.cli.api_client import ApiClient
     from proxy.credentials.kind import Ingredients, Minting
     from proxy.credentials.oauth import OAuthCredential
@@ -50,48 +53,57 @@ class _Provider:
         return await answered(minting, self.http, trust=self.trust)
 
 
-def chosen(ways: list[dict[str, Any]], issuer: str | None) -> dict[str, Any]:
+def chosen(ways: list[LoginView], issuer: str | None) -> LoginView:
     """The way to log in that `issuer` names, by its label or URL; the only one where none is named."""
     if not ways:
         raise BriefcaseError("nobody logs in at this API: its operators have tokens (briefcased operators add)")
-    found = [one for one in ways if issuer is None or issuer in (one["label"], one["issuer"])]
+    found = [one for one in ways if issuer is None or issuer in (one.label, one.issuer)]
     if len(found) != 1:
-        raise BriefcaseError(f"say where with --issuer: {', '.join(one['label'] for one in ways)}")
+        raise BriefcaseError(f"say where with --issuer: {', '.join(one.label for one in ways)}")
     return found[0]
 
 
 def log_in(
     client: ApiClient, issuer: str | None, wishes: Wishes, *, device: bool, trust: Path | None, asked: dict[str, Any]
-) -> dict[str, Any]:
+) -> SessionToken:
     """The new session, with its token; `asked` is what else is sent for it. Raises `BriefcaseError`."""
+    from proxy.api.session_models import LoginsView, SessionToken
     from proxy.identity.id_token import nonce_for
 
-    way = chosen(client.call("GET", "/logins")["logins"], issuer)
-    if device and not way["device"]:
-        raise BriefcaseError(f"{way['label']}: this API does not take logins by --device")
+    way = chosen(read(LoginsView, client.call("GET", "/logins")).logins, issuer)
+    if device and not way.device:
+        raise BriefcaseError(f"{way.label}: this API does not take logins by --device")
     verifier = secrets.token_urlsafe(VERIFIER_BYTES)
     token = asyncio.run(_token(way, wishes, nonce_for(verifier, client.host), device=device, trust=trust))
-    session: dict[str, Any] = client.call("POST", "/sessions", {"id_token": token.text, "verifier": verifier, **asked})
-    return session
+    answer = client.call("POST", "/sessions", {"id_token": token.text, "verifier": verifier, **asked})
+    return read(SessionToken, answer)
 
 
-async def _token(way: dict[str, Any], wishes: Wishes, nonce: str, *, device: bool, trust: Path | None) -> IdToken:
+def read[M: BaseModel](form: type[M], answer: object) -> M:
+    """What the API answered, in the form that it must have: a terminal gets to see it. Raises `BriefcaseError`."""
+    try:
+        return form.model_validate(answer)
+    except ValueError:
+        raise BriefcaseError("the control API answered something else than was asked") from None
+
+
+async def _token(way: LoginView, wishes: Wishes, nonce: str, *, device: bool, trust: Path | None) -> IdToken:
     from proxy.credentials.kind import CallFailedError, MintFailedError
     from proxy.credentials.oauth.identity import identity_places, login_kind
 
     clock = SystemClock()
     try:
-        kind = login_kind(way["issuer"], scope=way["scope"], redirect=way["redirect"])
+        kind = login_kind(way.issuer, scope=way.scope, redirect=way.redirect)
     except ValueError:
         raise BriefcaseError("the API names an issuer that nobody can log in at") from None
-    provider = _Provider(kind, way["client_id"], _http(clock), trust, clock)
+    provider = _Provider(kind, way.client_id, _http(clock), trust, clock)
     try:
-        at = await provider.ask(identity_places(way["issuer"]))
+        at = await provider.ask(identity_places(way.issuer))
         return await (_by_device if device else _by_browser)(provider, at, wishes, nonce)
     except MintFailedError as failed:
-        raise BriefcaseError(f"{way['label']}: {failed.denial.detail}") from None
+        raise BriefcaseError(f"{way.label}: {failed.denial.detail}") from None
     except CallFailedError as failed:
-        raise BriefcaseError(f"{way['label']}: {failed}") from None
+        raise BriefcaseError(f"{way.label}: {failed}") from None
 
 
 async def _by_browser(provider: _Provider, at: Places, wishes: Wishes, nonce: str) -> IdToken:

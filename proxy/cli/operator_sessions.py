@@ -44,8 +44,8 @@ def login(
     wishes = Wishes(not no_browser, timeout, Login())
     asked = {"role": role.value if role is not None else None, "ttl_s": hours * 3600 if hours is not None else None}
     session = log_in(ApiClient(at, None), issuer, wishes, device=device, trust=ca_file, asked=asked)
-    keep(at, session)
-    told = {name: session[name] for name in ("id", "name", "role", "expires_at_ms")}
+    keep(at, session.model_dump(mode="json"))
+    told = session.model_dump(mode="json", exclude={"token"})
     if as_json:
         sys.stdout.write(orjson.dumps(told).decode() + "\n")
         return
@@ -82,13 +82,17 @@ def whoami(url: UrlOption = None, token_file: TokenFileOption = None, as_json: J
 @sessions.command("list")
 def list_(url: UrlOption = None, token_file: TokenFileOption = None, as_json: JsonOption = False) -> None:
     """List your logins; for an admin, everybody's."""
-    found = api_client(url, token_file).call("GET", "/sessions")["sessions"]
+    from proxy.api.session_models import SessionsView
+    from proxy.cli.login import read
+
+    found = read(SessionsView, api_client(url, token_file).call("GET", "/sessions")).sessions
     if as_json:
-        sys.stdout.write(orjson.dumps(found).decode() + "\n")
+        listed = [one.model_dump(mode="json") for one in found]
+        sys.stdout.write(orjson.dumps(listed).decode() + "\n")
         return
     for one in found:
-        mark, until = "*" if one["current"] else " ", _moment(one["expires_at_ms"])
-        sys.stdout.write(f"{mark} {one['id']}  {one['name']:<32} {one['role'] or 'nothing':<10} until {until}\n")
+        mark, until = "*" if one.current else " ", _moment(one.expires_at_ms)
+        sys.stdout.write(f"{mark} {one.id}  {one.name:<32} {one.role or 'nothing':<10} until {until}\n")
 
 
 @sessions.command("revoke")

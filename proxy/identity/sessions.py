@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 
 from proxy.db.engine import take_turns, writing
 from proxy.db.tables import operator_people, operator_sessions
@@ -130,12 +130,15 @@ def revoke(database: Engine, session_id: str, *, clock: Clock) -> bool:
 
 def _name(connection: Connection, issuer: str, person: Person) -> tuple[str, bool]:
     """The name, and whether it is written down. Raises `NameTakenError`."""
-    people, label = operator_people.c, person.name.partition("/")[0]
-    mine = (people.issuer == issuer) & (people.subject == person.subject) & (people.label == label)
-    own: str | None = connection.execute(select(people.name).where(mine)).scalar()
-    if own is not None:
-        return own, True
-    if connection.execute(select(people.name).where(people.name == person.name)).first():
+    people, me = operator_people.c, (issuer, person.subject, person.name.partition("/")[0])
+    mine = and_(people.issuer == me[0], people.subject == me[1], people.label == me[2])
+    # One statement: of two, the second could see what came between them.
+    query = select(people.issuer, people.subject, people.label, people.name)
+    rows = connection.execute(query.where(or_(mine, people.name == person.name))).all()
+    for *who, name in rows:
+        if tuple(who) == me:
+            return str(name), True
+    if rows:
         raise NameTakenError
     return person.name, False
 

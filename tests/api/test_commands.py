@@ -146,8 +146,7 @@ async def test_operators_are_added_by_command_with_a_receipt(api: Api) -> None:
     assert "zoe                  approver   (all tenants)" in (await command(api, "operators", "list")).out
     assert (await command(api, "operators", "add", "zoe", "--role", "admin")).code == 1
     assert (await command(api, "operators", "revoke", "zoe")).out == "revoked zoe\n"
-    refused = (await api.call("zoe", "GET", "/whoami")).status_code
-    assert refused in (401, 429)  # the second where other tests have tried wrong tokens within the minute
+    assert (await api.call("zoe", "GET", "/whoami")).status_code == 401
     changes = [(one["change"], one["target"]) for one in (await api.changes())[:4]]
     assert ("operator_revoke", "zoe") in changes
     assert ("operator_token", "zoe") in changes

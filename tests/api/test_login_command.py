@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from tests.api.conftest import administered, slug
-from tests.api.test_commands import BRIEFCASED, ROOT, command
+from tests.api.test_commands import BRIEFCASED, ROOT, command, environment
 from tests.rig.authorization_server import authorization_server
 from tests.rig.browser import Browser
 from tests.rig.program import assert_unseen, clean_environment, ended, started
@@ -50,14 +50,20 @@ async def desk(tmp_path_factory: pytest.TempPathFactory, server: AuthorizationSe
         yield api
 
 
-def at_home(api: Api, server: AuthorizationServer, home: Path) -> dict[str, str]:
+def at_home(api: Api, home: Path) -> dict[str, str]:
     """The operator's own machine: another state directory, and the address of the API."""
     own = {"BRIEFCASED_HOME": str(home), "PYTHONPATH": str(ROOT), "BRIEFCASED_API_URL": api.base}
     return {**clean_environment(home), **own}
 
 
 async def logged_in(
-    api: Api, server: AuthorizationServer, home: Path, *more: str, who: str = "alice", refuse: bool = False
+    api: Api,
+    server: AuthorizationServer,
+    home: Path,
+    *more: str,
+    who: str = "alice",
+    refuse: bool = False,
+    where: dict[str, str] | None = None,
 ) -> Ended:
     """`operators login`, with a browser or a code entered elsewhere."""
     command = (
@@ -71,7 +77,7 @@ async def logged_in(
         "--no-browser",
         *more,
     )
-    process = await started(*command, env=at_home(api, server, home), cwd=home)
+    process = await started(*command, env=where or at_home(api, home), cwd=home)
     assert process.stderr is not None
     said = ""
     async with asyncio.timeout(30):
@@ -121,6 +127,18 @@ async def test_a_person_logs_in_votes_and_logs_out(desk: Api, server: Authorizat
         ("approval_vote", "corp/alice"),
         ("operator_login", "corp/alice"),
     ]
+
+
+@pytest.mark.slow
+async def test_one_may_log_in_by_the_socket_of_the_machine_too(desk: Api, server: AuthorizationServer) -> None:
+    """Then the login says who asks, and no longer the user id."""
+    home = environment(desk)  # with what says where the socket is
+    assert (await command(desk, "operators", "whoami", **home)).out.startswith("local  admin")
+    done = await logged_in(desk, server, desk.rig.home, where=home)
+    assert done.code == 0, done.err
+    assert (await command(desk, "operators", "whoami", **home)).out.startswith("corp/alice  approver")
+    assert (await command(desk, "operators", "logout", **home)).code == 0
+    assert (await command(desk, "operators", "whoami", **home)).out.startswith("local  admin")
 
 
 @pytest.mark.slow
@@ -189,6 +207,28 @@ async def test_a_file_that_others_may_read_is_not_used(desk: Api, tmp_path: Path
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
     assert (await command(desk, "operators", "whoami", **home)).code == 1
+
+
+async def test_o15_what_an_api_answers_is_not_shown_unless_it_has_the_right_form() -> None:
+    from proxy.api.session_models import LoginsView, SessionToken
+    from proxy.cli.login import read
+    from proxy.errors import BriefcaseError
+
+    way = {
+        "label": "corp",
+        "issuer": "https://i.test",
+        "client_id": "c",
+        "scope": "openid",
+        "redirect": "http://x/",
+        "device": True,
+    }
+    assert read(LoginsView, {"logins": [way]}).logins[0].label == "corp"
+    for change in ({"label": "\x1b[31mred"}, {"issuer": "https://i.test\n"}, {"scope": "{openid}"}, {"device": "yes"}):
+        with pytest.raises(BriefcaseError, match="something else"):
+            read(LoginsView, {"logins": [{**way, **change}]})
+    for answer in ({}, [], None, {"id": "x", "name": "\x1b]0;x", "role": "admin", "token": "t", "expires_at_ms": 1}):
+        with pytest.raises(BriefcaseError, match="something else"):
+            read(SessionToken, answer)
 
 
 async def test_where_to_log_in_is_named_where_there_are_several(desk: Api, tmp_path: Path) -> None:

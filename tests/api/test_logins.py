@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,26 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
 
+from proxy.api.logins import KeysUnavailableError, Logins
+from proxy.clock import SystemClock
 from proxy.db.engine import writing
+from proxy.db.tables import approvals
+from proxy.egress.dial import Dialler
+from proxy.egress.http import HttpClient
+from proxy.egress.resolver import Resolver
+from proxy.identity.id_token import Refusal
 from proxy.operator_settings import OidcProvider
-from tests.api.conftest import administered, slug
-from tests.api.oidc import CLIENT, KEY, ROLES, exchanged, id_token, logged_in, provider, verifier
-from tests.fakes.issuer import new_key, part
+from proxy.settings import Settings
+from tests.api.conftest import BOTH, administered, slug
+from tests.api.oidc import CLIENT, ISSUER, KEY, ROLES, exchanged, id_token, logged_in, provider, verifier
+from tests.fakes.issuer import HOST, JwksServer, new_key, part, token
+from tests.rig import Provider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.api.conftest import Api
 
@@ -25,26 +37,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 USER = {"claim": "email", "map": {"ann@example.test": "ann"}}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=BOTH)
+async def desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    database = request.getfixturevalue("server") if request.param == "postgresql" else None
     folder = tmp_path_factory.mktemp("logins")
     operators = {"oidc": [provider(folder, user=USER)]}
-    async with administered(folder, operators=operators, users={"ann": {"accounts": ["*"]}}) as api:
+    async with administered(folder, database, operators=operators, users={"ann": {"accounts": ["*"]}}) as api:
         yield api
-
-
-@pytest.fixture(autouse=True)
-def patience(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test has its own failures, not those of others: the throttle is by address, and all have the same."""
-    yield
-    if "desk" in request.fixturenames:
-        api = request.getfixturevalue("desk")
-        forget_failures(api)
-
-
-def forget_failures(api: Api) -> None:
-    api.rig.sidecar._api._logins._throttle._spent.clear()
-    api.rig.sidecar._api._registry._throttle._spent.clear()
 
 
 async def test_where_to_log_in_is_told_to_anybody_but_a_web_page(desk: Api) -> None:
@@ -119,7 +118,7 @@ async def test_p5_what_is_wrong_buys_nothing_and_is_receipted(desk: Api) -> None
         assert len(changes) == before + 1, name
         assert (changes[0]["change"], changes[0]["by"]) == ("operator_login", "-"), name
         assert changes[0]["refused"] in ("token", "audience", "nonce", "name"), name
-        forget_failures(desk)
+        desk.elsewhere()
 
 
 async def test_whom_no_rule_fits_has_no_role_and_is_named_in_the_receipt(desk: Api) -> None:
@@ -141,6 +140,13 @@ async def test_one_id_token_buys_one_session_also_spelt_another_way(desk: Api) -
         assert slug(await exchanged(desk, again, secret)) == "unauthenticated"
     change = (await desk.changes())[0]
     assert (change["by"], change["refused"]) == ("own/ann", "replayed")
+
+
+async def test_of_exchanges_at_the_same_moment_one_wins(desk: Api) -> None:
+    secret = verifier()
+    text = id_token(desk, secret, sub="twin")
+    answers = await asyncio.gather(*(exchanged(desk, text, secret) for _ in range(6)))
+    assert sorted(one.status_code for one in answers) == [201, *[401] * 5]
 
 
 async def test_a_token_without_nonce_counts_only_where_devices_log_in_and_once(desk: Api) -> None:
@@ -209,6 +215,16 @@ async def test_a_session_ends_at_once_by_logout_or_by_an_admin_with_receipts(des
     assert slug(await desk.call("viewer", "DELETE", "/sessions/current")) == "not_found"  # a token is no session
 
 
+async def test_an_open_stream_ends_with_its_session(desk: Api) -> None:
+    session = await logged_in(desk, "ann")
+    async with desk.client("ann") as client, client.stream("GET", "/api/v1/approval-events") as stream:
+        assert stream.status_code == 200
+        assert (await desk.call("admin", "DELETE", f"/sessions/{session['id']}")).status_code == 200
+        async with asyncio.timeout(5):
+            async for _ in stream.aiter_bytes():
+                pass
+
+
 async def test_a_login_can_ask_for_less_and_for_a_shorter_time_never_for_more(desk: Api) -> None:
     secret = verifier()
     less = (await exchanged(desk, id_token(desk, secret), secret, role="viewer", ttl_s=60)).json()
@@ -226,6 +242,7 @@ async def test_a_login_can_ask_for_less_and_for_a_shorter_time_never_for_more(de
 async def test_a_name_is_kept_and_nobody_else_gets_it(desk: Api) -> None:
     [known] = desk.rig.sidecar.pipeline.generation.settings.operators.oidc
     renamed = known.model_copy(update={"name": "email"})
+    await logged_in(desk, "ann")
     async with configured(desk, renamed):
         secret = verifier()
         taken = await exchanged(desk, id_token(desk, secret, sub="impostor", email="ann"), secret)
@@ -254,7 +271,7 @@ async def test_whoever_loses_the_rule_loses_access_at_once_and_a_new_group_count
         assert slug(await desk.call("kim", "GET", "/whoami")) == "unauthenticated"
     async with configured(desk, known.model_copy(update={"session_s": 60})):
         assert (await desk.call("kim", "GET", "/whoami")).status_code == 200
-        with writing(desk.database) as connection:
+        with writing(desk.shared) as connection:
             connection.exec_driver_sql("UPDATE operator_sessions SET created_at_ms = created_at_ms - 61000")
         assert slug(await desk.call("kim", "GET", "/whoami")) == "unauthenticated"
 
@@ -282,8 +299,8 @@ async def test_j07_an_operator_who_is_the_user_decides_nothing_about_that_users_
     await logged_in(desk, "00u1", email="ann@example.test")
     await logged_in(desk, "00u2", email="bob@example.test")
     id_ = await desk.pending("/for-ann")
-    with writing(desk.database) as connection:  # as if the agent had made it on behalf of ann
-        connection.exec_driver_sql("UPDATE approvals SET user = 'ann' WHERE id = ?", (id_,))
+    with writing(desk.shared) as connection:  # as if the agent had made it on behalf of ann
+        connection.execute(update(approvals).where(approvals.c.id == id_).values(user="ann"))
     vote = ("POST", f"/approvals/{id_}/votes", {"approve": True})
     assert slug(await desk.call("00u1", *vote)) == "own_request"
     change = (await desk.changes())[0]
@@ -301,8 +318,57 @@ async def test_j07_the_token_of_a_session_is_none_of_an_agent_and_is_kept_as_a_d
     desk.rig.tokens["nobody"] = token
     with pytest.raises(httpx.ProxyError, match="407"):
         await desk.rig.call("GET", "/seen", agent="nobody")
-    with desk.database.connect() as connection:
+    with desk.shared.connect() as connection:
         assert token not in str(connection.exec_driver_sql("SELECT * FROM operator_sessions").fetchall())
+
+
+async def test_a_new_key_of_the_provider_is_fetched_but_not_for_everybody_who_names_one(tmp_path: Path) -> None:
+    """The real service at a real key server: an unknown `kid` makes it ask again, at most every 30 s."""
+    upstream = Provider(tmp_path, (HOST,))
+    await upstream.start()
+    try:
+        first, second = new_key("ES256", "first"), new_key("ES256", "second")
+        server, clock = JwksServer([first]), MovedClock()
+        upstream.on("/keys", server)
+        url = f"https://{HOST}:{upstream.port}/keys"
+        described = provider(tmp_path, jwks_url=url, ca_file=str(upstream.root), jwks_file=None)
+        operators = {"version": 1, "operators": {"oidc": [described]}}
+        settings = Settings.model_validate_json(json.dumps(operators))
+        resolver = Resolver(clock=clock, timeout_s=1.0, hosts={HOST: ("127.0.0.1",)})
+        dialler = Dialler(resolver=resolver, connect_timeout_s=5.0, own_listeners=frozenset)
+        logins = Logins(HttpClient(dialler=dialler, timeout_s=5.0), lambda: settings, clock)
+
+        async def tried(key: Any) -> str:
+            claims = {"now": clock.wall_ms() / 1000, "iss": ISSUER, "aud": CLIENT, "sub": "ann", "groups": ["staff"]}
+            found = await logins.person(token(key, "ES256", nonce="n", nbf=None, **claims), "n")
+            return found.fault if isinstance(found, Refusal) else found[1].name
+
+        assert await tried(first) == "own/ann"
+        assert await tried(first) == "own/ann"
+        assert server.fetched == 1
+        server.keys = [first, second]
+        assert await tried(second) == "token"  # asked a moment ago
+        clock.moved_s += 31
+        for _ in range(5):
+            await tried(new_key("ES256", "of nobody"))
+        assert server.fetched == 2
+        assert await tried(second) == "own/ann"
+        server.status = 500
+        clock.moved_s += 3900  # longer than keys that cannot be fetched are believed
+        with pytest.raises(KeysUnavailableError):
+            await tried(first)
+    finally:
+        await upstream.stop()
+
+
+class MovedClock(SystemClock):
+    moved_s = 0.0
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + int(self.moved_s * 1000)
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.moved_s
 
 
 def with_roles(known: OidcProvider, roles: list[dict[str, Any]]) -> OidcProvider:

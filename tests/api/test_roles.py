@@ -28,6 +28,7 @@ GET    /policies             viewer approver operator admin
 POST   /policies/explain     viewer approver operator admin
 GET    /policies/pending     viewer approver operator admin
 POST   /policies/confirmations -    -        operator admin
+POST   /policies/simulate    -      -        operator admin
 GET    /budgets/usage        viewer approver operator admin
 GET    /approvals            viewer approver operator admin
 GET    /approvals/{id}       viewer approver operator admin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import orjson
@@ -77,6 +77,76 @@ async def test_policies_are_shown_and_explained(api: Api) -> None:
     assert len(api.rig.provider.requests) == before
     nobody = await api.call("viewer", "POST", "/policies/explain", {**ask, "agent": "nobody"})
     assert slug(nobody) == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("change", "slug_"),
+    [
+        ({"url": "{base}/open"}, None),
+        ({"url": "{base}/open", "headers": [{"name": "Host", "value": "elsewhere.test"}]}, "authority_mismatch"),
+        ({"url": "{plain}/open"}, "operation_not_allowed"),
+        ({"url": "https://[/open"}, "malformed_request"),
+        ({"url": "{base}/open", "headers": [{"name": "X", "value": "\u0430"}]}, "malformed_request"),
+        ({"url": "{base}/open", "method": "POST", "headers": [{"name": "Content-Length", "value": "9"}], "body": "{}"}, None),
+        ({"url": "{base}/open", "method": "POST", "headers": [{"name": "Content-Length", "value": "x"}]}, "malformed_request"),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_what_is_explained_is_judged_as_the_request_would_be(
+    api: Api, change: dict[str, Any], slug_: str | None
+) -> None:
+    places = {"base": api.rig.base, "plain": api.rig.base.replace("https", "http")}
+    asked = {"agent": "tester", "method": "GET", **change, "url": change["url"].format(**places)}
+    answer = await api.call("viewer", "POST", "/policies/explain", asked)
+    assert (answer.status_code, answer.json().get("slug")) == (200, slug_), answer.text
+
+
+async def test_other_policies_are_asked_about_past_calls(api: Api) -> None:
+    for path in ("/simulated", "/kept"):
+        assert (await api.rig.call("GET", path)).status == 200
+    text = """
+    permit (principal, action == Action::"read", resource);
+    permit (principal, action in [Action::"callWithoutApproval", Action::"callWithoutStrongApproval"], resource);
+    @id("shut") forbid (principal, action, resource) when { context.path == "/simulated" };
+    """
+    asked: dict[str, Any] = {"policies": {"new.cedar": text}}
+    answer = await api.call("operator", "POST", "/policies/simulate", asked)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    calls = {one["call"].rpartition("/")[2]: one for one in found["changes"] if one["now"] is not None}
+    assert (calls["simulated"]["change"], calls["simulated"]["policies"]) == ("tightened", ["shut"])
+    assert "kept" not in calls
+    assert found["counts"]["tightened"] >= 1
+    assert found["mistakes"] == []
+    theirs = (await api.call("foreign", "POST", "/policies/simulate", asked)).json()
+    assert (theirs["calls"], theirs["changes"]) == (0, [])
+    wrong = {"policies": {"bad.cedar": "\n\npermit (principal"}}
+    told = (await api.call("operator", "POST", "/policies/simulate", wrong)).json()
+    assert [(one["file"], one["line"] > 0) for one in told["mistakes"]] == [("bad.cedar", True)]
+    assert told["calls"] == 0
+    long = {"policies": {f"{n}.cedar": "/" * 40_000 for n in range(2)}}
+    assert slug(await api.call("operator", "POST", "/policies/simulate", long)) == "too_large"
+
+
+async def test_an_agent_that_is_revoked_stays_in_its_tenant(api: Api) -> None:
+    from proxy.clock import SystemClock
+    from proxy.identity.store import Belongs, add_agent, revoke_agent
+
+    add_agent(api.database, "gone", (), clock=SystemClock(), belongs=Belongs(tenant="elsewhere"))
+    revoke_agent(api.database, "gone", clock=SystemClock())
+    mine = {one["name"]: one for one in (await api.call("foreign", "GET", "/agents")).json()["agents"]}
+    assert (mine["gone"]["tenant"], mine["gone"]["revoked"]) == ("elsewhere", True)
+    removed(api, "gone")
+
+
+def removed(api: Api, name: str) -> None:
+    from sqlalchemy import delete
+
+    from proxy.db.tables import agent_tokens, agents
+
+    with api.database.begin() as connection:
+        connection.execute(delete(agent_tokens).where(agent_tokens.c.agent == name))
+        connection.execute(delete(agents).where(agents.c.name == name))
 
 
 async def test_an_approval_is_shown_and_approved_and_the_call_goes_through(api: Api) -> None:
@@ -169,7 +239,7 @@ async def test_usage_of_budgets_is_read_from_the_table(api: Api) -> None:
     from proxy.db.tables import budget_counters
 
     keys = ['["budget","daily",{"agent":"tester"}]', '["budget","daily",{"tenant":"elsewhere"}]']
-    with writing(api.database) as connection:
+    with writing(api.shared) as connection:
         connection.execute(insert(budget_counters), [{"key": k, "bucket": 7, "used": 3, "held": 1} for k in keys])
     found = (await api.call("viewer", "GET", "/budgets/usage")).json()["usage"]
     assert {"budget": "daily", "of": {"agent": "tester"}, "window_from_ms": 7, "used": 3, "held": 1} in found
@@ -196,7 +266,7 @@ async def _answers(api: Api, problem: str | None) -> None:
     """Wait until a call is answered so."""
     async with asyncio.timeout(10):
         while True:
-            with suppress(httpx.ConnectError):  # a connection that a lock has cut
+            with suppress(httpx.ConnectError, httpx.RemoteProtocolError):  # a connection that a lock has cut
                 if (await api.rig.call("GET", "/seen")).problem == problem:
                     return
             await asyncio.sleep(0.1)

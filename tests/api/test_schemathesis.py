@@ -38,7 +38,7 @@ async def keeps_to_its_document(api: Api, tmp_path: Path, who: str) -> None:
         str(SCHEMATHESIS), "run", f"{api.base}/api/openapi.json", "-H", f"Authorization: Bearer {api.tokens[who]}", *ARGUMENTS,
         cwd=tmp_path, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(240):
+    async with asyncio.timeout(400):
         out, _ = await process.communicate()
     found = [line[:200] for line in out.decode().splitlines() if re.match(r"- ST|_{4}|\[\d{3}\]|    `", line)]
     assert process.returncode == 0, "\n".join(found)

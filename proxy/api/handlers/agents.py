@@ -22,9 +22,12 @@ async def list_(call: Call) -> Agents:
         one.name: AgentView(name=one.name, tenant=one.tenant, accounts=list(one.accounts), revoked=False)
         for one in call.services.agents()
     }
+    described = call.services.generation().settings.agents
     for row in await in_thread(store.list_agents, call.services.database):
         if row.revoked_at_ms is not None:
-            found[row.name] = AgentView(name=row.name, tenant=TENANT, accounts=list(row.accounts), revoked=True)
+            tenant = described[row.name].tenant if row.name in described else row.tenant
+            accounts = list(row.accounts)
+            found[row.name] = AgentView(name=row.name, tenant=tenant or TENANT, accounts=accounts, revoked=True)
     return Agents(agents=[found[name] for name in sorted(found) if call.operator.may_see(found[name].tenant)])
 
 

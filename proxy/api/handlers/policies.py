@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from proxy.api.models import Done
 from proxy.api.policy_models import (
@@ -17,19 +16,15 @@ from proxy.api.policy_models import (
     Why,
 )
 from proxy.api.problems import ProblemError
-from proxy.canonical import Place, canonical_head, parse_authority
 from proxy.db.threads import in_thread
 from proxy.errors import Denial
-from proxy.model import HTTPS_PORT, RawHead
 from proxy.trial.explain import decided
+from proxy.trial.request import head_of
 
 if TYPE_CHECKING:
     from proxy.api.call import Call
     from proxy.decision import Decision, Generation
-    from proxy.model import RequestHead
     from proxy.policy_versions import Version
-
-_PORTS: Final = {"http": 80, "https": HTTPS_PORT}
 
 
 async def show(call: Call) -> PoliciesView:
@@ -94,39 +89,12 @@ async def explain(call: Call) -> Explanation:
     agent = next((one for one in call.services.agents() if one.name == asked.agent), None)
     if agent is None or not call.operator.may_see(agent.tenant):
         raise ProblemError("not_found", "There is no such agent.")
-    head = _head(asked, generation)
     body = None if asked.body is None else asked.body.encode()
+    headers = [(one.name, one.value) for one in asked.headers]
+    head = head_of(generation, asked.method, asked.url, headers, body)
     if isinstance(head, Denial):
         return _explanation(head, generation)
     return _explanation(decided(generation, agent, head, body, now_ms=call.services.clock.wall_ms()), generation)
-
-
-def _head(asked: ExplainRequest, generation: Generation) -> RequestHead | Denial:
-    url = urlsplit(asked.url)
-    authority = parse_authority(url.netloc.encode("latin-1"), _PORTS[url.scheme])
-    if authority is None:
-        return Denial("malformed_request", "The URL names no host.", by="canonical")
-    try:
-        headers = tuple((one.name.lower().encode("latin-1"), one.value.encode("latin-1")) for one in asked.headers)
-    except UnicodeEncodeError:
-        return Denial("malformed_request", "A header is not latin-1.", by="canonical")
-    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    length = () if asked.body is None else ((b"content-length", str(len(asked.body.encode())).encode()),)
-    raw = RawHead(
-        method=asked.method.encode(),
-        target=target.encode("latin-1"),
-        authority=b"",
-        scheme=b"",
-        headers=((b"host", b"localhost"), *(one for one in headers if one[0] not in _FRAMING), *length),
-        http_version="HTTP/1.1",
-        end_stream=asked.body is None,
-    )
-    slash = generation.catalog.allows_encoded_slash(authority.host, authority.port)
-    place = Place(base=(url.scheme, authority))
-    return canonical_head(raw, place=place, sni=None, limits=generation.head_limits, encoded_slash=slash)
-
-
-_FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
 
 def _explanation(decided: Decision | Denial, generation: Generation) -> Explanation:
