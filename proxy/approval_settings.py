@@ -9,12 +9,14 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from proxy.documents import Strict
+from proxy.model import OPERATOR
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")]
 
 
 HeaderValue = Annotated[str, Field(pattern=r"^[ -~]{0,1024}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+OperatorName = Annotated[str, Field(pattern=rf"^{OPERATOR}$")]
 Https = Annotated[str, Field(pattern=r"^https://[^\s#@]+$", max_length=1024)]
 FIELDS: Final = frozenset(
     {
@@ -65,7 +67,7 @@ class SlackChannel(Reached):
     channel: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,32}$", description="Its id.")]
     token: str = Field(description="Secret ref of the bot token; it needs chat:write.")
     signing_secret: str = Field(description="Secret ref of the app's signing secret.")
-    approvers: dict[Annotated[str, Field(pattern=r"^[UW][A-Z0-9]{1,31}$")], Name] = Field(
+    approvers: dict[Annotated[str, Field(pattern=r"^[UW][A-Z0-9]{1,31}$")], OperatorName] = Field(
         default={}, description="Slack user ids to the approvers that they are."
     )
     address: Https = "https://slack.com/api"

@@ -17,6 +17,13 @@ INTERNAL: Final = "briefcased.internal"
 """Where the sidecar itself answers its agents, over plain HTTP; the name is never resolved or dialled."""
 
 
+PERSON: Final = r"[A-Za-z0-9][A-Za-z0-9._@+|:=~-]{0,126}"
+"""How a person of an OpenID provider is called. Names of our own operators, agents and users have no slash: none is
+like another."""
+OPERATOR: Final = rf"[a-z][a-z0-9_-]{{0,62}}(/{PERSON})?"
+"""The name of an operator: one of ours, or `LABEL/PERSON`."""
+
+
 class Action(StrEnum):
     """What an operation does at the provider."""
 

@@ -381,10 +381,7 @@ class Pipeline:
     def _record_outcome(self, exchange: Exchange, outcome: Outcome) -> None:
         if exchange.denial is not None:
             self._note(exchange, exchange.denial)
-        self.tally.outcomes[outcome.value] += 1
-        self.tally.redactions += exchange.redactions
-        self.tally.request_bytes += exchange.request_bytes
-        self.tally.response_bytes += exchange.response_bytes
+        self.tally.ended(outcome.value, exchange.redactions, exchange.request_bytes, exchange.response_bytes)
         self._holds.end(exchange, outcome)
         self._receipts.record_outcome(outcome_entry(exchange, outcome, now_s=self._clock.monotonic_s()))
 

@@ -32,3 +32,10 @@ class Tally:
     def refused(self) -> int:
         """Requests that were refused."""
         return self.decisions.total() - self.decisions["allow"]
+
+    def ended(self, outcome: str, redactions: int, request_bytes: int, response_bytes: int) -> None:
+        """Count one call that was allowed and is over."""
+        self.outcomes[outcome] += 1
+        self.redactions += redactions
+        self.request_bytes += request_bytes
+        self.response_bytes += response_bytes

@@ -9,6 +9,7 @@ from pydantic import Field
 from proxy.api.models import WHOLE, ApprovalView, Form, Grant, Name, Reason
 from proxy.approval.grants import MAX_S, MAX_USES
 from proxy.documents import Strict
+from proxy.model import OPERATOR
 
 KeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$", description="RFC 7638 thumbprint.")]
 Whole = Annotated[int, Field(ge=0, le=2**53 - 1), WHOLE]
@@ -156,7 +157,7 @@ class NewKey(Strict):
 class KeyConfirmation(Strict):
     """That the key is this approver's; from elsewhere than the machine with a signature."""
 
-    approver: Name
+    approver: Annotated[str, Field(pattern=rf"^{OPERATOR}$")]
     proof: ProofForm | None = None
 
 

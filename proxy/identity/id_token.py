@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from proxy.identity.jwt import USER, claimed, named, presented, signed
+from proxy.model import PERSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 ID_TOKEN_TYPES: Final = frozenset({"jwt", "application/jwt"})
 """An access token of the same provider (`at+jwt`) says nothing of a login."""
 MAX_SUBJECT: Final = 255
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+|:=~-]{0,126}")
-"""What may stand after `LABEL/`. Names of our own operators, agents and users have no slash: none is like another."""
+NAME: Final = re.compile(PERSON)
+"""What may stand after `LABEL/`."""
 type Fault = Literal["token", "audience", "nonce", "name", "no_role", "replayed", "name_taken"]
 type Pair = tuple[str, str]
 """A claim and a value that it has."""

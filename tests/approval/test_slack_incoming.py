@@ -45,7 +45,7 @@ class Clicks:
         self.desk = desk
         channel = {
             "channel": "C1", "token": "env:BOT", "signing_secret": "env:SIGNING", "tenant": "acme",
-            "approvers": {"U1ANN": "ann", "U2COD": "coder", "U3CAT": "cat"},
+            "approvers": {"U1ANN": "ann", "U2COD": "coder", "U3CAT": "cat", "U4OWN": "own/ann@acme.test"},
         }  # fmt: skip
         settings = ApprovalSettings.model_validate({"channels": {"slack": {"team": channel}}})
         self.incoming = SlackIncoming(
@@ -164,6 +164,9 @@ async def test_j_10_only_approvers_of_the_tenant_decide(slack: Clicks) -> None:
     other = await slack.desk.required(asked(agent=replace(AGENT, tenant="other")))
     assert await slack.click(other) == 409
     assert await slack.click("apr_unknown", action=REJECT) == 409
+    assert await slack.click(id_, user="U4OWN") == 403  # who may be alice, for whom the agent acts
+    alone = await slack.desk.required(asked(agent=replace(AGENT, user=None)))
+    assert await slack.click(alone, user="U4OWN") == 200
     assert untouched(slack, id_)
     assert untouched(slack, other)
 
