@@ -64,6 +64,7 @@ class Locks:
         self._changed: Final = changed
         self._now: dict[Key, Lock] = {}
         self._read_s = float("-inf")
+        self._unread = False
 
     @property
     def stale(self) -> bool:
@@ -84,8 +85,13 @@ class Locks:
         try:
             found = {lock.key: lock for lock in await in_thread(listed, self._database)}
         except SQLAlchemyError as error:
-            _log.error("locks cannot be read: %s", type(error).__name__)
+            if not self._unread:  # once for as long as it lasts
+                _log.error("locks cannot be read, so soon nothing is let through: %s", type(error).__name__)
+            self._unread = True
             return
+        if self._unread:
+            _log.info("locks can be read again")
+        self._unread = False
         before, self._now, self._read_s = self._now, found, began_s
         added = [lock for key, lock in found.items() if before.get(key) != lock]
         lifted = [lock for key, lock in before.items() if key not in found]

@@ -174,7 +174,9 @@ async def test_locking_and_letting_go_are_receipted(rig: Rig) -> None:
 
 
 @pytest.mark.slow
-async def test_p5_what_cannot_be_read_is_not_taken_for_unlocked(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_p5_what_cannot_be_read_is_not_taken_for_unlocked(
+    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
     async with tenancy(tmp_path_factory.mktemp("broken")) as rig:
         assert (await rig.call("GET", "/x", agent="coder")).status == 200
         database = open_database(rig.home / DATABASE)
@@ -183,3 +185,4 @@ async def test_p5_what_cannot_be_read_is_not_taken_for_unlocked(tmp_path_factory
         database.dispose()
         await asyncio.sleep(locks.STALE_S + 0.7)
         assert (await rig.call("GET", "/x", agent="coder")).problem == "policy_unavailable"
+        assert caplog.text.count("locks cannot be read") == 1
