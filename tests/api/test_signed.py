@@ -153,8 +153,8 @@ async def test_j18_forged_replayed_and_moved_signatures_count_for_nothing(api: A
     stranger = generate("Ed25519")
     now_ms = SystemClock().wall_ms()
     forged = {
-        "another approval's": await signed(api, one, ann, approval=other),
-        "another request's": await signed(api, one, ann, fingerprint="0" * 64),
+        "another approval's": await signed(api, other, ann, approval=one),
+        "another request's": await signed(api, other, ann, fingerprint="0" * 64),
         "another card's": await signed(api, other, ann, card=card),
         "a no": await signed(api, other, ann, yes=False),
         "another approver's": await signed(api, other, ann, approver="ben"),
@@ -386,9 +386,21 @@ async def test_two_must_say_yes_and_one_no_ends_it_with_its_grants(tmp_path: Pat
         assert slug(await vote(api, "ben", id_, proof=theirs)) == "not_proven"
         assert slug(await vote(api, "ben", id_)) == "strong_factor_required"
         assert (await api.rig.call("POST", "/strong", content=HARMLESS)).problem == "approval_required"
-        voted = await vote(api, "ben", id_, proof=await signed(api, id_, files["ben"], approver="ben"))
-        assert voted.json()["approval"]["state"] == "approved"
+        wish = Wish(Terms(600, 5, 0), "/strong")
+        form = {"for_s": 600, "max_uses": 5, "max_cost_microusd": 0, "path": "/strong"}
+        proof = await signed(api, id_, files["ben"], approver="ben", grant=wish)
+        voted = (await vote(api, "ben", id_, proof=proof, grant=form)).json()
+        assert voted["approval"]["state"] == "approved"
         assert (await api.rig.call("POST", "/strong", content=HARMLESS)).status == 200
+
+        second = ("approvals", "grants", "second", voted["grant"])  # of a strong grant, with a signature too
+        assert (await api.rig.call("POST", "/strong", content=HARMFUL)).problem == "approval_required"
+        await command(api, *second, **token(api, "ann"))
+        assert (await api.rig.call("POST", "/strong", content=HARMFUL)).problem == "approval_required"
+        blind = await command(api, *second, "--key", str(files["ann"]), **token(api, "ann"))
+        digest = re.findall(r"--shown ([0-9a-f]{64})", blind.err)[0]
+        await command(api, *second, "--key", str(files["ann"]), "--shown", digest, **token(api, "ann"))
+        assert (await api.rig.call("POST", "/strong", content=HARMFUL)).status == 200
 
         id_, form = (
             await api.pending("/plain", HARMLESS),
