@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from proxy.documents import Strict
 from proxy.identity.locks import MAX_REASON_CHARACTERS
@@ -212,17 +212,19 @@ class Changes(Form):
     changes: list[dict[str, Any]]
 
 
+_NAMED: Final[dict[str, JsonValue]] = {
+    "oneOf": [
+        {"properties": {"scope": {"const": "all"}, "name": {"const": ""}}},
+        {"properties": {"scope": {"not": {"const": "all"}}, "name": {"minLength": 1}}, "required": ["name"]},
+    ]
+}
+"""`LockRequest._named`, for those who read the schema."""
+
+
 class LockRequest(Strict):
     """What to lock, or to unlock: the tenant, agent, user, account or provider of this name, or everything."""
 
-    model_config = ConfigDict(
-        json_schema_extra={  # what `_named` demands
-            "anyOf": [
-                {"properties": {"scope": {"const": "all"}, "name": {"const": ""}}},
-                {"properties": {"scope": {"not": {"const": "all"}}, "name": {"minLength": 1}}, "required": ["name"]},
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_NAMED)
 
     scope: Scope
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9@][a-zA-Z0-9@_/.-]{0,253}$|^$")] = ""
