@@ -65,6 +65,11 @@ class NewAgent(Strict):
 
     name: Name
     accounts: Annotated[list[Grant], Field(max_length=100)] = []
+    tenant: Name | None = Field(default=None, description="Of a new agent, where tenants are declared; else your own.")
+    groups: Annotated[list[Name], Field(max_length=100)] | None = Field(default=None, description="Those it is in.")
+    users: Annotated[list[Name], Field(max_length=100)] | None = Field(
+        default=None, description="On whose behalf it may act."
+    )
     days: Annotated[int, Field(ge=1, le=3650), WHOLE] | None = None
 
 

@@ -395,6 +395,23 @@ def configured(api: Api, *providers: OidcProvider) -> Any:
     return changed()
 
 
+async def test_p5_two_that_could_be_taken_for_each_other_are_refused(tmp_path: Path) -> None:
+    """J-07: neither two providers, nor an agent's token and an operator's."""
+    from proxy.catalog.operator_checks import operator_mistakes
+
+    one = provider(tmp_path)
+    agents = {"issuer": ISSUER, "audience": CLIENT, "jwks_file": one["jwks_file"], "agent": {"match": "{agent}"}}
+    for operators, identity, words in (
+        ([one, {**one, "client_id": "another"}], [], "label"),
+        ([one, {**one, "label": "second"}], [], "stand here twice"),
+        ([one], [agents], "agents may authenticate"),
+    ):
+        value = {"version": 1, "operators": {"oidc": operators}, "identity": {"tokens": identity}}
+        settings = Settings.model_validate_json(json.dumps(value))
+        [(_, message)] = operator_mistakes(settings)
+        assert words in message
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

@@ -11,10 +11,13 @@ import httpx
 import orjson
 import pytest
 
-from tests.api.conftest import slug
+from proxy.identity.store import list_agents
+from tests.api.conftest import administered, slug
 from tests.rig.sidecar import KEY, OTHER_KEY
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.api.conftest import Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -126,6 +129,33 @@ async def test_other_policies_are_asked_about_past_calls(api: Api) -> None:
     assert told["calls"] == 0
     long = {"policies": {f"{n}.cedar": "/" * 40_000 for n in range(2)}}
     assert slug(await api.call("operator", "POST", "/policies/simulate", long)) == "too_large"
+
+
+async def test_h12_an_agent_is_added_to_a_tenant_that_there_is_and_stays_there(tmp_path: Path) -> None:
+    """H-12: there is no default tenant, and nobody moves another's agent, also not one that was revoked."""
+    provider = {"accounts": {"main": {"secrets": {"api_key": "env:EXAMPLE_API_KEY"}, "tenant": "here"}}}
+    settings = {"tenants": ["here", "elsewhere"], "providers": {"example": provider}}
+    async with administered(tmp_path, **settings) as api:
+
+        async def added(who: str, name: str, **more: Any) -> str:
+            answer = await api.call(who, "POST", "/agents", {"name": name, **more})
+            return "" if answer.status_code == 201 else slug(answer)
+
+        assert await added("operator", "alone") == "conflict"
+        assert await added("operator", "lost", tenant="nowhere") == "conflict"
+        assert await added("operator", "one", tenant="here", groups=["night"], users=["kim"]) == ""
+        assert await added("foreign", "two") == ""
+        assert await added("foreign", "three", tenant="here") == "forbidden"
+        assert await added("foreign", "one") == "forbidden"
+        assert await added("operator", "one", tenant="elsewhere") == "conflict"
+        assert await added("operator", "one") == ""  # a further token
+        assert (await api.call("operator", "DELETE", "/agents/one")).status_code == 200
+        assert await added("foreign", "one") == "forbidden"
+        rows = {row.name: (row.tenant, row.groups, row.users) for row in list_agents(api.database)}
+        assert rows["one"] == ("here", ("night",), ("kim",))
+        assert rows["two"] == ("elsewhere", (), ())
+        told = {one["target"]: one["tenant"] for one in await api.changes() if one["change"] == "agent_add"}
+        assert (told["one"], told["two"]) == ("here", "elsewhere")
 
 
 async def test_an_agent_that_is_revoked_stays_in_its_tenant(api: Api) -> None:
