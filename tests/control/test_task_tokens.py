@@ -1,4 +1,4 @@
-"""Tokens for one task, through the real proxy."""
+"""Tokens for one task, through the real proxy (H-01, H-05, H-08)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""P6: two tenants in one sidecar, each with canaries of its own."""
+"""P6, H-12: two tenants in one sidecar, each with canaries of its own; no header says whose a call is (H-06)."""
 
 from __future__ import annotations
 

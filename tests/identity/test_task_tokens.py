@@ -1,4 +1,4 @@
-"""Tokens for one task, without a proxy: whatever a holder appends can only narrow."""
+"""Tokens for one task, without a proxy: whatever a holder appends can only narrow (H-05, H-09)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agent tokens: form, digest, and where a header may carry one."""
+"""Agent tokens: form, digest, where a header may carry one, and that they are not written down (H-04)."""
 
 from __future__ import annotations
 

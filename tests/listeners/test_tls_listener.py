@@ -21,8 +21,8 @@ from proxy.identity.registry import AgentRegistry
 from proxy.identity.svid import Svid, read_svid
 from proxy.settings import Settings
 from proxy.tls_settings import ListenerTls
-from tests.listeners.test_spiffe import CODER, CUT_S, stage_of, staged
 from tests.rig import running_rig
+from tests.rig.spiffe import CODER, CUT_S, stage_of, staged
 from tests.rig.svids import TrustDomain
 
 if TYPE_CHECKING:
