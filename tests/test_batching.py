@@ -17,7 +17,6 @@ from proxy.errors import Denial
 from proxy.generation import build_generation
 from proxy.model import Agent, Authority, RequestHead, Strength
 from proxy.policy import Policies
-from proxy.risk import HOUR_MS, Circumstances
 from proxy.risk.circumstances import accustomed
 from proxy.settings import Settings
 
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from proxy.model import Called
 
 NOW_MS = 1_764_115_200_000
-HOUR = NOW_MS // HOUR_MS
-KNOWN = accustomed(("rpc", "list"), "rpc.example", NOW_MS)
+KNOWN = accustomed([("rpc", name) for name in ("list", "send", "short")], "rpc.example", NOW_MS)
 PROFILE = Document(
     "rpc",
     """\
@@ -65,11 +63,7 @@ def message(method: str, **params: Any) -> dict[str, Any]:
 
 
 def decided(of: Generation, *calls: dict[str, Any], agent: Agent = AGENT, alone: bool = False) -> Decision | Denial:
-    assert KNOWN.past is not None
-    known = Circumstances(
-        KNOWN.past.plus(("rpc", "send"), "rpc.example", HOUR).plus(("rpc", "short"), "rpc.example", HOUR)
-    )
-    return decide(of, agent, HEAD, orjson.dumps(calls[0] if alone else calls), now_ms=NOW_MS, circumstances=known)
+    return decide(of, agent, HEAD, orjson.dumps(calls[0] if alone else calls), now_ms=NOW_MS, circumstances=KNOWN)
 
 
 def test_the_decision_is_of_the_weightiest_and_knows_every_call() -> None:
