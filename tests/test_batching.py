@@ -19,6 +19,7 @@ from proxy.model import Agent, Authority, RequestHead, Strength
 from proxy.policy import Policies
 from proxy.risk.circumstances import accustomed
 from proxy.settings import Settings
+from proxy.trial.explain import decided as trial_of
 
 if TYPE_CHECKING:
     from proxy.decision import Generation
@@ -162,3 +163,10 @@ def test_what_policies_are_only_observed_to_refuse_is_noted() -> None:
     found = decided(generation(f"{ALL}\n{forbid}", policies={"observe": True}), message("list"), message("send"))
     assert isinstance(found, Decision)
     assert (found.ruling.observed, found.ruling.strength) == ("policy_denied", Strength.NONE)
+
+
+def test_a_trial_takes_every_call_of_a_batch_for_a_known_one() -> None:
+    body = orjson.dumps([message("list"), message("send")])
+    found = trial_of(generation(), AGENT, HEAD, body, now_ms=NOW_MS)
+    assert isinstance(found, Decision)
+    assert found.ruling.risk.codes == ()

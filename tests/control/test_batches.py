@@ -154,7 +154,6 @@ async def test_a_batch_is_explained_and_asked_again_as_a_whole(rig: Rig) -> None
         generation, Trial("POST", url, agent, 1_764_115_200_000, headers=headers, body=orjson.dumps(batch))
     )
     assert (told.outcome, told.operation) == (Outcome.APPROVAL, "example:pay")
-    assert not any("has not called" in sentence for sentence in told.sentences)
     assert "It makes several calls in one, and all may be made: 1 of list, 1 of pay." in told.sentences
     _, decision, _ = await sent(rig, [PING, tool("send", to=["a"])])
     candidate = """
