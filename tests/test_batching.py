@@ -17,17 +17,16 @@ from proxy.errors import Denial
 from proxy.generation import build_generation
 from proxy.model import Agent, Authority, RequestHead, Strength
 from proxy.policy import Policies
-from proxy.risk import HOUR_MS, Circumstances
 from proxy.risk.circumstances import accustomed
 from proxy.settings import Settings
+from proxy.trial.explain import decided as trial_of
 
 if TYPE_CHECKING:
     from proxy.decision import Generation
     from proxy.model import Called
 
 NOW_MS = 1_764_115_200_000
-HOUR = NOW_MS // HOUR_MS
-KNOWN = accustomed(("rpc", "list"), "rpc.example", NOW_MS)
+KNOWN = accustomed([("rpc", name) for name in ("list", "send", "short")], "rpc.example", NOW_MS)
 PROFILE = Document(
     "rpc",
     """\
@@ -65,11 +64,7 @@ def message(method: str, **params: Any) -> dict[str, Any]:
 
 
 def decided(of: Generation, *calls: dict[str, Any], agent: Agent = AGENT, alone: bool = False) -> Decision | Denial:
-    assert KNOWN.past is not None
-    known = Circumstances(
-        KNOWN.past.plus(("rpc", "send"), "rpc.example", HOUR).plus(("rpc", "short"), "rpc.example", HOUR)
-    )
-    return decide(of, agent, HEAD, orjson.dumps(calls[0] if alone else calls), now_ms=NOW_MS, circumstances=known)
+    return decide(of, agent, HEAD, orjson.dumps(calls[0] if alone else calls), now_ms=NOW_MS, circumstances=KNOWN)
 
 
 def test_the_decision_is_of_the_weightiest_and_knows_every_call() -> None:
@@ -168,3 +163,10 @@ def test_what_policies_are_only_observed_to_refuse_is_noted() -> None:
     found = decided(generation(f"{ALL}\n{forbid}", policies={"observe": True}), message("list"), message("send"))
     assert isinstance(found, Decision)
     assert (found.ruling.observed, found.ruling.strength) == ("policy_denied", Strength.NONE)
+
+
+def test_a_trial_takes_every_call_of_a_batch_for_a_known_one() -> None:
+    body = orjson.dumps([message("list"), message("send")])
+    found = trial_of(generation(), AGENT, HEAD, body, now_ms=NOW_MS)
+    assert isinstance(found, Decision)
+    assert found.ruling.risk.codes == ()

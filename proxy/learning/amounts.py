@@ -7,6 +7,7 @@ was used in its window plus what the calls under way had reserved.
 from __future__ import annotations
 
 import heapq
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 WINDOWS: Final = ("hour", "day", "week", "month")
 ALWAYS: Final = ("requests", "bytes")
 DIGITS: Final = 2
+LARGEST_USD: Final = 10**15 - 1
+"""Micro-dollars that the amount of a budget can say."""
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 def rounded_up(amount: int) -> int:
@@ -39,9 +43,11 @@ def proposed(calls: Iterable[Seen], window: str) -> Iterator[Mapping[str, Any]]:
         units = {*ALWAYS, *(unit for call in theirs for unit in (*call.reserved, *call.used))}
         for unit in sorted(units, key=lambda one: (one not in ALWAYS, one != ALWAYS[0], one)):
             tally = Tally(unit, window)
-            limit = min(LARGEST, rounded_up(max(tally.take(call) for call in _in_order(theirs))))
+            most = rounded_up(max(tally.take(call) for call in _in_order(theirs)))
+            limit = min(most, LARGEST_USD if unit == USD else LARGEST)
             amount = f"{limit // 1_000_000}.{limit % 1_000_000:06}" if unit == USD else limit
-            name = f"learnt-{number}-{unit}"[:63]
+            name = f"learnt-{agent}-{unit}"
+            name = name if _NAME.fullmatch(name) else f"learnt-{number}-{unit}"[:63]
             yield {"name": name, "unit": unit, "limit": amount, "window": window, "match": {"agent": agent}}
 
 

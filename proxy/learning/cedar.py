@@ -49,8 +49,9 @@ def _permit(
     conditions = list(_conditions(found, calls, several_hosts=several))
     when = f"\nwhen {{ {' && '.join(conditions)} }}" if conditions else ""
     id_ = f"learnt.{number}.{_NOT_ID.sub('-', agent)}"[:64]
+    many = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
     return (
-        f"// {len(calls)} calls of {agent}{', each after an approval' if waited else ''}\n"
+        f"// {many} of {agent}{', each after an approval' if waited else ''}\n"
         f"@id({_text(id_)})\n"
         f"permit (principal == Agent::{_text(agent)}, action in [{named}], resource == Operation::{_text(resource)})"
         f"{when};\n"

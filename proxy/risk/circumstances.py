@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.model import Strength
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 HOUR_MS: Final = 3_600_000
 type Use = tuple[str, str]
@@ -119,10 +119,12 @@ UNKNOWN: Final = Circumstances()
 """Nothing is known."""
 
 
-def accustomed(use: Use | None, host: str, now_ms: int) -> Circumstances:
-    """Of an agent that has just made such a call: for questions about policies, which are about no call in particular.
+def accustomed(uses: Iterable[Use], host: str, now_ms: int) -> Circumstances:
+    """Of an agent that has just made such calls: for questions about policies, which are about no call in particular.
 
-    `use` is None where no profile lists the call.
+    `uses` is all that the call may be; nothing where no profile lists it.
     """
-    past = Past() if use is None else Past().plus(use, host, now_ms // HOUR_MS)
+    past = Past()
+    for use in uses:
+        past = past.plus(use, host, now_ms // HOUR_MS)
     return Circumstances(past, Advice())

@@ -96,8 +96,9 @@ def decided(
 ) -> Decision | Denial:
     """What `decide()` says where the agent has made such calls before."""
     match = generation.catalog.match(head)
-    use = (match.profile.name, match.operation.id) if match is not None and match.operation is not None else None
-    circumstances = accustomed(use, head.authority.host, now_ms)
+    ways = (match, *match.others) if match is not None else ()
+    uses = [(one.profile.name, one.operation.id) for one in ways if one.operation is not None]
+    circumstances = accustomed(uses, head.authority.host, now_ms)
     decision = decide(generation, agent, head, now_ms=now_ms, circumstances=circumstances)
     if not isinstance(decision, Denial) and decision.wants_body:
         return decide(generation, agent, decision.head, body or b"", now_ms=now_ms, circumstances=circumstances)

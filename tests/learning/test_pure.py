@@ -179,6 +179,11 @@ def test_names_of_budgets_are_good_names_and_their_own(shop: Profile) -> None:
     calls = [paid(0, agent=f"{'a' * 60}{n}") for n in range(3)]
     found = budgets_of(propose(calls, {"shop": shop}))
     assert len({one.name for one in found}) == len(found) == 9
+    named = budgets_of(propose([paid(0, used=10**18, reserved=10**18), paid(0, agent="Über.coder")], {"shop": shop}))
+    assert {one.name for one in named} == {
+        *(f"learnt-coder-{unit}" for unit in ("requests", "bytes", "usd")),
+        *(f"learnt-2-{unit}" for unit in ("requests", "bytes", "usd")),
+    }
 
 
 def test_the_profile_that_is_written_loads_again(shop: Profile, tmp_path: Path) -> None:

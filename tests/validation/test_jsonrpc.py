@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy.catalog.validation import Received, chosen
+from proxy.catalog.validation.json_text import entries_of
 from tests.validation.calls import head, operation, told
 
 READ = operation(
@@ -85,6 +89,23 @@ def test_p8_each_message_is_looked_at_as_it_stands_in_the_body():
     found = chosen([READ], Received(head(), b" [ " + texts[0] + b"\r\n ,\t" + texts[1] + b" ]\n"))
     assert isinstance(found, tuple)
     assert [one.body for one in found] == texts
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+GAPS = st.text(alphabet=" \t\r\n", max_size=3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(JSON, GAPS, GAPS), max_size=5), GAPS, st.booleans())
+def test_p8_the_entries_of_any_array_are_its_entries(entries, gap, ascii_only):
+    texts = [json.dumps(value, ensure_ascii=ascii_only) for value, _, _ in entries]
+    inside = ",".join(before + text + after for text, (_, before, after) in zip(texts, entries, strict=True))
+    whole = f"{gap}[{inside}{gap}]{gap}".encode()
+    assert entries_of(whole) == tuple(text.encode() for text in texts)
 
 
 def test_c12_a_method_twice_is_refused():
