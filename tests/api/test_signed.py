@@ -249,6 +249,21 @@ async def test_a_key_counts_once_somebody_else_has_confirmed_it(api: Api, ann: P
     ]  # fmt: skip
 
 
+async def test_an_admin_at_the_machine_has_a_key_that_counts_at_once(api: Api, tmp_path: Path) -> None:
+    file = tmp_path / "local.pem"
+    await command(api, "approvals", "keys", "new", str(file))
+    added = await command(api, "approvals", "keys", "add", "--key", str(file))
+    assert added.out.split()[1:3] == ["counts", "local"], added.err
+    approval = await api.pending("/strong/6", HARMLESS)
+    approve = ("approvals", "approve", approval, "--key", str(file))
+    digest = re.findall(r"--shown ([0-9a-f]{64})", (await command(api, *approve)).err)[0]
+    assert "approved" in (await command(api, *approve, "--shown", digest)).out
+    elsewhere = {"BRIEFCASED_OPERATOR_TOKEN": api.tokens["admin"]}  # by the socket too, but known by a token
+    await command(api, "approvals", "keys", "new", str(tmp_path / "admin.pem"))
+    waits = await command(api, "approvals", "keys", "add", "--key", str(tmp_path / "admin.pem"), **elsewhere)
+    assert waits.out.split()[1:3] == ["waiting", "admin"], waits.err
+
+
 async def test_whoever_registers_a_key_holds_it(api: Api) -> None:
     """J-18: possession is proven, freshly, for this approver."""
     signer, token_of = generate("ES256"), token(api, "holder")
