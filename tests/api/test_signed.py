@@ -130,18 +130,18 @@ async def test_a_strong_call_goes_once_an_approver_has_signed_what_they_saw(api:
     assert (await api.rig.call("POST", "/strong", content=HARMLESS)).problem == "approval_required"  # J-01
 
 
-async def test_on_a_terminal_the_request_is_shown_and_only_the_whole_word_signs(api: Api, ann: Path) -> None:
-    first, second = await api.pending("/strong/t", HARMLESS), await api.pending("/strong/t", HARMFUL)
+@pytest.mark.parametrize("said", ["yes", pytest.param("approve", marks=pytest.mark.slow)])
+async def test_on_a_terminal_the_request_is_shown_and_only_the_whole_word_signs(api: Api, ann: Path, said: str) -> None:
+    id_ = await api.pending(f"/strong/{said}", HARMFUL)
+    approving = (*BRIEFCASED, "approvals", "approve", id_, "--key", str(ann), "--for", "1m")
     env = environment(api, **token(api, "ann"))
-    for id_, said in ((first, "yes"), (second, "approve")):
-        approving = (*BRIEFCASED, "approvals", "approve", id_, "--key", str(ann), "--for", "1m")
-        async with on_a_terminal(*approving, env=env, cwd=api.rig.home) as terminal:
-            shown = await terminal.until(b"[no]: ")
-            assert (HARMFUL if id_ == second else HARMLESS) in shown
-            assert b"and grants 1 in 60 s" in shown
-            terminal.type(said)
-            await terminal.until(b"approved (1 of 1 approvers)" if said == "approve" else b"nothing was signed")
-    assert (await state(api, first), await state(api, second)) == ("pending", "approved")
+    async with on_a_terminal(*approving, env=env, cwd=api.rig.home) as terminal:
+        shown = await terminal.until(b"[no]: ")
+        assert HARMFUL in shown
+        assert b"and grants 1 in 60 s" in shown
+        terminal.type(said)
+        await terminal.until(b"approved (1 of 1 approvers)" if said == "approve" else b"nothing was signed")
+    assert await state(api, id_) == ("approved" if said == "approve" else "pending")
 
 
 async def test_j18_forged_replayed_and_moved_signatures_count_for_nothing(api: Api, ann: Path) -> None:
@@ -247,6 +247,21 @@ async def test_a_key_counts_once_somebody_else_has_confirmed_it(api: Api, ann: P
         ("approver_key_refused", "strong_factor_required"), ("approver_key_refused", "own_request"),
         ("approver_key_refused", "own_request"), ("approver_key_add", None),
     ]  # fmt: skip
+
+
+async def test_an_admin_at_the_machine_has_a_key_that_counts_at_once(api: Api, tmp_path: Path) -> None:
+    file = tmp_path / "local.pem"
+    await command(api, "approvals", "keys", "new", str(file))
+    added = await command(api, "approvals", "keys", "add", "--key", str(file))
+    assert added.out.split()[1:3] == ["counts", "local"], added.err
+    approval = await api.pending("/strong/6", HARMLESS)
+    approve = ("approvals", "approve", approval, "--key", str(file))
+    digest = re.findall(r"--shown ([0-9a-f]{64})", (await command(api, *approve)).err)[0]
+    assert "approved" in (await command(api, *approve, "--shown", digest)).out
+    elsewhere = {"BRIEFCASED_OPERATOR_TOKEN": api.tokens["admin"]}  # by the socket too, but known by a token
+    await command(api, "approvals", "keys", "new", str(tmp_path / "admin.pem"))
+    waits = await command(api, "approvals", "keys", "add", "--key", str(tmp_path / "admin.pem"), **elsewhere)
+    assert waits.out.split()[1:3] == ["waiting", "admin"], waits.err
 
 
 async def test_whoever_registers_a_key_holds_it(api: Api) -> None:

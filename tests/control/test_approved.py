@@ -44,7 +44,7 @@ async def says(rig: Rig, path: str = "/issues", body: bytes = b"{}", *, named: s
     return (await rig.call("POST", path, content=body, headers=headers)).problem
 
 
-@pytest.mark.parametrize("times", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [20, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_j_01_an_approval_is_good_once(rig: Rig, times: int) -> None:
     """J-01: used, it is a mismatch, however often and however many at once ask."""
     path, before = f"/once/{times}", len(rig.provider.requests)
@@ -94,7 +94,7 @@ async def test_j_06_ids_cannot_be_guessed(rig: Rig) -> None:
     assert {len(from_base64url(id_.removeprefix("apr_"))) for id_ in ids} == {16}
     draw = random.Random(6)
     async with rig.client() as client:
-        for _ in range(50):
+        for _ in range(8):
             guessed = "apr_" + base64url(draw.randbytes(16))
             answer = await client.post("/guess/0", content=b"{}", headers={"Briefcased-Approval": guessed})
             assert answer.json()["type"].endswith(":approval_mismatch")
@@ -160,7 +160,7 @@ async def test_j_16_what_was_refused_stays_refused_with_its_neighbours(rig: Rig)
     id_ = await asked(rig, "/refused")
     await rig.sidecar.approvals.vote(id_, NO)
     before = len(rig.sidecar.approvals.store.listed(tenant=None, state=None, limit=1000))
-    for number in range(20):
+    for number in range(6):
         answer = await rig.call("POST", f"/refused?try={number}", content=b'{"n": %d}' % number)
         assert answer.problem == "approval_rejected"
         assert 590 <= int(answer.headers["retry-after"]) <= 600
@@ -239,7 +239,7 @@ async def test_j_17_a_body_is_there_whole_before_anybody_is_asked(rig: Rig) -> N
     assert len(store.listed(tenant=None, state=None, limit=1000)) == before + 1
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_j_11_a_flood_leaves_five_questions(tmp_path: Path, count: int) -> None:
     """J-11: identical ones are one question, and of different ones five stand."""
     async with controlled(tmp_path) as rig:
@@ -259,15 +259,15 @@ async def test_j_11_a_flood_leaves_five_questions(tmp_path: Path, count: int) ->
         assert rig.provider.requests == []
 
 
-@pytest.mark.parametrize(("more", "holds"), [(20, 10), pytest.param(1000, 100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("more", "holds"), [(5, 10), pytest.param(1000, 100, marks=pytest.mark.slow)])
 async def test_j_20_waiting_calls_do_not_keep_others(tmp_path: Path, more: int, holds: int) -> None:
     """J-20: so many wait on open connections, the others are told to come back; reads go on meanwhile."""
-    approvals = {"hold_s": 60, "max_waiting": holds, "max_pending_per_agent": 100}
+    approvals = {"hold_s": 110, "max_waiting": holds, "max_pending_per_agent": 100}
     async with controlled(tmp_path, approvals=approvals) as rig, asyncio.TaskGroup() as tasks:
         service = rig.sidecar.approvals
         calls = []
         for number in range(0, holds, 10):
-            calls += [tasks.create_task(rig.call("POST", "/held", content=b"{}")) for _ in range(10)]
+            calls += [tasks.create_task(_held(rig)) for _ in range(10)]
             async with asyncio.timeout(30):
                 while service.waiting < number + 10:
                     await asyncio.sleep(0.01)
@@ -281,6 +281,11 @@ async def test_j_20_waiting_calls_do_not_keep_others(tmp_path: Path, more: int, 
         assert service.waiting == holds
         (pending,) = service.store.listed(tenant=None, state=State.PENDING, limit=10)
         await service.vote(pending.id, YES)
-        answers = [await call for call in calls]
-        assert sum(answer.status == 200 for answer in answers) == 1
+        assert [await call for call in calls].count(200) == 1
         assert sum(request.method == "POST" for request in rig.provider.requests) == 1
+
+
+async def _held(rig: Rig) -> int:
+    """The status of a call that waits for a person."""
+    async with rig.client() as client:
+        return (await client.post("/held", content=b"{}", timeout=120)).status_code
