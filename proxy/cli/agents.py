@@ -14,6 +14,7 @@ import typer
 
 from proxy.cli.agent_tokens import narrow, token
 from proxy.cli.check import CONFIG, ConfigOption
+from proxy.cli.recorded import record
 from proxy.cli.words import counted
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError
@@ -65,6 +66,7 @@ def add(
     from proxy.identity import store
 
     with database() as engine:
+        record(engine, "agent_add", name, tenant=tenant, accounts=" ".join(accounts or ()) or None)
         said = tenant is not None or groups or users
         belongs = store.Belongs(tenant, tuple(groups or ()), tuple(users or ())) if said else None
         made = store.add_agent(
@@ -123,6 +125,7 @@ def revoke(
         asyncio.run(_revoke_token(config, name, task_token))
         return
     with database() as engine:
+        record(engine, "agent_revoke", name)
         if not store.revoke_agent(engine, name, clock=SystemClock()):
             raise BriefcaseError(f"there is no agent named {name} that is not revoked")
     sys.stdout.write(f"revoked {name}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -12,14 +11,12 @@ import typer
 
 from proxy.cli.agents import JsonOption, database
 from proxy.cli.operator_sessions import login, logout, sessions, whoami
+from proxy.cli.recorded import record
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError
 from proxy.model import Role
-from proxy.settings import home
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from proxy.identity.operators import Issued
 
 app = typer.Typer(help="Operators, their tokens, and logins.", no_args_is_help=True)
@@ -44,7 +41,7 @@ def add(
     from proxy.identity import operators
 
     with database() as engine:
-        _record(engine, "operator_add", name, role=role.value, tenant=tenant)
+        record(engine, "operator_add", name, role=role.value, tenant=tenant)
         issued = operators.add_operator(engine, name, role, clock=SystemClock(), tenant=tenant, hours=hours)
     _show(name, issued, as_json=as_json)
 
@@ -62,7 +59,7 @@ def token(
     from proxy.identity import operators
 
     with database() as engine:
-        _record(engine, "operator_token", name, role=role.value if role is not None else None)
+        record(engine, "operator_token", name, role=role.value if role is not None else None)
         issued = operators.add_token(engine, name, clock=SystemClock(), role=role, hours=hours)
     _show(name, issued, as_json=as_json)
 
@@ -93,20 +90,13 @@ def revoke(name: NameArgument) -> None:
     from proxy.identity import operators
 
     with database() as engine:
-        _record(engine, "operator_revoke", name)
+        record(engine, "operator_revoke", name)
         if not operators.revoke_operator(engine, name, clock=SystemClock()):
             raise BriefcaseError(f"there is no operator named {name} that is not revoked")
         keys = ApproverKeys(engine, SystemClock())
         for key in keys.listed(approver=name):
             keys.revoke(key.id, by="local")
     sys.stdout.write(f"revoked {name}\n")
-
-
-def _record(engine: Engine, change: str, target: str, **more: str | None) -> None:
-    from proxy.receipts.changes import record_change
-
-    who = {"by": "local", "via": f"uid:{os.getuid()}", "change": change, "target": target}
-    record_change(engine, home(), SystemClock(), {"tenant": None, **more, **who})
 
 
 def _show(name: str, issued: Issued, *, as_json: bool) -> None:

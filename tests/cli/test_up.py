@@ -15,7 +15,9 @@ import httpx
 import pytest
 import yaml
 
+from proxy.db.engine import DATABASE, open_database
 from proxy.identity.registry import FRESH_S
+from proxy.receipts import queries
 from tests.fakes.demands import demanding
 from tests.rig.process import HOST
 from tests.rig.program import assert_unseen
@@ -120,6 +122,10 @@ async def test_p1_an_agent_that_is_added_calls_and_one_that_is_revoked_does_not(
     assert await status(up) == 200, "the other agent goes on"
     again = await beside.run("agents", "revoke", "second")
     assert again.code == 1
+    database = open_database(up.home / DATABASE)
+    told = [(one["change"], one.get("target"), one.get("by")) for one in queries.changes(database, limit=100)]
+    database.dispose()
+    assert {("agent_add", "second", "local"), ("agent_revoke", "second", "local")} <= set(told)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
