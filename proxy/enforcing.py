@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +19,7 @@ from proxy.catalog.bundle import frame_of, signer_of
 from proxy.catalog.pinning import owners
 from proxy.errors import BriefcaseError, ConfigError, Refused
 from proxy.policy import Policies, Rollout
+from proxy.policy_change import TOLD, Admitted, Before, entry, tell
 from proxy.policy_standing import Standing, restored, standing, vocabulary_of
 from proxy.trial.widening import difference_of
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
     from proxy.model import Agent, Operator
+    from proxy.policy_standing import Standing
     from proxy.policy_versions import Frame, PolicyVersions, Version
     from proxy.receipts.log import ReceiptLog
     from proxy.receipts.record import Value
     from proxy.trial.widening import Difference
 
 _log: Final = logging.getLogger("proxy.policy")
-TOLD: Final = 20
 
 
 class WaitingError(BriefcaseError):
@@ -50,36 +50,6 @@ class WaitingError(BriefcaseError):
             + "".join(f"\n  {one}" for one in version.waits[:TOLD])
             + more
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What a set is compared with."""
-
-    policies: Policies
-    frame: Frame | None
-    rollout: Rollout | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A set that may be put in force.
-
-    Attributes:
-        difference: to `before`; None where nothing was in force before, or it is the same set.
-        signed: thumbprint of the key and serial of the signature that let it in.
-    """
-
-    standing: Standing
-    before: Before | None
-    reason: str
-    difference: Difference | None = None
-    signed: tuple[str, int] | None = None
-
-    @property
-    def configuration(self) -> Configuration:
-        """With the policies that are to be in force."""
-        return self.standing.configuration
 
 
 class Enforcing:
@@ -160,11 +130,11 @@ class Enforcing:
             receipt = self._receipts.new_id()
             try:
                 version = self._kept(admitted)
-                await self._receipts.record_change(_entry(receipt, version, admitted))
+                await self._receipts.record_change(entry(receipt, version, admitted))
                 self._versions.enforced(version.number, receipt)
             except (SQLAlchemyError, Refused) as error:
                 raise BriefcaseError(f"a change of policies cannot be recorded ({type(error).__name__})") from None
-            _tell(version, admitted.difference)
+            tell(version, admitted.difference)
         self._frame, self.waiting = admitted.standing.frame, None
 
     async def rejected(self, mistakes: int) -> None:
@@ -193,8 +163,8 @@ class Enforcing:
         if not version.waits:
             self._versions.wait(version.number, why)
             version = self._version(version.number)
-            entry = _entry(self._receipts.new_id(), version, admitted)
-            await self._receipts.record_change({**entry, "change": "policies_pending"})
+            fields = entry(self._receipts.new_id(), version, admitted)
+            await self._receipts.record_change({**fields, "change": "policies_pending"})
         self.waiting = version.number
         return WaitingError(version)
 
@@ -277,47 +247,3 @@ class Enforcing:
         with contextlib.suppress(ConfigError):
             return Before(Policies.load(last.sources, vocabulary_of(configuration)), last.frame)
         return None
-
-
-def _entry(receipt: str, version: Version, admitted: Admitted) -> dict[str, Value]:
-    before, difference = admitted.before, admitted.difference
-    told: dict[str, Value] = {}
-    if difference is not None:
-        told = {
-            "added": " ".join(difference.edits.added) or None,
-            "removed": " ".join(difference.edits.removed) or None,
-            "changed": " ".join(difference.edits.changed) or None,
-            "compared": difference.compared,
-            "widened": len(difference.widened),
-            "widenings": "; ".join(map(str, difference.widened[:TOLD])) or None,
-            "looser": " ".join(difference.looser[:TOLD]) or None,
-            "around": "; ".join(difference.around[:TOLD]) or None,
-        }
-    return {
-        "id": receipt,
-        "change": "policies",
-        "version": version.number,
-        "restores": version.restores,
-        "digest": version.digest,
-        "before": before.policies.version if before is not None else None,
-        "author": version.author,
-        "reason": version.reason,
-        "confirmed_by": version.confirmed_by,
-        "serial": version.serial,
-        **told,
-    }
-
-
-def _tell(version: Version, difference: Difference | None) -> None:
-    back = f", which are those of version {version.restores}" if version.restores is not None else ""
-    _log.info("policies of version %d%s: %s", version.number, back, version.digest[:12])
-    if difference is None:
-        return
-    if not difference.compared:
-        _log.warning("too many agents and operations to tell whether more is allowed than before")
-    if difference.widened:
-        _log.warning("%d calls are allowed that were not, or with less than before:", len(difference.widened))
-        for cell in difference.widened[:TOLD]:
-            _log.warning("  %s", cell)
-    for one in difference.around[:TOLD]:
-        _log.warning("more may be let through: %s", one)

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from proxy.clock import Clock, ClockWatch
     from proxy.credentials.broker import Broker
     from proxy.credentials.memory import Memory
-    from proxy.enforcing import Admitted, Enforcing
+    from proxy.enforcing import Enforcing
     from proxy.engine.lane import MitmproxyLane
     from proxy.front.listener import Front
     from proxy.identity.registry import Authenticator
     from proxy.model import Agent
     from proxy.pipeline import Pipeline
+    from proxy.policy_change import Admitted
     from proxy.receipts.log import ReceiptLog
     from proxy.secret import Secret
     from proxy.secretstore import SecretStores
@@ -141,6 +142,11 @@ class Sidecar:
     def generation(self) -> int:
         """The number of the configuration in force; the first is 1."""
         return self.pipeline.generation.number
+
+    @property
+    def configuration(self) -> Configuration:
+        """What is in force: not what was asked for, while that waits for a confirmation."""
+        return self._configuration
 
     @property
     def waiting(self) -> int | None:

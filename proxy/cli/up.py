@@ -125,7 +125,7 @@ async def _run(
     async with running(parts) as sidecar, asyncio.TaskGroup() as group:
         started.append(sidecar)
         _write_bundle(sidecar)
-        hand_overs.carry_out(planned, configuration, sidecar)
+        hand_overs.carry_out(planned, sidecar.configuration, sidecar)
         _announce(sidecar, None)
         _log.info("agents connect to %s; trust bundle %s", ", ".join(sidecar.endpoints), state / BUNDLE)
         _log.info("control listener on %s:%d", *sidecar.control)
