@@ -189,7 +189,7 @@ async def test_an_approval_is_shown_and_approved_and_the_call_goes_through(api: 
     voted = await api.call("approver", "POST", f"/approvals/{id_}/votes", {"approve": True, "reason": "looked at it"})
     assert voted.status_code == 200
     assert voted.json()["approval"]["state"] == "approved"
-    assert voted.json()["votes"] == [{"approver": "approver", "approve": True, "reason": "looked at it"}]
+    assert voted.json()["votes"] == [{"approver": "approver", "approve": True, "reason": "looked at it", "key": None}]
     change = (await api.changes())[0]
     assert (change["change"], change["target"], change["by"], change["vote"], change["reason"], change["tenant"]) == (
         "approval_vote", id_, "approver", "approve", "looked at it", "main",
