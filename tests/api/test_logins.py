@@ -295,7 +295,7 @@ async def test_j07_j10_nobody_decides_about_a_call_on_their_own_behalf_by_anothe
 
 
 async def test_j07_an_operator_who_is_the_user_decides_nothing_about_that_users_calls(desk: Api) -> None:
-    """J-07: the approver never equals the agent or its user, also where they are known by another name."""
+    """J-07, J-10: the approver never equals the agent or its user, also where they are known by another name."""
     await logged_in(desk, "00u1", email="ann@example.test")
     await logged_in(desk, "00u2", email="bob@example.test")
     id_ = await desk.pending("/for-ann")
@@ -312,6 +312,7 @@ async def test_j07_an_operator_who_is_the_user_decides_nothing_about_that_users_
 
 
 async def test_j07_the_token_of_a_session_is_none_of_an_agent_and_is_kept_as_a_digest(desk: Api) -> None:
+    """J-07: and the other way round, `test_admission.py`."""
     token = (await logged_in(desk, "ann"))["token"]
     asked = await desk.rig.call("GET", "/seen", agent="tester")
     assert asked.status == 200
