@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from proxy.approval.grants import Scope, Terms
     from proxy.approval.statement import Wish
 
-app = typer.Typer(help="Standing grants.", no_args_is_help=True)
+app = typer.Typer(help="Standing grants: what may be called without asking each time.", no_args_is_help=True)
 IdArgument = Annotated[str, typer.Argument(help="The grant's id.")]
 ForOption = Annotated[
     str | None, typer.Option("--for", help="Also let further calls go for so long: 15m, 1h, at most 24h.")

@@ -16,6 +16,7 @@ from tests.rig.program import assert_unseen
 FRESH = "sk-example-FRESH-0123456789abcdef"
 
 
+@pytest.mark.slow
 async def test_what_was_not_captured_cannot_be_removed(cli, local):
     ran = await cli.run("secrets", "captured", "rm", "0123456789abcdef", "--config", str(local.config))
     assert (ran.code, ran.out) == (1, "")

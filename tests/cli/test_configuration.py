@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import yaml
 
 from tests.rig.program import assert_unseen
@@ -48,6 +49,7 @@ async def test_p1_init_writes_a_file_that_check_likes(cli):
     assert checked.out.startswith("briefcased.yaml: good; mode reference, 1 provider")
 
 
+@pytest.mark.slow
 async def test_init_writes_over_nothing_unless_told(cli):
     (cli.folder / "briefcased.yaml").write_text("precious")
     refused = await cli.run("init")

@@ -94,6 +94,7 @@ async def test_a_restart_keeps_a_valid_token_and_replaces_any_other(up, beside, 
     assert (await call(up, shared, tmp_path)).out == "200"
 
 
+@pytest.mark.slow
 async def test_p1_a_revoked_agent_is_handed_nothing_until_it_is_added_again(up, beside, shared, tmp_path):
     assert (await beside.run("agents", "revoke", "coder")).code == 0
     await restarted(up)

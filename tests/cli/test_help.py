@@ -50,6 +50,7 @@ async def test_the_process_says_its_help_and_version(cli):
     assert (await cli.run("--version")).out == f"briefcased {__version__}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--no-such-option",), ("no-such-command",), ("receipts", "list", "-n", "0")])
 async def test_bad_input_ends_with_2(cli, arguments):
     said = await cli.run(*arguments)

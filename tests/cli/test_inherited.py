@@ -50,6 +50,7 @@ def test_p5_a_proxy_that_cannot_be_used_is_not_gone_around(url):
     assert "hunter22" not in str(error.value)
 
 
+@pytest.mark.slow
 async def test_p1_run_goes_through_the_operators_proxy_and_its_password_stays_behind(cli):
     async with UpstreamProxy("http", {}, login=True) as fake:
         url = f"http://{USER}:{PASSWORD}@127.0.0.1:{fake.port}"

@@ -39,6 +39,7 @@ async def test_receipts_are_listed_shown_and_verified(happened):
     assert (missing.code, missing.err) == (1, "briefcased: there is no receipt no-such-receipt\n")
 
 
+@pytest.mark.slow
 async def test_p11_verify_tells_a_changed_receipt(happened):
     good = await happened.run("receipts", "verify", "--json")
     report = json.loads(good.out)
@@ -55,6 +56,7 @@ async def test_p11_verify_tells_a_changed_receipt(happened):
     assert bad.lines[-1].endswith(" problems") or bad.lines[-1].endswith(" problem")
 
 
+@pytest.mark.slow
 async def test_tail_follows_and_ends_with_ctrl_c(happened, local):
     tail = await happened.start("receipts", "tail", "--json")
     assert tail.stdout is not None

@@ -160,6 +160,7 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(cli):
     assert list(cli.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_only_what_is_allowed_gets_a_stand_in(cli):
     ran = await cli.run("run", "--allow", "openai", "--", "env", GITHUB_TOKEN=GITHUB, OPENAI_API_KEY=OPENAI)
     env = dict(line.split("=", 1) for line in ran.lines)
@@ -168,6 +169,7 @@ async def test_only_what_is_allowed_gets_a_stand_in(cli):
     assert_unseen(ran.out + ran.err, GITHUB, OPENAI)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -33,6 +33,7 @@ async def test_p1_values_go_in_and_only_names_come_out(cli):
             assert file.stat().st_mode & 0o077 == 0, file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "stdin", "says"),
     [
@@ -52,6 +53,7 @@ async def test_p1_what_is_refused_shows_no_value(cli, arguments, stdin, says):
     assert_unseen(ran.out + ran.err, FIRST)
 
 
+@pytest.mark.slow
 async def test_p1_a_run_takes_its_secret_from_the_store(cli, local):
     await cli.run("secrets", "set", "example", stdin=FIRST)
     local.config.write_text(local.config.read_text().replace("env:EXAMPLE_API_KEY", "local:example"))

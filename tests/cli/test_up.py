@@ -87,6 +87,7 @@ async def test_a_reload_puts_a_good_configuration_in_force_and_keeps_the_old_one
     assert await status(up, "DELETE") == 200, "the sidecar kept what it had"
 
 
+@pytest.mark.slow
 async def test_a_reload_that_needs_a_restart_says_so(up, beside):
     change(up, limits={"max_headers": 64})
     refused = await beside.run("reload", "--config", str(up.config))
@@ -95,6 +96,7 @@ async def test_a_reload_that_needs_a_restart_says_so(up, beside):
     assert await status(up) == 200
 
 
+@pytest.mark.slow
 async def test_p1_an_agent_that_is_added_calls_and_one_that_is_revoked_does_not(up, beside):
     added = await beside.run("agents", "add", "second", "--account", "example/main", "--json")
     token = json.loads(added.out)["token"]

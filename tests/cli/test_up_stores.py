@@ -31,6 +31,7 @@ async def vault(tmp_path):
     await server.stop()
 
 
+@pytest.mark.slow
 async def test_one_login_serves_the_ca_and_the_accounts_and_is_given_back_at_the_end(tmp_path, vault):
     await asyncio.to_thread(subprocess.run, ["openssl", *SELF_SIGNED.split()], cwd=tmp_path, check=True, capture_output=True)  # fmt: skip
     vault.values |= {"ca#key": (tmp_path / "ca.key").read_text(), "example#key": KEY}

@@ -118,6 +118,7 @@ async def test_without_a_manager_nothing_is_said_and_nothing_waits():
     await asyncio.wait_for(silent.stay_alive(), 1)
 
 
+@pytest.mark.slow
 async def test_up_tells_its_manager_the_truth(tmp_path):
     manager = Manager(str(tmp_path / "n"))
     async with configured(tmp_path) as up:

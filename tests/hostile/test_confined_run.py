@@ -40,6 +40,7 @@ async def test_p1_no_file_with_a_secret_can_be_read(tmp_path):
     assert "REAL" not in ran.out + ran.err
 
 
+@pytest.mark.slow
 async def test_a_signal_to_its_group_ends_the_program_alone(tmp_path):
     held = "OPENAI_API_KEY=sk-proj-REAL0123456789abcdefghijklmnopqr"
     ran = await shell(tmp_path, f"{held} {RUN} --confine -- sh -c 'kill -9 0'; echo it gave $?")

@@ -51,7 +51,7 @@ async def test_p6_operators_of_a_tenant_see_its_budgets_and_no_others(tmp_path: 
     listeners = {"proxy": "127.0.0.1:0", "control": "127.0.0.1:0", "api": "127.0.0.1:0"}
     async with running_rig(tmp_path, settings={**SETTINGS, "listeners": listeners}) as rig:
         database = open_database(rig.home / DATABASE)
-        api = Api(rig, tmp_path, database)
+        api = Api(rig, tmp_path, database, database)
         for name, tenant in (("viewer", None), ("acme", "acme"), ("globex", "globex")):
             added = add_operator(database, name, Role.VIEWER, clock=SystemClock(), tenant=tenant)
             api.tokens[name] = added.token

@@ -14,6 +14,7 @@ from tests.rig.program import ended
 LONG_S = 120  # on a machine that does much else
 
 
+@pytest.mark.slow
 async def test_two_clients_and_the_machine_are_judged(cli, tmp_path):
     process = await cli.start("doctor", "--only", "curl,urllib", "--json", "--timeout", "25", TMPDIR=str(tmp_path))
     ran = await ended(process, limit_s=LONG_S)

@@ -210,6 +210,7 @@ def test_one_hole_in_a_wall_is_found_and_named(stage, hole):
     assert set(stage.counts()["packets"]) == {heard}
 
 
+@pytest.mark.slow
 def test_a_target_of_one_s_own_takes_the_place_of_the_usual_ones(stage):
     written = stage.folder / "report.json"
     checked = stage.check("--target", "9.9.9.9:80", "--target", "[fd00:ec2::254]:22", "--write", str(written))

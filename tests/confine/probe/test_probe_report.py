@@ -181,6 +181,7 @@ def now_ms():
 SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in ("missing", "unknown", "stale", "link")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["open", *SLOW])
 async def test_p5_ga_does_not_start_without_a_report_that_says_closed(up, case):
     path = ga(up)

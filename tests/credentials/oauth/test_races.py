@@ -76,6 +76,7 @@ async def kill(folder, provider, server, *, times):
     return server.families["main"].refreshes
 
 
+@pytest.mark.slow
 async def test_m05_kill_9_loses_no_account_where_the_server_has_a_leeway(tmp_path, provider, server):
     server.leeway_s, server.delay_s = 10, 0.01
     await kill(tmp_path, provider, server, times=4)
