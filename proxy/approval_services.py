@@ -19,6 +19,8 @@ from proxy.approval.service import Approvals
 from proxy.approval.store import ApprovalStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
     from proxy.approval.recorder import Write
@@ -57,10 +59,11 @@ def approval_services(
     clock: Clock,
     boot: str,
     write: Write,
+    revoked: Callable[[str], bool],
 ) -> ApprovalServices:
     """Everything about approvals, on `database`; `boot` tells one boot of this machine from another.
 
-    `write` makes the receipt of a change durable.
+    `write` makes the receipt of a change durable; `revoked` says whether an operator was one and is no longer.
     """
     store = ApprovalStore(database, seal, clock, boot=boot)
     read_secret = partial(stores.get, at_least=1)
@@ -89,6 +92,7 @@ def approval_services(
         store=store,
         approvers=approvers,
         once=keys.once,
+        revoked=revoked,
         read_secret=read_secret,
         clock=clock,
     )

@@ -16,7 +16,7 @@ from proxy.risk.history import History
 from proxy.services import note_locks
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from sqlalchemy import Engine
 
@@ -66,8 +66,12 @@ async def control_services(
     dialler: Dialler,
     clock: Clock,
     boot: str,
+    revoked: Callable[[str], bool],
 ) -> ControlServices:
-    """All of them, on the `database` that sidecars may share; `boot` tells one boot of this machine from another."""
+    """All of them, on the `database` that sidecars may share; `boot` tells one boot of this machine from another.
+
+    `revoked` says whether an operator was one and is no longer.
+    """
     people = approval_services(
         settings.approvals,
         database=database,
@@ -77,6 +81,7 @@ async def control_services(
         clock=clock,
         boot=boot,
         write=receipts.record_change,
+        revoked=revoked,
     )
     classifier = ExternalClassifier(
         HttpClient(dialler=dialler, timeout_s=CLASSIFIER_CALL_S),

@@ -114,6 +114,13 @@ def list_operators(database: Engine) -> list[OperatorRow]:
     return [row for one in rows if (row := _row(one)) is not None]
 
 
+def is_revoked(database: Engine, name: str) -> bool:
+    """Whether there was an operator of this name who is one no longer."""
+    query = select(operators.c.name).where(operators.c.name == name, operators.c.revoked_at_ms.is_not(None))
+    with database.connect() as connection:
+        return connection.execute(query).first() is not None
+
+
 def find_token(database: Engine, token_id: str) -> TokenRow | None:
     """The token with this public id, with its operator."""
     token, mine = operator_tokens.c, operators.c

@@ -387,9 +387,32 @@ async def test_j05_a_grant_by_itself_is_seconded_and_never_strong(api: Api, ann:
         assert slug(await api.call("approver", "POST", "/approval-grants", body)) == "not_found"
 
 
+@pytest.mark.parametrize("way", ["api", "command"])
+async def test_with_an_operator_goes_what_they_have_said_without_a_key(api: Api, way: str) -> None:
+    """J-10: whose token was stolen is revoked; the yeses that it gave, and its grants, must not outlive it."""
+    who, path = f"stolen-{way}", f"/stolen/{way}"
+    token(api, who)
+    form = {"for_s": 600, "max_uses": 5, "max_cost_microusd": 0, "path": path}
+    approval = await api.pending(path)
+    assert (await vote(api, who, approval, grant=form)).json()["approval"]["state"] == "approved"
+    if way == "api":
+        assert (await api.call("admin", "DELETE", f"/operators/{who}")).status_code == 200
+    else:
+        assert (await command(api, "operators", "revoke", who)).code == 0
+    assert await state(api, approval) == "expired"
+    for body in (b'{"title":"one"}', b'{"title":"two"}'):
+        assert (await api.rig.call("POST", path, content=body)).problem == "approval_required"
+
+
 async def test_two_must_say_yes_and_one_no_ends_it_with_its_grants(tmp_path: Path) -> None:
     """J-10: a quorum of two, through the API; nobody counts twice, and a signature neither."""
     async with administered(tmp_path, text=STRONG, approvals={**APPROVALS, "approvers": 2}) as api:
+        token(api, "gone")
+        id_ = await api.pending("/quorum")
+        assert (await vote(api, "gone", id_)).json()["approval"]["approvers"] == ["gone"]
+        assert (await api.call("admin", "DELETE", "/operators/gone")).status_code == 200
+        voted = (await vote(api, "approver", id_)).json()["approval"]
+        assert (voted["state"], voted["approvers"]) == ("pending", ["approver"])
         files = {who: tmp_path / f"{who}.pem" for who in ("ann", "ben")}
         for who, file in files.items():
             await keyed(api, who, file)
