@@ -77,12 +77,15 @@ class ApprovalStore:
             return next(iter(_read(connection, theirs, approvals.c.fingerprint == fingerprint, ready)), None)
 
     def listed(
-        self, *, tenant: str | None, state: State | None, limit: int, agent: str | None = None
+        self, *, tenant: str | None, state: State | None, limit: int, agent: str | None = None, user: str | None = None
     ) -> tuple[Approval, ...]:
-        """The newest first; deadlines that have passed are not in the rows yet (see `Approval.standing`)."""
+        """The newest first; deadlines that have passed are not in the rows yet (see `Approval.standing`).
+
+        With `agent`, what that agent asked for on behalf of `user`, or of nobody.
+        """
         wanted = [approvals.c.state == state.value] if state is not None else []
         wanted += [approvals.c.tenant == tenant] if tenant is not None else []
-        wanted += [approvals.c.agent == agent] if agent is not None else []
+        wanted += [approvals.c.agent == agent, approvals.c.user == user] if agent is not None else []
         with self._database.connect() as connection:
             return tuple(_read(connection, *wanted, limit=limit))
 
