@@ -20,7 +20,7 @@ from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
 from proxy.identity.id_token import Refusal
-from proxy.operator_settings import OidcProvider
+from proxy.operator_settings import OidcProvider, RoleRule
 from proxy.settings import Settings
 from tests.api.conftest import BOTH, administered, slug
 from tests.api.oidc import CLIENT, ISSUER, KEY, ROLES, exchanged, id_token, logged_in, provider, verifier
@@ -223,6 +223,22 @@ async def test_an_open_stream_ends_with_its_session(desk: Api) -> None:
         async with asyncio.timeout(5):
             async for _ in stream.aiter_bytes():
                 pass
+
+
+async def test_o09_a_stream_of_all_tenants_ends_where_its_operator_gets_one(desk: Api) -> None:
+    """A rule that has a tenant after a reload: what is open must not go on to tell of the others."""
+    [known] = desk.rig.sidecar.pipeline.generation.settings.operators.oidc
+    await logged_in(desk, "ann")
+    rules = [{**rule.model_dump(mode="json"), "tenant": "elsewhere"} for rule in known.roles]
+    async with desk.client("ann") as client, client.stream("GET", "/api/v1/approval-events") as stream:
+        assert stream.status_code == 200
+        async with configured(desk, known.model_copy(update={"roles": tuple(map(RoleRule.model_validate, rules))})):
+            await desk.pending("/told-to-nobody-else")
+            seen = b""
+            async with asyncio.timeout(5):
+                async for some in stream.aiter_bytes():
+                    seen += some
+    assert b"told-to-nobody-else" not in seen
 
 
 async def test_a_login_can_ask_for_less_and_for_a_shorter_time_never_for_more(desk: Api) -> None:
