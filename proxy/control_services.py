@@ -11,6 +11,7 @@ from proxy.budget.service import Budgets
 from proxy.budgeting import owner_in
 from proxy.egress.http import HttpClient
 from proxy.identity.locks import Locks
+from proxy.identity.sessions import other_names
 from proxy.risk.classifier import ExternalClassifier
 from proxy.risk.history import History
 from proxy.services import note_locks
@@ -66,11 +67,11 @@ async def control_services(
     dialler: Dialler,
     clock: Clock,
     boot: str,
-    revoked: Callable[[str], bool],
+    revoked: Callable[[str, str | None], bool],
 ) -> ControlServices:
     """All of them, on the `database` that sidecars may share; `boot` tells one boot of this machine from another.
 
-    `revoked` says whether an operator was one and is no longer.
+    `revoked` says whether an operator of a tenant was one and is no longer.
     """
     people = approval_services(
         settings.approvals,
@@ -82,6 +83,7 @@ async def control_services(
         boot=boot,
         write=receipts.record_change,
         revoked=revoked,
+        also=partial(other_names, database),
     )
     classifier = ExternalClassifier(
         HttpClient(dialler=dialler, timeout_s=CLASSIFIER_CALL_S),

@@ -164,7 +164,7 @@ class ApprovalStore:
         """Count `vote`; an approval that it completes may be used for `usable_s`.
 
         Returns the state that stands in the way, where it is not pending any more; None where there is no such one.
-        A second vote of one approver replaces the first.
+        A second vote of one approver replaces the first, whatever name it came under.
         """
         now = self.now()
         with writing(self._database) as connection:
@@ -174,8 +174,8 @@ class ApprovalStore:
                 return None
             if (standing := found.standing(now)) is not State.PENDING:
                 return standing
-            votes = (*(one for one in found.votes if one.approver != vote.approver), vote)
-            mine = and_(approval_votes.c.approval == id_, approval_votes.c.approver == vote.approver)
+            votes = (*(one for one in found.votes if one.approver not in vote.names), vote)
+            mine = and_(approval_votes.c.approval == id_, approval_votes.c.approver.in_(vote.names))
             connection.execute(approval_votes.delete().where(mine))
             connection.execute(
                 insert(approval_votes).values(

@@ -422,12 +422,15 @@ async def test_with_an_operator_goes_what_they_have_said_without_a_key(api: Api,
     token(api, who)
     form = {"for_s": 600, "max_uses": 5, "max_cost_microusd": 0, "path": path}
     approval = await api.pending(path)
-    assert (await vote(api, who, approval, grant=form)).json()["approval"]["state"] == "approved"
+    voted = (await vote(api, who, approval, grant=form)).json()
+    assert voted["approval"]["state"] == "approved"
     if way == "api":
         assert (await api.call("admin", "DELETE", f"/operators/{who}")).status_code == 200
     else:
         assert (await command(api, "operators", "revoke", who)).code == 0
     assert await state(api, approval) == "expired"
+    grants = (await api.call("viewer", "GET", "/approval-grants")).json()["grants"]
+    assert {one["id"]: one["state"] for one in grants}[voted["grant"]] == "revoked"
     for body in (b'{"title":"one"}', b'{"title":"two"}'):
         assert (await api.rig.call("POST", path, content=body)).problem == "approval_required"
 

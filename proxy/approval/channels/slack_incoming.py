@@ -72,7 +72,7 @@ class SlackIncoming:
         store: ApprovalStore,
         approvers: Approvers,
         once: Callable[[str], bool],
-        revoked: Callable[[str], bool],
+        revoked: Callable[[str, str | None], bool],
         read_secret: ReadSecret,
         clock: Clock,
     ) -> None:
@@ -121,7 +121,7 @@ class SlackIncoming:
         approver = channel.approvers.get(click.user)
         if approver is None:
             return Reply(HTTPStatus.FORBIDDEN, "This Slack user is no approver.")
-        if await in_thread(self._revoked, approver):
+        if await in_thread(self._revoked, approver, channel.tenant):
             return Reply(HTTPStatus.FORBIDDEN, "This approver is one no longer.")
         yes = click.action == APPROVE
         card = await in_thread(self._store.card, click.approval)
