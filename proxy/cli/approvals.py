@@ -190,7 +190,7 @@ def _print(detail: Any, out: TextIO | None = None) -> None:
     from rich.console import Console
 
     console = Console(file=out or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(card(detail), end="")
+    console.print(card(detail, width=console.width if console.is_terminal else None), end="")
     (out or sys.stdout).write(f"\ndigest     {card_digest_of(detail)}\n")
 
 
