@@ -36,6 +36,7 @@ from proxy.engine.tls import AgentSide, UpstreamSide
 from proxy.front.entrance import Services
 from proxy.front.listener import Front
 from proxy.generation import build_generation, captures, login_slots, tells_graphql
+from proxy.identity.operators import is_revoked
 from proxy.manifest import Manifest, Refusals
 from proxy.pipeline import Pipeline
 from proxy.policy_versions import PolicyVersions
@@ -121,6 +122,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             dialler=dialler,
             clock=parts.clock,
             boot=boot_id(),
+            revoked=partial(is_revoked, database),
         )
         stack.push_async_callback(deciding.close)
         credentials.keeper.load(partial(login_slots, parts.configuration.profiles))

@@ -19,6 +19,8 @@ from proxy.approval.service import Approvals
 from proxy.approval.store import ApprovalStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
     from proxy.approval.recorder import Write
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.db.sealing import Seal
     from proxy.egress.http import HttpClient
+    from proxy.model import Operator
     from proxy.secretstore import SecretStores
 
 
@@ -57,10 +60,13 @@ def approval_services(
     clock: Clock,
     boot: str,
     write: Write,
+    revoked: Callable[[str, str | None], bool],
+    also: Callable[[Operator], frozenset[str]],
 ) -> ApprovalServices:
     """Everything about approvals, on `database`; `boot` tells one boot of this machine from another.
 
-    `write` makes the receipt of a change durable.
+    `write` makes the receipt of a change durable; `revoked` says whether an operator of a tenant was one and is no
+    longer, `also` under which other names a person decides.
     """
     store = ApprovalStore(database, seal, clock, boot=boot)
     read_secret = partial(stores.get, at_least=1)
@@ -83,12 +89,13 @@ def approval_services(
     )
     keys, record = ApproverKeys(database, clock), Recorder(write)
     proofs = Proofs(keys, clock.wall_ms)
-    approvers = Approvers(approvals, proofs, record)
+    approvers = Approvers(approvals, proofs, record, also=also)
     slack = SlackIncoming(
         settings=lambda: approvals.settings,
         store=store,
         approvers=approvers,
         once=keys.once,
+        revoked=revoked,
         read_secret=read_secret,
         clock=clock,
     )

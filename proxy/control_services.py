@@ -11,12 +11,13 @@ from proxy.budget.service import Budgets
 from proxy.budgeting import owner_in
 from proxy.egress.http import HttpClient
 from proxy.identity.locks import Locks
+from proxy.identity.sessions import other_names
 from proxy.risk.classifier import ExternalClassifier
 from proxy.risk.history import History
 from proxy.services import note_locks
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from sqlalchemy import Engine
 
@@ -66,8 +67,12 @@ async def control_services(
     dialler: Dialler,
     clock: Clock,
     boot: str,
+    revoked: Callable[[str, str | None], bool],
 ) -> ControlServices:
-    """All of them, on the `database` that sidecars may share; `boot` tells one boot of this machine from another."""
+    """All of them, on the `database` that sidecars may share; `boot` tells one boot of this machine from another.
+
+    `revoked` says whether an operator of a tenant was one and is no longer.
+    """
     people = approval_services(
         settings.approvals,
         database=database,
@@ -77,6 +82,8 @@ async def control_services(
         clock=clock,
         boot=boot,
         write=receipts.record_change,
+        revoked=revoked,
+        also=partial(other_names, database),
     )
     classifier = ExternalClassifier(
         HttpClient(dialler=dialler, timeout_s=CLASSIFIER_CALL_S),

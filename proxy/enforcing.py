@@ -151,7 +151,7 @@ class Enforcing:
 
     def unfit(self, version: Version, operator: Operator) -> bool:
         """Whether this operator stands behind the set already: the author, or the owner of a file of it."""
-        return bool({operator.name, operator.via} & set(version.authors))
+        return bool({operator.name, operator.user, operator.via} & set(version.authors))
 
     def confirm(self, version: Version, operator: Operator) -> None:
         """Let it be put in force by the next reload. Blocks; raises `SQLAlchemyError`."""

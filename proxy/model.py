@@ -210,6 +210,10 @@ class Proof(Protocol):
         ...
 
 
+type Identity = tuple[str, str, str | None]
+"""Tenant, agent, and the user on whose behalf it acts, or None."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """Who is calling.
@@ -240,6 +244,11 @@ class Agent:
     def by_name(self) -> bool:
         """Whether no token stands behind it: a listener or a stand-in said who it is."""
         return self.token_id.startswith(BY_NAME)
+
+    @property
+    def identity(self) -> Identity:
+        """Whose a call is: what one asked for is nothing to another."""
+        return self.tenant, self.name, self.user.name if self.user is not None else None
 
     def may_use(self, account: AccountId, tenant: str) -> bool:
         """Whether the grants cover `account`, which is `tenant`'s: its own, and those of whom it acts for (P6)."""

@@ -210,7 +210,7 @@ class ApiListener:
             await answer.prepare(request)
             with suppress(ConnectionError, TimeoutError):
                 async for event in events:
-                    if self._closing.is_set() or not await self._still(route, request):
+                    if self._closing.is_set() or not await self._still(route, call, request):
                         break
                     data = b": \n\n" if event is None else _event(event.id, event.name, event.data)
                     async with asyncio.timeout(WRITE_WITHIN_S):
@@ -220,10 +220,12 @@ class ApiListener:
             await events.aclose()  # type: ignore[attr-defined]  # they are generators
         return answer
 
-    async def _still(self, route: Route, request: web.Request) -> bool:
-        """Whether the operator still may."""
+    async def _still(self, route: Route, call: Call, request: web.Request) -> bool:
+        """Whether the operator still may, and sees what they saw when the stream began."""
         who = await in_thread(admitted, _knock(request), self._registry, self._settings(), own_uid=self._own_uid)
-        return not isinstance(who, Problem) and route.allows(who)
+        if isinstance(who, Problem) or (who.name, who.tenant) != (call.operator.name, call.operator.tenant):
+            return False
+        return route.allows(who)
 
 
 def _silent() -> logging.Logger:

@@ -24,7 +24,7 @@ from proxy.errors import BriefcaseError
 from proxy.model import Strength
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from proxy.approval.grants import Grant
     from proxy.approval.proofs import Proofs
@@ -79,12 +79,15 @@ class Ballot:
 
 
 class Approvers:
-    """One instance per process."""
+    """One instance per process. `also` tells the other names of a person, as far as we know them."""
 
-    def __init__(self, approvals: Approvals, proofs: Proofs, record: Recorder) -> None:
+    def __init__(
+        self, approvals: Approvals, proofs: Proofs, record: Recorder, *, also: Callable[[Operator], frozenset[str]]
+    ) -> None:
         self._approvals: Final = approvals
         self._proofs: Final = proofs
         self._record: Final = record
+        self._also: Final = also
 
     async def decide(self, id_: str, ballot: Ballot) -> tuple[Changed, Grant | None]:
         """Count an answer; the approval after it, and the grant that was made with it.
@@ -108,7 +111,7 @@ class Approvers:
             raise
         grant_id = new_id() if scope is not None else None
         more = {"reason": ballot.reason or None, "factor": factor, "grant": grant_id, **_terms(ballot.grant)}
-        vote = Vote(by.name, ballot.yes, factor)
+        vote = Vote(by.name, ballot.yes, factor, await in_thread(self._also, by))
         said = "approve" if ballot.yes else "reject"
         await self._record(by, "approval_vote", id_, tenant=approval.tenant, vote=said, **more)
         changed = await self._approvals.vote(id_, vote, reason=ballot.reason)
@@ -160,7 +163,8 @@ class Approvers:
             text = partial(seconding, grant=grant_id, scope=found.scope, terms=found.terms, approver=by.name)
             factor = await self._proofs.by(by, proof, text)
         await self._record(by, "grant_second", grant_id, tenant=found.scope.tenant, factor=factor)
-        if not await in_thread(self._approvals.grants.second, grant_id, Vote(by.name, yes=True, factor=factor)):
+        vote = Vote(by.name, yes=True, factor=factor, also=await in_thread(self._also, by))
+        if not await in_thread(self._approvals.grants.second, grant_id, vote):
             raise NotOpenError("This grant has ended.")
         return await self._grant(grant_id, by)
 

@@ -68,13 +68,13 @@ class GrantStore:
         return new
 
     def second(self, id_: str, vote: Vote) -> bool:
-        """Let a further approver stand behind one that is alive; whether that could be done."""
+        """Let an approver stand behind one that is alive, under one name; whether that could be done."""
         now = self.now()
         with writing(self._database) as connection:
             found = next(iter(_read(connection, approval_grants.c.id == id_)), None)
             if found is None or not found.alive(now):
                 return False
-            theirs = and_(approval_grant_votes.c.grant == id_, approval_grant_votes.c.approver == vote.approver)
+            theirs = and_(approval_grant_votes.c.grant == id_, approval_grant_votes.c.approver.in_(vote.names))
             connection.execute(approval_grant_votes.delete().where(theirs))
             _stand_behind(connection, id_, vote, now)
         return True

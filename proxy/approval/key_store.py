@@ -27,7 +27,7 @@ from proxy.keys.verification import public_from_jwk
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection, Engine, RowMapping
+    from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
 
     from proxy.clock import Clock
     from proxy.keys.public import PublicKey
@@ -144,11 +144,18 @@ class ApproverKeys:
             done = connection.execute(update(approver_keys).where(there).values(revoked_at_ms=now_ms))
             if done.rowcount == 0:
                 return None
-            _take_back(connection, id_, now_ms)
-            behind = select(approval_grant_votes.c.grant).where(approval_grant_votes.c.factor == id_)
-            its = and_(approval_grants.c.id.in_(behind), approval_grants.c.revoked_at_ms.is_(None))
-            ended = update(approval_grants).where(its).values(revoked_at_ms=now_ms, revoked_by=by)
-            return connection.execute(ended).rowcount
+            _take_back(connection, approval_votes.c.factor == id_, None, now_ms)
+            return _end_grants(connection, approval_grant_votes.c.factor == id_, None, now_ms, by)
+
+    def dismiss(self, approver: str, *, tenant: str | None, by: str) -> int:
+        """End what an approver has said who is one no longer, with or without a key; how many grants that ended.
+
+        `tenant` is the only one that they decided in; None: all.
+        """
+        now_ms = self._clock.wall_ms()
+        with writing(self._database) as connection:
+            _take_back(connection, approval_votes.c.approver == approver, tenant, now_ms)
+            return _end_grants(connection, approval_grant_votes.c.approver == approver, tenant, now_ms, by)
 
     def once(self, nonce: str) -> bool:
         """Whether `nonce` comes for the first time; the second time, in whatever process, it does not."""
@@ -162,15 +169,25 @@ class ApproverKeys:
         return True
 
 
-def _take_back(connection: Connection, key: str, now_ms: int) -> None:
-    """What the key has said about approvals that are not over."""
-    its = select(approval_votes.c.approval).where(approval_votes.c.factor == key)
+def _take_back(connection: Connection, said: ColumnElement[bool], tenant: str | None, now_ms: int) -> None:
+    """Votes on approvals that are not over."""
+    its = select(approval_votes.c.approval).where(said)
+    there = approvals.c.id.in_(its) if tenant is None else and_(approvals.c.id.in_(its), approvals.c.tenant == tenant)
     for state, after in ((State.PENDING, State.PENDING), (State.APPROVED, State.EXPIRED)):
-        there = and_(approvals.c.id.in_(its), approvals.c.state == state.value)
-        connection.execute(update(approvals).where(there).values(state=after.value, changed_at_ms=now_ms))
-    pending = select(approvals.c.id).where(approvals.c.state == State.PENDING.value)
-    theirs = and_(approval_votes.c.factor == key, approval_votes.c.approval.in_(pending))
-    connection.execute(approval_votes.delete().where(theirs))
+        changed = update(approvals).where(there, approvals.c.state == state.value)
+        connection.execute(changed.values(state=after.value, changed_at_ms=now_ms))
+    pending = select(approvals.c.id).where(there, approvals.c.state == State.PENDING.value)
+    connection.execute(approval_votes.delete().where(said, approval_votes.c.approval.in_(pending)))
+
+
+def _end_grants(connection: Connection, said: ColumnElement[bool], tenant: str | None, now_ms: int, by: str) -> int:
+    """Standing grants with such a vote behind them; how many."""
+    grants = approval_grants.c
+    its = and_(grants.id.in_(select(approval_grant_votes.c.grant).where(said)), grants.revoked_at_ms.is_(None))
+    wanted = its if tenant is None else and_(its, grants.tenant == tenant)
+    return connection.execute(
+        update(approval_grants).where(wanted).values(revoked_at_ms=now_ms, revoked_by=by)
+    ).rowcount
 
 
 def _key(row: RowMapping) -> ApproverKey:

@@ -63,11 +63,18 @@ class Vote:
 
     Attributes:
         factor: id of the key with which they proved who they are; None where they did not.
+        also: other names under which the same person decides, as far as we know: those are no second vote.
     """
 
     approver: str
     yes: bool
     factor: str | None = None
+    also: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All of theirs."""
+        return self.also | {self.approver}
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,12 +77,15 @@ class ApprovalStore:
             return next(iter(_read(connection, theirs, approvals.c.fingerprint == fingerprint, ready)), None)
 
     def listed(
-        self, *, tenant: str | None, state: State | None, limit: int, agent: str | None = None
+        self, *, tenant: str | None, state: State | None, limit: int, agent: str | None = None, user: str | None = None
     ) -> tuple[Approval, ...]:
-        """The newest first; deadlines that have passed are not in the rows yet (see `Approval.standing`)."""
+        """The newest first; deadlines that have passed are not in the rows yet (see `Approval.standing`).
+
+        With `agent`, what that agent asked for on behalf of `user`, or of nobody.
+        """
         wanted = [approvals.c.state == state.value] if state is not None else []
         wanted += [approvals.c.tenant == tenant] if tenant is not None else []
-        wanted += [approvals.c.agent == agent] if agent is not None else []
+        wanted += [approvals.c.agent == agent, approvals.c.user == user] if agent is not None else []
         with self._database.connect() as connection:
             return tuple(_read(connection, *wanted, limit=limit))
 
@@ -161,7 +164,7 @@ class ApprovalStore:
         """Count `vote`; an approval that it completes may be used for `usable_s`.
 
         Returns the state that stands in the way, where it is not pending any more; None where there is no such one.
-        A second vote of one approver replaces the first.
+        A second vote of one approver replaces the first, whatever name it came under.
         """
         now = self.now()
         with writing(self._database) as connection:
@@ -171,8 +174,8 @@ class ApprovalStore:
                 return None
             if (standing := found.standing(now)) is not State.PENDING:
                 return standing
-            votes = (*(one for one in found.votes if one.approver != vote.approver), vote)
-            mine = and_(approval_votes.c.approval == id_, approval_votes.c.approver == vote.approver)
+            votes = (*(one for one in found.votes if one.approver not in vote.names), vote)
+            mine = and_(approval_votes.c.approval == id_, approval_votes.c.approver.in_(vote.names))
             connection.execute(approval_votes.delete().where(mine))
             connection.execute(
                 insert(approval_votes).values(

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 import typer
 
+from proxy.cli.approval_card import safe
 from proxy.cli.session_file import kept
 from proxy.cli.state import read_state
 from proxy.errors import BriefcaseError
@@ -122,11 +123,11 @@ def _refused(response: http.client.HTTPResponse) -> ApiError:
     try:
         value = orjson.loads(response.read(64 * 1024))
         slug, title = str(value["type"]).rpartition(":")[2], str(value["title"])
+        detail = f": {value['detail']}" if "detail" in value else ""
+        places = ", ".join(f"{one['path']} ({one['message']})" for one in value.get("errors", ()))
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return ApiError("unknown", f"the control API answered {response.status}")
-    detail = f": {value['detail']}" if "detail" in value else ""
-    places = ", ".join(f"{one['path']} ({one['message']})" for one in value.get("errors", ()))
-    return ApiError(slug, f"{slug}: {title}{detail}{': ' + places if places else ''}")
+    return ApiError(slug, safe(f"{slug}: {title}{detail}{': ' + places if places else ''}"))
 
 
 def api_client(url: str | None, token_file: Path | None) -> ApiClient:

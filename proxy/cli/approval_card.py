@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 ESCAPED: Final = re.compile(r"\\u\{[0-9a-f]+\}|\\x[0-9a-f]{2}")
+QUOTE: Final = "  │ "
+GOES_ON: Final = "  ┆ "
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -37,8 +39,11 @@ def line(approval: dict[str, Any]) -> str:
     return "  ".join(safe(part) for part in (*parts, operation))
 
 
-def card(detail: dict[str, Any]) -> Text:
-    """The whole request: facts of ours first, then what the agent wrote, marked as such, whole."""
+def card(detail: dict[str, Any], *, width: int | None = None) -> Text:
+    """The whole request: facts of ours first, then what the agent wrote, marked as such, whole.
+
+    On a terminal of `width` columns also where a line goes on: no part of it begins where our own lines do.
+    """
     from rich.text import Text
 
     text = Text()
@@ -53,9 +58,10 @@ def card(detail: dict[str, Any]) -> Text:
         )
     text.append("\nsent by the agent, whole:\n", style="bold")
     for written in _written(detail["card"]):
-        text.append("  │ ", style="dim")
-        text.append_text(_marked(safe(written)))
-        text.append("\n")
+        for mark, piece in _quoted(safe(written), width):
+            text.append(mark, style="dim")
+            text.append_text(piece)
+            text.append("\n")
     return text
 
 
@@ -82,6 +88,16 @@ def _written(shown: dict[str, Any]) -> Iterator[str]:
         yield from str(shown["body"]).split("\n")
         yield ""
         yield f"({shown['body_bytes']} bytes, {shown['body_kind']}, SHA-256 {shown['body_sha256']})"
+
+
+def _quoted(text: str, width: int | None) -> Iterator[tuple[str, Text]]:
+    """A line of the agent's in pieces that fit, each behind the mark that says whose it is."""
+    from rich.cells import chop_cells
+
+    marked, done = _marked(text), 0
+    for piece in (chop_cells(text, max(width - len(QUOTE), 1)) if width is not None else None) or [text]:
+        yield QUOTE if done == 0 else GOES_ON, marked[done : done + len(piece)]
+        done += len(piece)
 
 
 def _marked(text: str) -> Text:

@@ -11,7 +11,7 @@ import typer
 from proxy.cli import approval_grants, approval_keys
 from proxy.cli.agents import JsonOption
 from proxy.cli.api_client import ApiError, TokenFileOption, UrlOption, api_client
-from proxy.cli.approval_card import card, line
+from proxy.cli.approval_card import card, line, safe
 from proxy.cli.approval_grants import Asked as GrantAsked
 from proxy.cli.approval_grants import CostOption, ForOption, PathOption, UsesOption, sent, told
 from proxy.cli.approval_signing import (
@@ -175,7 +175,7 @@ def _said(detail: Any, *, as_json: bool) -> None:
     approval = detail["approval"]
     given = f"{len(approval['approvers'])} of {approval['needs']} approvers"
     with_grant = f", with the standing grant {detail['grant']}" if detail["grant"] else ""
-    sys.stdout.write(f"{approval['id']} {approval['state']} ({given}){with_grant}\n")
+    sys.stdout.write(safe(f"{approval['id']} {approval['state']} ({given}){with_grant}") + "\n")
 
 
 def _plain(word: str) -> str:
@@ -190,7 +190,7 @@ def _print(detail: Any, out: TextIO | None = None) -> None:
     from rich.console import Console
 
     console = Console(file=out or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(card(detail), end="")
+    console.print(card(detail, width=console.width if console.is_terminal else None), end="")
     (out or sys.stdout).write(f"\ndigest     {card_digest_of(detail)}\n")
 
 

@@ -13,6 +13,7 @@ import typer
 
 from proxy.cli.agents import JsonOption
 from proxy.cli.api_client import ApiClient, ApiError, TokenFileOption, UrlOption, api_at, api_client
+from proxy.cli.approval_card import safe
 from proxy.cli.connect import WITHIN_S, Wishes
 from proxy.cli.session_file import forget, keep, kept
 from proxy.errors import BriefcaseError
@@ -74,9 +75,8 @@ def whoami(url: UrlOption = None, token_file: TokenFileOption = None, as_json: J
         sys.stdout.write(orjson.dumps(found).decode() + "\n")
         return
     lesser = f" (this login: {found['token_role']})" if found["token_role"] != found["role"] else ""
-    sys.stdout.write(
-        f"{found['name']}  {found['role']}{lesser}  {found['tenant'] or '(all tenants)'}  {found['via']}\n"
-    )
+    where = found["tenant"] or "(all tenants)"
+    sys.stdout.write(safe(f"{found['name']}  {found['role']}{lesser}  {where}  {found['via']}") + "\n")
 
 
 @sessions.command("list")

@@ -85,17 +85,20 @@ def list_(as_json: JsonOption = False) -> None:
 
 @app.command("revoke")
 def revoke(name: NameArgument) -> None:
-    """Revoke an operator with all tokens, and the keys that they sign with, at once."""
+    """Revoke an operator with all tokens, the keys that they sign with, their votes and standing grants, at once."""
     from proxy.approval.key_store import ApproverKeys
     from proxy.identity import operators
 
     with database() as engine:
         record(engine, "operator_revoke", name)
+        tenant = next((one.tenant for one in operators.list_operators(engine) if one.name == name), None)
         if not operators.revoke_operator(engine, name, clock=SystemClock()):
             raise BriefcaseError(f"there is no operator named {name} that is not revoked")
         keys = ApproverKeys(engine, SystemClock())
         for key in keys.listed(approver=name):
-            keys.revoke(key.id, by="local")
+            if key.tenant == tenant:
+                keys.revoke(key.id, by="local")
+        keys.dismiss(name, tenant=tenant, by="local")
     sys.stdout.write(f"revoked {name}\n")
 
 

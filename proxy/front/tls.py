@@ -118,7 +118,7 @@ def _svid(tls: ssl.SSLObject, anchors: Mapping[str, frozenset[str]]) -> Svid:
     leaf = tls.getpeercert(binary_form=True)
     if not chain or leaf is None or chain[0] != leaf:
         raise NotAdmittedError("the client's certificate was not verified")
-    svid = read_svid(leaf, hashlib.sha256(chain[-1]).hexdigest())
+    svid = read_svid(leaf, hashlib.sha256(chain[-1]).hexdigest(), chain[1:])
     if isinstance(svid, str):
         raise NotAdmittedError(svid)
     # The handshake takes a CA of any trust domain; each speaks for its own alone.

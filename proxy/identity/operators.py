@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, or_, select, update
 
 from proxy.db.engine import writing
 from proxy.db.tables import operator_tokens, operators
@@ -112,6 +112,14 @@ def list_operators(database: Engine) -> list[OperatorRow]:
     with database.connect() as connection:
         rows = connection.execute(select(operators).order_by(operators.c.name)).mappings().all()
     return [row for one in rows if (row := _row(one)) is not None]
+
+
+def is_revoked(database: Engine, name: str, tenant: str | None) -> bool:
+    """Whether there was an operator of this name, of all tenants or of this very one, who is one no longer."""
+    theirs = and_(operators.c.name == name, or_(operators.c.tenant.is_(None), operators.c.tenant == tenant))
+    query = select(operators.c.name).where(theirs, operators.c.revoked_at_ms.is_not(None))
+    with database.connect() as connection:
+        return connection.execute(query).first() is not None
 
 
 def find_token(database: Engine, token_id: str) -> TokenRow | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from proxy.clock import Clock
     from proxy.identity.id_token import Pair, Person
+    from proxy.model import Operator
     from proxy.operator_settings import OidcProvider
 
 PREFIX: Final = "bcs"
@@ -116,6 +117,22 @@ def listed(database: Engine) -> list[Session]:
     query = select(operator_sessions).order_by(operator_sessions.c.created_at_ms.desc(), operator_sessions.c.session_id)
     with database.connect() as connection:
         return [_session(row) for row in connection.execute(query).mappings()]
+
+
+def other_names(database: Engine, operator: Operator) -> frozenset[str]:
+    """The other names of the person that an operator is, where logins have said whom of `users:` they are.
+
+    A local operator is the user of the same name (see `Operator.user`).
+    """
+    rows = operator_sessions.c
+    with database.connect() as connection:
+        if "/" in operator.name:
+            said = select(rows.user).where(rows.name == operator.name, rows.user.is_not(None), rows.user != "")
+            users = set(connection.execute(said).scalars()) | ({operator.user} if operator.user else set())
+        else:
+            users = {operator.name}
+        names = connection.execute(select(rows.name).where(rows.user.in_(users))).scalars().all()
+    return (frozenset(names) | users) - {operator.name}
 
 
 def revoke(database: Engine, session_id: str, *, clock: Clock) -> bool:

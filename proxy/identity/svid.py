@@ -13,7 +13,7 @@ from cryptography import x509
 from proxy.canonical import SpiffeId, parse_spiffe_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from proxy.identity.directory import Directory
 
@@ -24,7 +24,7 @@ class Svid:
 
     Attributes:
         anchor: SHA-256 (hexadecimal) of the CA certificate that its chain ends in.
-        until_ms: when it ends.
+        until_ms: when it ends, or the first certificate of its chain.
     """
 
     id: SpiffeId
@@ -32,10 +32,14 @@ class Svid:
     until_ms: int
 
 
-def read_svid(leaf: bytes, anchor: str) -> Svid | str:
-    """The SVID that `leaf` (DER) is, or why it is none. Whether the chain holds was asked before."""
+def read_svid(leaf: bytes, anchor: str, above: Sequence[bytes] = ()) -> Svid | str:
+    """The SVID that `leaf` (DER) is, or why it is none. Whether the chain holds was asked before.
+
+    `above` are the certificates that it rests on: it is worth nothing once one of them has ended.
+    """
     try:
         certificate = x509.load_der_x509_certificate(leaf)
+        ends = [x509.load_der_x509_certificate(one).not_valid_after_utc for one in above]
         extensions = certificate.extensions
     except (ValueError, x509.DuplicateExtension):
         return "the certificate is not well-formed"
@@ -52,7 +56,8 @@ def read_svid(leaf: bytes, anchor: str) -> Svid | str:
     found = parse_spiffe_id(uris[0])
     if found is None:
         return "the URI of the certificate is not the SPIFFE ID of a workload"
-    return Svid(found, anchor, int(certificate.not_valid_after_utc.timestamp() * 1000))
+    until = min((certificate.not_valid_after_utc, *ends))
+    return Svid(found, anchor, int(until.timestamp() * 1000))
 
 
 def _usage(extensions: x509.Extensions) -> str | None:

@@ -1,5 +1,7 @@
 """`Manifest`: the pages of `http://briefcased.internal/`, each for the agent that asks and about it alone (P6).
 
+What an agent does on behalf of one user is not told where it acts for another, or for nobody.
+
 The name is never resolved and nothing is dialled. An approval that is not the agent's own, and one that there is not,
 give one and the same answer (J-06).
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from http import HTTPStatus
 from importlib import resources
 from typing import TYPE_CHECKING, Final
@@ -166,14 +169,14 @@ class Manifest:
         return made
 
     async def _own_approvals(self, agent: Agent) -> list[Fields]:
-        found = await in_thread(
-            self._approvals.listed, tenant=agent.tenant, agent=agent.name, state=None, limit=LISTED_APPROVALS
-        )
+        tenant, name, user = agent.identity
+        listed = partial(self._approvals.listed, tenant=tenant, agent=name, user=user)
+        found = await in_thread(listed, state=None, limit=LISTED_APPROVALS)
         return [self._described(one) for one in found]
 
     async def _approval(self, agent: Agent, id_: str) -> Fields | None:
         one = await in_thread(self._approvals.get, id_)
-        if one is None or (one.tenant, one.agent) != (agent.tenant, agent.name):
+        if one is None or (one.tenant, one.agent, one.user) != agent.identity:
             return None
         card = await in_thread(self._approvals.card, id_) or {}
         call = {name: card[name] for name in ("method", "url", "body_bytes", "body_sha256", "reasons") if name in card}

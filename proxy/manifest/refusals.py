@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from proxy.errors import Denial
-    from proxy.model import Agent
+    from proxy.model import Agent, Identity
     from proxy.receipts.record import Value
 
 MAX_AGENTS: Final = 1024
@@ -22,13 +22,13 @@ class Refusals:
 
     def __init__(self, *, max_agents: int = MAX_AGENTS) -> None:
         self._max: Final = max_agents
-        self._last: Final[OrderedDict[tuple[str, str], Mapping[str, object]]] = OrderedDict()
+        self._last: Final[OrderedDict[Identity, Mapping[str, object]]] = OrderedDict()
 
     def note(self, agent: Agent, denial: Denial, receipt: Mapping[str, Value], *, now_ms: int) -> None:
         """Remember it. `receipt` are the fields of the call's decision receipt: what may be written down of it."""
         if agent == ANONYMOUS:
             return
-        key = _key(agent)
+        key = agent.identity
         self._last[key] = {
             "slug": denial.slug,
             "status": denial.status,
@@ -47,8 +47,4 @@ class Refusals:
 
     def of(self, agent: Agent) -> Mapping[str, object] | None:
         """The last one of `agent`; None where there was none, or it is forgotten."""
-        return self._last.get(_key(agent))
-
-
-def _key(agent: Agent) -> tuple[str, str]:
-    return agent.tenant, agent.name
+        return self._last.get(agent.identity)

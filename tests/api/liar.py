@@ -14,18 +14,21 @@ if TYPE_CHECKING:
 
 
 class Liar:
-    """Passes on what it does not change. `lies` are answers by path, `votes` changes votes on their way."""
+    """Passes on what it does not change. `lies` are answers by path, `refusals` too, `votes` changes votes on their way."""
 
     def __init__(self, base: str) -> None:
         self.base = base
         self.url = ""
         self.lies: dict[str, Any] = {}
+        self.refusals: dict[str, Any] = {}
         self.vote_at: str | None = None
         self.vote_more: dict[str, Any] = {}
 
     async def relay(self, request: web.Request) -> web.Response:
         if request.path in self.lies:
             return web.json_response(self.lies[request.path])
+        if request.path in self.refusals:
+            return web.json_response(self.refusals[request.path], status=403)
         path, body = request.path_qs, await request.read()
         if path.endswith("/votes"):
             path = self.vote_at or path

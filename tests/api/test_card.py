@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import orjson
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from proxy.approval.card import card_of
@@ -108,3 +109,16 @@ def test_facts_stand_before_what_the_agent_wrote() -> None:
     seen = shown(card(detail("word")))
     assert seen.index("1.50 US dollars") < seen.index("sent by the agent, whole:") < seen.index("SHA-256")
     assert "look twice: 3 characters" in seen
+
+
+@pytest.mark.parametrize("width", [40, 80, 203])
+def test_j12_a_line_that_goes_on_never_begins_where_ours_do(width: int) -> None:
+    """J-12: the agent knows how wide terminals are; what it writes must not look like a line of the proxy's."""
+    forged = "x" * (width - 4 - len("X-A: ")) + "needs      0 approver(s), none" + "\u754c" * width + "\u202e" * 30
+    value = detail("x")
+    value["card"]["headers"] = [["X-A", forged]]  # type: ignore[index]
+    plain = card(value, width=width).plain  # type: ignore[arg-type]
+    written = plain.partition("sent by the agent, whole:\n")[2].splitlines()
+    assert all(one.startswith(("  │ ", "  ┆ ")) and cell_len(one) <= width for one in written)
+    assert safe(f"X-A: {forged}") in "".join(one[4:] for one in written)
+    assert "┆" not in card(value).plain  # type: ignore[arg-type]

@@ -20,9 +20,11 @@ from proxy.egress.dial import Dialler
 from proxy.egress.http import HttpClient
 from proxy.egress.resolver import Resolver
 from proxy.identity.id_token import Refusal
-from proxy.operator_settings import OidcProvider
+from proxy.identity.operators import add_operator
+from proxy.model import Role
+from proxy.operator_settings import OidcProvider, RoleRule
 from proxy.settings import Settings
-from tests.api.conftest import BOTH, administered, slug
+from tests.api.conftest import APPROVALS, BOTH, administered, slug
 from tests.api.oidc import CLIENT, ISSUER, KEY, ROLES, exchanged, id_token, logged_in, provider, verifier
 from tests.fakes.issuer import HOST, JwksServer, new_key, part, token
 from tests.rig import Provider
@@ -225,6 +227,22 @@ async def test_an_open_stream_ends_with_its_session(desk: Api) -> None:
                 pass
 
 
+async def test_o09_a_stream_of_all_tenants_ends_where_its_operator_gets_one(desk: Api) -> None:
+    """A rule that has a tenant after a reload: what is open must not go on to tell of the others."""
+    [known] = desk.rig.sidecar.pipeline.generation.settings.operators.oidc
+    await logged_in(desk, "ann")
+    rules = [{**rule.model_dump(mode="json"), "tenant": "elsewhere"} for rule in known.roles]
+    async with desk.client("ann") as client, client.stream("GET", "/api/v1/approval-events") as stream:
+        assert stream.status_code == 200
+        async with configured(desk, known.model_copy(update={"roles": tuple(map(RoleRule.model_validate, rules))})):
+            await desk.pending("/told-to-nobody-else")
+            seen = b""
+            async with asyncio.timeout(5):
+                async for some in stream.aiter_bytes():
+                    seen += some
+    assert b"told-to-nobody-else" not in seen
+
+
 async def test_a_login_can_ask_for_less_and_for_a_shorter_time_never_for_more(desk: Api) -> None:
     secret = verifier()
     less = (await exchanged(desk, id_token(desk, secret), secret, role="viewer", ttl_s=60)).json()
@@ -309,6 +327,35 @@ async def test_j07_an_operator_who_is_the_user_decides_nothing_about_that_users_
     async with configured(desk, known.model_copy(update={"user": None})):
         assert slug(await desk.call("00u2", *vote)) == "own_request"  # who knows
     assert (await desk.call("00u2", *vote)).json()["approval"]["state"] == "approved"
+
+
+async def test_j10_a_quorum_counts_people_not_their_names(tmp_path: Path) -> None:
+    """J-10: a local operator, and an account at the provider that is the user of that name: one yes, one behind a grant."""
+    operators, users = {"oidc": [provider(tmp_path, user=USER)]}, {"ann": {"accounts": ["*"]}}
+    quorum = {**APPROVALS, "approvers": 2}
+    async with administered(tmp_path, approvals=quorum, operators=operators, users=users) as api:
+        await logged_in(api, "00u1", email="ann@example.test")
+        api.tokens["ann"] = add_operator(api.database, "ann", Role.APPROVER, clock=SystemClock()).token
+        id_ = await api.pending("/quorum")
+        vote = ("POST", f"/approvals/{id_}/votes", {"approve": True})
+        for who, name in (("ann", "ann"), ("00u1", "own/00u1"), ("ann", "ann")):
+            voted = (await api.call(who, *vote)).json()["approval"]
+            assert (voted["state"], voted["approvers"]) == ("pending", [name])
+        form = {"for_s": 600, "max_uses": 5, "max_cost_microusd": 0, "path": "/quorum"}
+        voted = (await api.call("approver", *vote[:2], {"approve": True, "grant": form})).json()
+        assert voted["approval"]["state"] == "approved"
+        assert (await api.rig.call("POST", "/quorum", content=b'{"title":"one"}')).status == 200
+
+        id_ = await api.pending("/granted")
+        form["path"] = "/granted"
+        asked = {"approve": True, "grant": form}
+        voted = (await api.call("ann", "POST", f"/approvals/{id_}/votes", asked)).json()
+        again = await api.call("00u1", "POST", f"/approval-grants/{voted['grant']}/seconds", {})
+        assert again.json()["approvers"] == ["own/00u1"]
+        await api.pending("/granted", b'{"title":"two"}')
+        again = await api.call("approver", "POST", f"/approval-grants/{voted['grant']}/seconds", {})
+        assert again.json()["approvers"] == ["own/00u1", "approver"]
+        assert (await api.rig.call("POST", "/granted", content=b'{"title":"two"}')).status == 200
 
 
 async def test_j07_the_token_of_a_session_is_none_of_an_agent_and_is_kept_as_a_digest(desk: Api) -> None:

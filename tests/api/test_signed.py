@@ -217,6 +217,32 @@ async def test_j18_whoever_lies_on_the_way_gets_no_signature_for_something_else(
         assert "approved" in (await approve(harmless)).out
 
 
+async def test_o15_whoever_lies_on_the_way_moves_no_cursor(api: Api) -> None:
+    """What the API says of who one is, of what waits and why it refuses is text, whatever it holds."""
+    nasty = "\x1b[2J\x1b[1;1Happroved\u202e"
+    who = {"name": nasty, "role": "admin", "token_role": "admin", "tenant": nasty, "via": nasty}
+    waits = {"version": 2, "digest": "0" * 64, "author": nasty, "reason": nasty, "restores": None, "wider": [nasty]}
+    async with lying(api.base) as liar:
+        way = {**token(api, "ann"), "BRIEFCASED_API_URL": liar.url}
+        liar.lies = {"/api/v1/whoami": who, "/api/v1/policies/pending": {"pending": [waits]}}
+        liar.refusals = {
+            "/api/v1/approvals": {"type": f"urn:{nasty}", "title": nasty, "detail": nasty},
+            "/api/v1/approval-grants": {"type": "x", "title": nasty, "errors": [{"path": nasty, "message": nasty}]},
+            "/api/v1/approver-keys": {"type": "x", "title": "y", "errors": [nasty]},
+        }
+        for words in (
+            ("operators", "whoami"),
+            ("policy", "pending"),
+            ("approvals", "list"),
+            ("approvals", "grants", "list"),
+            ("approvals", "keys", "list"),
+        ):
+            done = await command(api, *words, **way)
+            assert "\x1b" not in done.out + done.err, words
+            assert "Traceback" not in done.err, words
+            assert "\\u{1b}" in done.out + done.err or "answered 403" in done.err, words
+
+
 async def test_a_key_counts_once_somebody_else_has_confirmed_it(api: Api, ann: Path, tmp_path: Path) -> None:
     """J-10: a key that a token could register alone would be no second factor."""
     file, as_eve = tmp_path / "eve.pem", token(api, "eve", Role.ADMIN)
@@ -379,7 +405,9 @@ async def test_j05_a_grant_by_itself_is_seconded_and_never_strong(api: Api, ann:
     assert slug(await api.call("tester", "POST", f"/approval-grants/{grant}/seconds", {})) == "own_request"
     assert slug(await api.call("foreign", "DELETE", f"/approval-grants/{grant}")) == "not_found"
     assert (await api.call("foreign", "GET", "/approval-grants")).json() == {"grants": []}
-    for changed in ({"agent": "nobody"}, {"account": "other/main"}, {"operation": "none:write"}):
+    added = await api.call("admin", "POST", "/agents", {"name": "narrow", "accounts": ["other/*"]})
+    assert added.status_code == 201
+    for changed in ({"agent": "nobody"}, {"agent": "narrow"}, {"account": "other/main"}, {"operation": "none:write"}):
         body = {
             "agent": "tester", "account": "example/main", "operation": "example:write", "method": "POST",
             "origin": api.rig.base, "terms": {"for_s": 60, "max_uses": 1, "max_cost_microusd": 0, "path": "/a"}, **changed,
@@ -387,9 +415,35 @@ async def test_j05_a_grant_by_itself_is_seconded_and_never_strong(api: Api, ann:
         assert slug(await api.call("approver", "POST", "/approval-grants", body)) == "not_found"
 
 
+@pytest.mark.parametrize("way", ["api", "command"])
+async def test_with_an_operator_goes_what_they_have_said_without_a_key(api: Api, way: str) -> None:
+    """J-10: whose token was stolen is revoked; the yeses that it gave, and its grants, must not outlive it."""
+    who, path = f"stolen-{way}", f"/stolen/{way}"
+    token(api, who)
+    form = {"for_s": 600, "max_uses": 5, "max_cost_microusd": 0, "path": path}
+    approval = await api.pending(path)
+    voted = (await vote(api, who, approval, grant=form)).json()
+    assert voted["approval"]["state"] == "approved"
+    if way == "api":
+        assert (await api.call("admin", "DELETE", f"/operators/{who}")).status_code == 200
+    else:
+        assert (await command(api, "operators", "revoke", who)).code == 0
+    assert await state(api, approval) == "expired"
+    grants = (await api.call("viewer", "GET", "/approval-grants")).json()["grants"]
+    assert {one["id"]: one["state"] for one in grants}[voted["grant"]] == "revoked"
+    for body in (b'{"title":"one"}', b'{"title":"two"}'):
+        assert (await api.rig.call("POST", path, content=body)).problem == "approval_required"
+
+
 async def test_two_must_say_yes_and_one_no_ends_it_with_its_grants(tmp_path: Path) -> None:
     """J-10: a quorum of two, through the API; nobody counts twice, and a signature neither."""
     async with administered(tmp_path, text=STRONG, approvals={**APPROVALS, "approvers": 2}) as api:
+        token(api, "gone")
+        id_ = await api.pending("/quorum")
+        assert (await vote(api, "gone", id_)).json()["approval"]["approvers"] == ["gone"]
+        assert (await api.call("admin", "DELETE", "/operators/gone")).status_code == 200
+        voted = (await vote(api, "approver", id_)).json()["approval"]
+        assert (voted["state"], voted["approvers"]) == ("pending", ["approver"])
         files = {who: tmp_path / f"{who}.pem" for who in ("ann", "ben")}
         for who, file in files.items():
             await keyed(api, who, file)

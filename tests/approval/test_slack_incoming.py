@@ -50,8 +50,9 @@ class Clicks:
         settings = ApprovalSettings.model_validate({"channels": {"slack": {"team": channel}}})
         self.incoming = SlackIncoming(
             settings=lambda: settings, store=desk.store, approvers=desk.approvers, once=desk.keys.once,
-            read_secret=read_secret, clock=desk.hands,
+            revoked=lambda name, tenant: (name, tenant) in self.revoked, read_secret=read_secret, clock=desk.hands,
         )  # fmt: skip
+        self.revoked: set[tuple[str, str | None]] = set()
         self.count = 0
 
     def body(self, id_: str, *, action: str = APPROVE, user: str = "U1ANN", **more: Any) -> bytes:
@@ -103,6 +104,13 @@ async def test_a_click_approves_or_rejects(slack: Clicks) -> None:
     recorded = slack.desk.recorded[-1]
     said = (recorded["change"], recorded["target"], recorded["by"], recorded["via"], recorded["vote"])
     assert said == ("approval_vote", id_, "ann", "slack:U1ANN", "reject")
+
+
+async def test_j_10_a_revoked_operator_clicks_in_vain(slack: Clicks) -> None:
+    id_ = await slack.desk.required()
+    slack.revoked.add(("ann", "acme"))
+    assert [await slack.click(id_), await slack.click(id_, action=REJECT)] == [403, 403]
+    assert untouched(slack, id_)
 
 
 async def test_p5_a_click_that_cannot_be_receipted_changes_nothing(slack: Clicks) -> None:
@@ -215,7 +223,7 @@ async def test_p5_without_the_signing_secret_or_the_database_nothing_is_counted(
     channel = slack.incoming._settings().channels.slack["team"]
     blind = SlackIncoming(
         settings=slack.incoming._settings, store=slack.desk.store, approvers=slack.desk.approvers,
-        once=slack.desk.keys.once, read_secret=missing, clock=slack.desk.hands,
+        once=slack.desk.keys.once, revoked=lambda _n, _t: False, read_secret=missing, clock=slack.desk.hands,
     )  # fmt: skip
     assert (await blind.answer(channel, slack.headers(body), body)).status == 503
     with database.begin() as connection:

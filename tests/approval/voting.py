@@ -43,7 +43,7 @@ class Desk:
         self.full = False
         self.keys, self.recorded = ApproverKeys(database, hands), list[dict[str, object]]()
         proofs, record = Proofs(self.keys, hands.wall_ms), Recorder(self._write)
-        self.approvers = Approvers(self.approvals, proofs, record)
+        self.approvers = Approvers(self.approvals, proofs, record, also=lambda _: frozenset())
         self.registrar = Registrar(self.keys, proofs, record)
 
     async def _write(self, fields: Mapping[str, object]) -> None:

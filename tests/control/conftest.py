@@ -34,12 +34,14 @@ async def controlled(
     text: str = POLICIES,
     agents: Mapping[str, tuple[str, ...]] | None = None,
     profiles: Mapping[str, str] | None = None,
+    described: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Rig]:
-    """A rig with the policies `text`."""
+    """A rig with the policies `text`; `agents` have tokens, and `described` is the block of the configuration."""
     file = folder / "own.cedar"
     file.write_text(text)
     blocks = {"policies": {"files": [str(file)]}, "approvals": {"hold_s": hold_s}, **settings}
+    blocks |= {"agents": described} if described is not None else {}
     async with running_rig(folder, settings=blocks, agents=agents, profiles=profiles) as rig:
         yield rig
 

@@ -18,7 +18,7 @@ from proxy.errors import BriefcaseError
 from proxy.identity.operators import add_operator
 from proxy.keys.public import base64url
 from proxy.keys.software import generate
-from proxy.model import Role
+from proxy.model import Operator, Role
 from proxy.policy_settings import Candidate
 from proxy.policy_versions import PolicyVersions, digest_of
 from tests.control.conftest import POLICIES
@@ -108,6 +108,9 @@ async def test_i05_a_widening_waits_until_another_operator_confirms_it(tmp_path:
         await at.waits(wide)
         assert [one["change"] for one in await changes(rig)] == ["policies", "policies_pending"]  # told once
 
+        author = Operator("own/00u1", Role.ADMIN, Role.ADMIN, None, "session:x", "ann")  # who logged in, and is ann
+        assert sidecar._enforcing.unfit(waiting.version, author)
+        assert not sidecar._enforcing.unfit(waiting.version, replace(author, user="bob"))
         for who, status, slug in (("ann", 403, "own_request"), ("cat", 403, "forbidden")):
             refused = await at.confirm(who, 2)
             assert (refused.status_code, refused.json()["type"]) == (status, f"urn:briefcased:api:{slug}")

@@ -41,6 +41,12 @@ def test_an_svid_says_whose_it_is_and_until_when():
     assert read_svid(made.der, "a" * 64) == Svid(parse_spiffe_id(ID), "a" * 64, int(until.timestamp() * 1000))
 
 
+def test_an_svid_ends_with_the_first_certificate_that_it_rests_on():
+    made, soon = DOMAIN.svid(ID), DOMAIN.svid(ID, life=dt.timedelta(minutes=1))
+    found = read_svid(made.der, "", [soon.der, DOMAIN.svid(ID).der])
+    assert found.until_ms == int(soon.certificate.not_valid_after_utc.timestamp() * 1000)
+
+
 @pytest.mark.parametrize(
     ("uris", "changed", "told"),
     [

@@ -99,6 +99,20 @@ def test_p5_an_added_block_of_an_attacker_never_widens(code: str) -> None:
     assert found is None or (found.agent, found.user) == ("coder", "alice")
 
 
+ENDLESS = "true"
+for _name in "abcdefgh":
+    ENDLESS = f"[{','.join(map(str, range(20)))}].all(${_name} -> {ENDLESS})"
+
+
+@pytest.mark.parametrize(
+    "code", [f"check if {ENDLESS}", "check if " + ", ".join(f"peer($p{n})" for n in range(9)) + ', $p0 == "none"']
+)
+def test_p7_an_added_check_that_would_take_hours_is_never_run(code: str) -> None:
+    """20 ** 8 steps, or a join of 50 ** 9 peers: Biscuit's limit of time ends neither. One that is quick is fine."""
+    assert read(appended(TOKEN, code), KEY) is None
+    assert read(appended(TOKEN, 'check if peer($p), {"ip:127.0.0.1", "uid:1000"}.contains($p)'), KEY) is not None
+
+
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "accounts": st.lists(st.sampled_from(["github/work", "github/home", "stripe/*", "github/*"]), max_size=2),
     "operations": st.lists(st.sampled_from(["read", "write", "admin", "github:get", "github:merge"]), max_size=2),

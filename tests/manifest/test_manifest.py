@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from proxy.approval.states import Vote
 from tests.control.conftest import POLICIES, controlled
+from tests.control.tenancy import task_token
 from tests.rig.sidecar import KEY, OTHER_KEY
 
 if TYPE_CHECKING:
@@ -207,3 +208,20 @@ async def test_p6_of_two_accounts_only_the_granted_one_is_listed(tmp_path: Path)
     async with controlled(tmp_path, agents={"tester": ("example/two",)}, providers=providers) as rig:
         (profile,) = (await read(rig, "/operations")).json()["profiles"]
         assert [account["account"] for account in profile["accounts"]] == ["example/two"]
+
+
+async def test_p6_what_is_done_for_one_user_is_not_told_to_another(tmp_path: Path) -> None:
+    """An agent that serves two people has a token of each: approvals and refusals of one are not there for the other."""
+    people = {name: {"accounts": ["*"]} for name in ("alice", "anna")}
+    described = {"tester": {"accounts": ["*"], "users": ["alice", "anna"]}}
+    async with controlled(tmp_path, described=described, users=people) as rig:
+        for user in people:
+            rig.tokens[user] = task_token(rig, "tester", user=user)
+        asked = await rig.call("POST", "/issues?for=alice", content=b"secret plan", agent="alice")
+        id_ = asked.json()["approval_id"]
+        assert (await read(rig, "/last-refusal", agent="alice")).json()["refused"]["slug"] == "approval_required"
+        assert (await read(rig, f"/approvals/{id_}", agent="alice")).json()["call"]["url"].endswith("?for=alice")
+        for other in ("anna", "tester"):
+            assert (await read(rig, f"/approvals/{id_}", agent=other)).status == 404
+            assert (await read(rig, "/approvals", agent=other)).json() == {"approvals": []}
+            assert (await read(rig, "/last-refusal", agent=other)).json() == {"refused": None}

@@ -54,8 +54,8 @@ def _scope(call: Call, new: NewGrant) -> Scope:
     generation = call.services.generation()
     profile, _, operation = new.operation.partition(":")
     account = next((one for one in generation.accounts.get(profile, ()) if str(one.id) == new.account), None)
-    if account is None:
-        raise ProblemError("not_found", "There is no such profile, or it has no such account.")
+    if account is None or not agent.may_use(account.id, account.tenant):  # also another tenant's
+        raise ProblemError("not_found", "There is no such profile, or the agent has no such account of it.")
     return Scope(
         tenant=agent.tenant,
         agent=agent.name,

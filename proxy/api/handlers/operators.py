@@ -48,7 +48,7 @@ async def add(call: Call) -> Token:
 
 
 async def revoke(call: Call) -> Done:
-    """Revoke an operator with all tokens, and the keys that speak for them."""
+    """Revoke an operator with all tokens, the keys that speak for them, and what they have said."""
     name, services = call.names["name"], call.services
     rows = await in_thread(operators.list_operators, services.database)
     row = next((one for one in rows if one.name == name and one.revoked_at_ms is None), None)
@@ -57,7 +57,7 @@ async def revoke(call: Call) -> Done:
     await call.record("operator_revoke", name, tenant=row.tenant)
     if not await in_thread(operators.revoke_operator, services.database, name, clock=services.clock):
         raise ProblemError("not_found")
-    await services.registrar.revoke_of(call.operator, name)
+    await services.registrar.revoke_of(call.operator, name, tenant=row.tenant)
     return Done()
 
 

@@ -72,6 +72,7 @@ class SlackIncoming:
         store: ApprovalStore,
         approvers: Approvers,
         once: Callable[[str], bool],
+        revoked: Callable[[str, str | None], bool],
         read_secret: ReadSecret,
         clock: Clock,
     ) -> None:
@@ -79,6 +80,7 @@ class SlackIncoming:
         self._store: Final = store
         self._approvers: Final = approvers
         self._once: Final = once
+        self._revoked: Final = revoked
         self._read_secret: Final = read_secret
         self._clock: Final = clock
 
@@ -119,6 +121,8 @@ class SlackIncoming:
         approver = channel.approvers.get(click.user)
         if approver is None:
             return Reply(HTTPStatus.FORBIDDEN, "This Slack user is no approver.")
+        if await in_thread(self._revoked, approver, channel.tenant):
+            return Reply(HTTPStatus.FORBIDDEN, "This approver is one no longer.")
         yes = click.action == APPROVE
         card = await in_thread(self._store.card, click.approval)
         if yes and (card is None or not by_click(card)):

@@ -13,6 +13,7 @@ import typer
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.agents import JsonOption
 from proxy.cli.api_client import TokenFileOption, UrlOption, api_client
+from proxy.cli.approval_card import safe
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.clock import SystemClock
 from proxy.errors import BriefcaseError
@@ -32,8 +33,9 @@ def pending(url: UrlOption = None, token_file: TokenFileOption = None, as_json: 
         return
     for one in found:
         back = f" (those of {one['restores']})" if one["restores"] is not None else ""
-        sys.stdout.write(f"version {one['version']}{back}  {one['digest'][:12]}  {one['author']}  {one['reason']}\n")
-        sys.stdout.writelines(f"  {what}\n" for what in one["wider"])
+        what = f"version {one['version']}{back}  {one['digest'][:12]}  {one['author']}  {one['reason']}"
+        sys.stdout.write(safe(what) + "\n")
+        sys.stdout.writelines(f"  {safe(what)}\n" for what in one["wider"])
     if not found:
         sys.stdout.write("nothing waits\n")
 
