@@ -296,7 +296,7 @@ async def _answers(api: Api, problem: str | None) -> None:
     """Wait until a call is answered so."""
     async with asyncio.timeout(10):
         while True:
-            with suppress(httpx.ConnectError, httpx.RemoteProtocolError):  # a connection that a lock has cut
+            with suppress(httpx.TransportError):  # a connection that a lock has cut
                 if (await api.rig.call("GET", "/seen")).problem == problem:
                     return
             await asyncio.sleep(0.1)

@@ -91,7 +91,7 @@ KEYS = {
     "secretstore/vault.py:VaultStore._lent": REF,
     "secretstore/vault.py:VaultStore._locks": REF,
 }
-HOLDS = {ACCOUNT: ("AccountId", "GrantKey", "Place"), AGENT: ("Agent", "Subject", "str", "bytes", "Key")}
+HOLDS = {ACCOUNT: ("AccountId", "GrantKey", "Place"), AGENT: ("Agent", "Identity", "Subject", "str", "bytes", "Key")}
 
 
 @functools.cache

@@ -168,7 +168,7 @@ async def test_p2_a_changed_profile_does_not_get_a_known_secret_before_the_opera
                 assert call.decision["slug"] == "consent_required"
                 assert f"https://wild.example.test:{rig.provider.port}" in caplog.text
                 assert (await rig.call("GET", f"https://other.example.test:{provider.port}/x")).status == 200
-                consent(rig, tmp_path)
+                await asyncio.to_thread(consent, rig, tmp_path)
                 assert (await rig.call("GET", "/x")).status == 200
             else:
                 assert answer.status == 200
