@@ -134,12 +134,15 @@ class Holds:
         False where that cannot be had: then nothing more is sent.
         """
         if (known := self._plans.get(exchange.id)) is None:
-            return True
+            return not exchange.ended
         meter = exchange.meter
         id_ = f"{exchange.id}#{exchange.attempts + 1}"
         try:
             reserved = await self._budgets.reserve(id_, replace(known[1], tolls=()))  # rates count the agent's calls
         except Refused:
+            return False
+        if exchange.id not in self._plans:  # the agent left meanwhile
+            self._budgets.release(id_)
             return False
         if isinstance(meter, Meter):
             meter.head(status, ())
