@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from proxy.catalog.loader import load_profile
+from proxy.enforcing import WaitingError
 from proxy.errors import BriefcaseError
 from proxy.keys.software import generate
 from tests.control.conftest import POLICIES
@@ -14,12 +17,14 @@ from tests.control.test_policy_versions import WIDER, changes, configured
 from tests.control.test_widening import NARROWER, place, signed
 from tests.rig import running_rig
 from tests.rig.provider import Provider
-from tests.rig.sidecar import HOSTS, accounts
+from tests.rig.sidecar import EXAMPLE, HOSTS, OTHER, accounts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ABOUT_OTHER = '@id("no-other") forbid (principal, action == Action::"other:any", resource);'
+GUARDED = "hosts: [{{host: api.example.test, port: {port}, paths: [/vault]}}]"
+NAME = "name: guard"
 ONLY_EXAMPLE = {"providers": {"example": accounts(api_key="env:EXAMPLE_API_KEY")}}
 
 
@@ -97,3 +102,31 @@ async def test_i04_a_signature_of_before_counts_no_more_whether_or_not_it_was_ne
         await at.waits(configured(at.rig, at.file, WIDER))
         (tmp_path / "policies.sig").write_text(again)
         await at.waits(configured(at.rig, at.file, POLICIES))
+
+
+async def test_i05_a_profile_that_leaves_its_calls_to_another_one_waits(tmp_path: Path) -> None:
+    guard = OTHER.replace("hosts: [{{host: other.example.test, port: {port}}}]", GUARDED).replace("name: other", NAME)
+    guard = guard.replace("action: write", "action: admin")
+    profiles = {"example": EXAMPLE, "guard": guard}
+    given = {"providers": {**ONLY_EXAMPLE["providers"], "guard": accounts(token="env:OTHER_TOKEN")}}
+    async with running_rig(
+        tmp_path, settings={**settings(tmp_path, POLICIES), **given}, author="ann", profiles=profiles
+    ) as rig:
+        assert (await rig.call("GET", "/vault/x")).problem == "policy_denied"
+        file = tmp_path / "guard.yaml"
+        text = file.read_text()
+        for changed in (text.replace("[/vault]", "[/vault/deep]"), None):
+            configuration = rig.configuration
+            if changed is not None:
+                file.write_text(changed)
+                loaded = {**configuration.profiles, "guard": load_profile(file)}
+                configuration = replace(configuration, profiles=loaded, policies=None)
+            else:
+                only = {"example": configuration.settings.providers["example"]}
+                parsed = configuration.settings.model_copy(update={"providers": only})
+                configuration = replace(configuration, settings=parsed, policies=None)
+            with pytest.raises(WaitingError) as waiting:
+                await rig.sidecar.reload(configuration)
+            why = "guard: has less of host api.example.test, so calls there may be taken for others"
+            assert why in waiting.value.version.waits
+        assert (await rig.call("GET", "/vault/x")).problem == "policy_denied"
