@@ -136,7 +136,7 @@ def _around(before: Frame, after: Frame, enabled: Mapping[str, Profile]) -> Iter
 
 
 def _left(before: Frame, after: Frame, enabled: Mapping[str, Profile], *, passed: bool) -> Iterator[str]:
-    """Hosts of which an own profile has less now, where others take its calls; `passed`: whatever is nobody's passes."""
+    """Hosts of which an own profile has less now, where others take its calls, or (`passed`) nobody and they pass."""
     for name in sorted(before.profiles):
         if before.profiles[name] == after.profiles.get(name):
             continue
