@@ -17,8 +17,8 @@ TOKEN: Final = re.compile(r"bca_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
 OPERATOR_TOKEN: Final = re.compile(r"bc([os])_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
 """256 random bits need no slow hash: there is nothing to guess (NIST SP 800-63B, section 5.1.2.2)."""
 MAX_HEADER_CHARACTERS: Final = 1024
-_ANY: Final = re.compile(r"bc[aot]_[0-9A-Za-z]{12}[0-9A-Za-z_-]{20,}")
-"""A token of agents, operators or tasks, also one that was cut or changed."""
+_ANY: Final = re.compile(r"bc[aost]_[0-9A-Za-z]{12}[0-9A-Za-z_-]{20,}")
+"""A token of agents, operators, their sessions or tasks, also one that was cut or changed."""
 
 
 def new_token(prefix: str = "bca") -> tuple[str, str, str]:

@@ -38,11 +38,20 @@ CALL = Subject("acme", "coder", "github/work", "github", "github", "github:issue
 
 
 def plan(
-    *budgets: dict[str, Any], rates: tuple[dict[str, Any], ...] = (), most: dict[str, int] | None = None, now_ms: int
+    *budgets: dict[str, Any],
+    rates: tuple[dict[str, Any], ...] = (),
+    most: dict[str, int] | None = None,
+    now_ms: int,
+    calls: int = 1,
 ) -> Plan:
     made = [Budget.model_validate_json(orjson.dumps({"unit": "requests", **one})) for one in budgets]
     return planned(
-        made, [Rate.model_validate_json(orjson.dumps(one)) for one in rates], CALL, most or {}, now_ms=now_ms
+        made,
+        [Rate.model_validate_json(orjson.dumps(one)) for one in rates],
+        CALL,
+        most or {},
+        now_ms=now_ms,
+        calls=calls,
     )
 
 

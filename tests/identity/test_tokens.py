@@ -91,7 +91,7 @@ def test_p7_the_sources_that_are_remembered_are_bounded():
     assert len(throttle._spent) == MAX_SOURCES
 
 
-@pytest.mark.parametrize("prefix", ["bca", "bco"])
+@pytest.mark.parametrize("prefix", ["bca", "bco", "bcs"])
 def test_h_04_a_token_in_a_text_is_named_and_not_shown(prefix):
     token = new_token(prefix)[1]
     assert without_tokens(f"/a/{token}/b") == "/a/{token}/b"
