@@ -295,6 +295,7 @@ class Pipeline:
         if presenter is None or forward is None or not presenter.learn(head):
             return None
         try:
+            self.rights.require(exchange)
             again, body = await presenter.again()
         except Refused:
             return None
