@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Protocol
 
 from proxy.budget.limits import BYTES
 from proxy.budget.meters.estimate import Estimate
 from proxy.decided import Decision, Ruling
 from proxy.errors import Denial
-from proxy.risk import score
+from proxy.risk import Risk, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.catalog.matcher import Match
-    from proxy.risk import Call, Risk
+    from proxy.risk import Call
 
 
 class Judge(Protocol):
@@ -92,7 +93,7 @@ def _ruling(decisions: Sequence[Decision]) -> Ruling:
         redact=tuple(dict.fromkeys(place for one in rulings for pointer in one.redact for place in _places(pointer))),
         limits=tuple(dict.fromkeys(limit for one in rulings for limit in one.limits)),
         observed=next((slug for slug in observed if slug != "approval_required"), observed[0] if observed else None),
-        risk=max((one.risk for one in rulings), key=lambda risk: risk.score),
+        risk=reduce(Risk.joined, (one.risk for one in rulings)),
     )
 
 

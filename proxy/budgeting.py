@@ -39,7 +39,7 @@ class Holds:
     def __init__(self, budgets: Budgets, clock: Clock) -> None:
         self._budgets: Final = budgets
         self._clock: Final = clock
-        self._plans: Final[dict[str, tuple[Decision, Plan]]] = {}
+        self._plans: Final[dict[str, tuple[Decision, Plan, frozenset[str]]]] = {}
 
     def _plan(self, generation: Generation, exchange: Exchange, decision: Decision) -> Plan:
         """Everything that the call takes; a batch, what each of its calls takes."""
@@ -122,7 +122,7 @@ class Holds:
         if not granted.issuperset(reserved.asks):
             self._budgets.release(exchange.id)
             raise Refused(_reached_now())
-        self._plans[exchange.id] = (decision, plan)
+        self._plans[exchange.id] = (decision, plan, granted)
         exchange.budgets = tuple(dict.fromkeys(charge.budget for charge in plan.charges))
         exchange.budget_warnings = reserved.warnings
         exchange.priced_as = decision.estimate.priced_as
@@ -134,12 +134,16 @@ class Holds:
         False where that cannot be had: then nothing more is sent.
         """
         if (known := self._plans.get(exchange.id)) is None:
-            return True
+            return not exchange.ended
         meter = exchange.meter
         id_ = f"{exchange.id}#{exchange.attempts + 1}"
         try:
             reserved = await self._budgets.reserve(id_, replace(known[1], tolls=()))  # rates count the agent's calls
         except Refused:
+            return False
+        # The agent may have left meanwhile; and nobody is asked between two attempts.
+        if exchange.id not in self._plans or not known[2].issuperset(reserved.asks):
+            self._budgets.release(id_)
             return False
         if isinstance(meter, Meter):
             meter.head(status, ())
@@ -167,7 +171,7 @@ class Holds:
             exchange.meter = None
 
     def _attach(self, exchange: Exchange, id_: str, reserved: Reserved) -> None:
-        decision, plan = self._plans[exchange.id]
+        decision, plan, _ = self._plans[exchange.id]
         most: dict[str, int] = {}
         for charge in plan.charges:
             most[charge.unit] = max(charge.amount, most.get(charge.unit, 0))

@@ -173,7 +173,7 @@ def _ruled(
 ) -> Ruling | Denial:
     """What policies and risk say. Policies that are only observed let through what they would refuse; risk does not."""
     settings = generation.settings
-    risk = score(call) if whole is None else max(whole.risk, score(call), key=lambda one: one.score)
+    risk = score(call) if whole is None else whole.risk.joined(score(call))
     question = question_of(
         agent,
         match,

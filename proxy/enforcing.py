@@ -78,12 +78,12 @@ class Enforcing:
         last = self._last()
         try:
             before = None if last is None else self._before(last, configuration)
+            self._frame = last.frame if last is not None else None
             admitted = await self.admitted(configuration, before, agents, "start", known=last is not None)
         except WaitingError as waiting:
             if last is None:
                 raise
             _log.error("the sidecar runs with policies of version %d: %s", last.number, waiting)
-            self._frame = last.frame
             return restored(configuration, last)
         await self.put(admitted)
         return admitted.configuration
@@ -109,12 +109,12 @@ class Enforcing:
             frame = frame_of(configuration.settings, configuration.profiles, rollout)
             wanted = standing(self._versions.newest(), configuration, frame)
             if not wanted.is_new:
-                return Admitted(wanted, before, reason)
+                return Admitted(wanted, before, reason, signed=self._signed(wanted, needed=False))
             difference = await self._difference(wanted, before, agents)
-            why = self._why(wanted, before, difference) if known else ()
-            if not why or (wanted.version is not None and wanted.version.confirmed_by is not None):
-                return Admitted(wanted, before, reason, difference)
-            if (signed := self._signed(wanted, before)) is not None:
+            why = self._why(wanted, difference) if known else ()
+            needed = bool(why) and (wanted.version is None or wanted.version.confirmed_by is None)
+            signed = self._signed(wanted, needed=needed)
+            if signed is not None or not needed:
                 return Admitted(wanted, before, reason, difference, signed)
             raise await self._waiting(Admitted(wanted, before, reason, difference), why)
         except (SQLAlchemyError, Refused) as error:
@@ -135,6 +135,8 @@ class Enforcing:
             except (SQLAlchemyError, Refused) as error:
                 raise BriefcaseError(f"a change of policies cannot be recorded ({type(error).__name__})") from None
             tell(version, admitted.difference)
+        elif admitted.signed is not None:
+            self._renew(admitted.standing, admitted.signed[1])
         self._frame, self.waiting = admitted.standing.frame, None
 
     async def rejected(self, mistakes: int) -> None:
@@ -168,26 +170,32 @@ class Enforcing:
         self.waiting = version.number
         return WaitingError(version)
 
-    @staticmethod
-    def _why(wanted: Standing, before: Before | None, difference: Difference | None) -> tuple[str, ...]:
-        """By what it must wait. What was in force says how the next gets in, so that no set lets itself in."""
-        frame = before.frame if before is not None and before.frame is not None else wanted.frame
-        if not frame.confirm:
+    def _gate(self, wanted: Standing) -> Frame:
+        """What says how the next set gets in: what was in force, read or not, so that no set lets itself in."""
+        return self._frame if self._frame is not None else wanted.frame
+
+    def _why(self, wanted: Standing, difference: Difference | None) -> tuple[str, ...]:
+        """By what it must wait."""
+        if not self._gate(wanted).confirm:
             return ()
         return ("what was in force before cannot be told",) if difference is None else difference.wider
 
-    def _signed(self, wanted: Standing, before: Before | None) -> tuple[str, int] | None:
-        """Whose signature counts, and its serial. Keys count from the set after the one that names them."""
+    def _signed(self, wanted: Standing, *, needed: bool) -> tuple[str, int] | None:
+        """Whose signature counts, and its serial. Keys count from the set after the one that names them.
+
+        One that is not `needed` counts too: no bundle of before it may come back with the signature of then.
+        """
         if wanted.version is not None and wanted.version.restores is not None:
             return None  # a signature is over the files, and this is what overrules them
-        frame = before.frame if before is not None and before.frame is not None else wanted.frame
         try:
-            signed = signer_of(wanted.configuration.settings, frame, wanted.files_digest)
+            signed = signer_of(wanted.configuration.settings, self._gate(wanted), wanted.files_digest)
         except BriefcaseError as error:
-            _log.warning("%s", error)
+            if needed:
+                _log.warning("%s", error)
             return None
         if signed is not None and signed[1] <= self._versions.newest_serial():
-            _log.warning("the signature is of an earlier bundle: sign it again")
+            if needed:
+                _log.warning("the signature is of an earlier bundle: sign it again")
             return None
         return signed
 
@@ -210,8 +218,17 @@ class Enforcing:
         wanted, signed = admitted.standing, admitted.signed
         number = wanted.version.number if wanted.version is not None else self._added(wanted, admitted.reason)
         if signed is not None:
-            self._versions.confirm(number, f"key:{signed[0]}", signed[1])
+            confirmed_by = wanted.version.confirmed_by if wanted.version is not None else None
+            self._versions.confirm(number, confirmed_by or f"key:{signed[0]}", signed[1])
         return self._version(number)
+
+    def _renew(self, standing: Standing, serial: int) -> None:
+        """The set in force was signed once more. Raises `BriefcaseError`."""
+        assert standing.version is not None
+        try:
+            self._versions.renew(standing.version.number, serial)
+        except SQLAlchemyError as error:
+            raise BriefcaseError(f"a signature cannot be recorded ({type(error).__name__})") from None
 
     def _added(self, wanted: Standing, reason: str) -> int:
         return self._versions.add(
@@ -244,6 +261,8 @@ class Enforcing:
             earlier = restored(configuration, last)
             assert earlier.policies is not None
             return Before(earlier.policies, last.frame, earlier.rollout)
+        if last.frame is not None and last.frame.stage:
+            return None  # for some agents other policies decided, which cannot be read
         with contextlib.suppress(ConfigError):
             return Before(Policies.load(last.sources, vocabulary_of(configuration)), last.frame)
         return None

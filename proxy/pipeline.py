@@ -21,14 +21,14 @@ from proxy.caller import identify, not_now
 from proxy.conversation import Conversation
 from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Collect, Cut, Dial, Exchange, Forward, Hold, Outcome, Relay, Tunnel, Unread
-from proxy.firewall import Vocabulary, headers_of_whole, plan
+from proxy.firewall import Vocabulary, plan
 from proxy.forwarding import forward
 from proxy.lent import held, lend_first
 from proxy.manifest.pages import no_tunnel
 from proxy.model import ANONYMOUS, INTERNAL, Mode
 from proxy.receipts.entries import decision_entry, outcome_entry
 from proxy.redacting import redacting
-from proxy.returning import piece, trailing, whole
+from proxy.returning import collected, piece, trailing, whole
 from proxy.tally import Tally
 
 if TYPE_CHECKING:
@@ -295,6 +295,7 @@ class Pipeline:
         if presenter is None or forward is None or not presenter.learn(head):
             return None
         try:
+            self.rights.require(exchange)
             again, body = await presenter.again()
         except Refused:
             return None
@@ -341,16 +342,7 @@ class Pipeline:
 
         What is fresh rests durably before the agent gets anything; else the answer is withheld.
         """
-        head, taker = exchange.reply, exchange.taker
-        assert head is not None
-        assert taker is not None
-        try:
-            content = await taker.take(head, body)
-        except Refused as refused:
-            return refused.denial
-        if exchange.meter is not None:
-            exchange.meter.came(len(body), content, request_bytes=exchange.request_bytes)
-        return self._whole(exchange, head.status, headers_of_whole(head.headers), content)
+        return await collected(exchange, body, self._memory.vocabulary(exchange.tunnel.agent.name))
 
     def publish(self, new: tuple[StandIn, ...]) -> None:
         """Stand-ins that every request from now on may carry."""

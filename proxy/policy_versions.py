@@ -165,6 +165,10 @@ class PolicyVersions:
         """It may be put in force; `serial` where that is because of a signature."""
         self._change(number, confirmed_by=by, serial=serial)
 
+    def renew(self, number: int, serial: int) -> None:
+        """It was signed once more, with a higher serial."""
+        self._change(number, serial=serial)
+
     def waiting(self) -> Version | None:
         """The one that waits for a confirmation: never any but the newest."""
         newest = self.newest()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.errors import Answer
+from proxy.errors import Answer, Denial, Refused
 from proxy.exchange import Cut, Exchange
-from proxy.firewall import Vocabulary, WithheldError, scrub, scrub_headers
+from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, scrub, scrub_headers
 
 if TYPE_CHECKING:
     from proxy.model import Headers
@@ -20,6 +20,23 @@ def whole(exchange: Exchange, status: int, headers: Headers, body: bytes, vocabu
     exchange.response_bytes = len(content)
     fields = (*clean, ("briefcased-receipt", exchange.id))
     return Answer(status, tuple((n.encode("latin-1"), v.encode("latin-1")) for n, v in fields), content)
+
+
+async def collected(exchange: Exchange, body: bytes, vocabulary: Vocabulary) -> Denial | Answer:
+    """An answer that was held whole, and counted as it came: what its taker leaves of it.
+
+    It is withheld where that is more than was reserved (K-10).
+    """
+    head, taker, meter = exchange.reply, exchange.taker, exchange.meter
+    assert head is not None
+    assert taker is not None
+    try:
+        content = await taker.take(head, body)
+    except Refused as refused:
+        return refused.denial
+    if meter is not None and not meter.came(0, content, request_bytes=exchange.request_bytes):
+        return Denial("response_withheld", "The answer is longer than what the budget reserved for it.", by="reserve")
+    return whole(exchange, head.status, headers_of_whole(head.headers), content, vocabulary)
 
 
 def piece(exchange: Exchange, data: bytes) -> bytes | Cut:

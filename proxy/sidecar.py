@@ -135,6 +135,7 @@ class Sidecar:
         self._api: Final = api
         self._watch: Final = watch
         self._agents = frozenset(agent.name for agent in parts.agents())
+        self._turn: Final = asyncio.Lock()
         self._configuration = parts.configuration
         self.directory = Directory.of(parts.configuration.settings)
 
@@ -186,6 +187,10 @@ class Sidecar:
             BriefcaseError: it cannot be put in force; the old one stays.
             WaitingError: it allows more, and must be confirmed first.
         """
+        async with self._turn:
+            await self._reload(configuration)
+
+    async def _reload(self, configuration: Configuration) -> None:
         old = self._configuration.settings
         new = configuration.settings
         for name in NEED_A_RESTART:
@@ -215,7 +220,8 @@ class Sidecar:
             await asyncio.sleep(WATCH_AGENTS_S)
             names = frozenset(agent.name for agent in self._parts.agents())
             if names != self._agents:
-                await self._install(self._configuration, self.generation + 1)
+                async with self._turn:  # what is in force may change while we wait for it
+                    await self._install(self._configuration, self.generation + 1)
 
     async def _install(self, configuration: Configuration, number: int, admitted: Admitted | None = None) -> None:
         agents = self._described(configuration)

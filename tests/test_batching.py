@@ -131,6 +131,27 @@ def test_p12_what_is_harmless_in_pieces_is_not_together() -> None:
     assert all(part.ruling.risk == together.ruling.risk for part in together.parts)
 
 
+SSN = "219-09-9999"
+
+
+def test_p12_what_is_risky_about_one_call_is_not_hidden_behind_a_riskier_one() -> None:
+    new = accustomed([("rpc", "send"), ("rpc", "short")], "rpc.example", NOW_MS)  # it has never listed
+    forbid = 'forbid (principal, action, resource) when { context.risk_reasons.contains("first_use") };'
+    quiet, noisy = message("list"), message("send", text=f"{SSN} for you")
+    for calls in ((quiet,), (quiet, noisy), (noisy, quiet)):
+        of = generation(f"{ALL}\n{forbid}")
+        found = decide(of, AGENT, HEAD, orjson.dumps(calls), now_ms=NOW_MS, circumstances=new)
+        assert isinstance(found, Denial), calls
+    of = generation()
+    scores = []
+    for calls in ((quiet,), (noisy,), (noisy, quiet)):
+        found = decide(of, AGENT, HEAD, orjson.dumps(calls), now_ms=NOW_MS, circumstances=new)
+        assert isinstance(found, Decision)
+        scores.append(found.ruling.risk.score)
+        assert found.ruling.risk.score == max(one.ruling.risk.score for one in found.calls)
+    assert scores[2] == scores[0] + scores[1]
+
+
 class Session:
     """Limits of a task token."""
 

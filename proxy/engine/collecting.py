@@ -16,12 +16,20 @@ if TYPE_CHECKING:
 
     from mitmproxy.proxy import commands
 
+    from proxy.exchange import Exchange
+
     type Steps[T] = Generator[commands.Command, object, T]
 
 TOO_LARGE: Final = Denial(
     "response_withheld", "The reply is too large to be checked before the agent gets it.", by="engine"
 )
 NOT_TAKEN: Final = Denial("response_withheld", "The reply could not be checked before the agent gets it.", by="engine")
+
+
+def _counted(exchange: Exchange | None, data: bytes) -> bool:
+    """Note that these bytes have come, whatever becomes of them; whether they are no more than was reserved (K-10)."""
+    meter = exchange.meter if exchange is not None else None
+    return meter is None or exchange is None or meter.came(len(data), b"", request_bytes=exchange.request_bytes)
 
 
 class CollectingStream(RefusingStream):
@@ -37,7 +45,7 @@ class CollectingStream(RefusingStream):
         exchange = self.exchange
         limit = exchange.collect if exchange is not None and exchange.collect is not None else 0
         if isinstance(event, ResponseData):
-            if len(self.response_body_buf) + len(event.data) > limit:
+            if len(self.response_body_buf) + len(event.data) > limit or not _counted(exchange, event.data):
                 self.response_body_buf.clear()
                 yield from self._drop_upstream()
                 yield from self._answer(TOO_LARGE)

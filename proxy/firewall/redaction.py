@@ -31,7 +31,7 @@ def redacted(content_type: str | None, text: bytes, pointers: Iterable[str]) -> 
         for pointer in pointers:
             document, found = _without(document, pointer.split("/")[1:])
             count += found
-        return json.dumps(document, separators=(",", ":")).encode(), count
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode(), count
     except (ValueError, RecursionError):
         raise WithheldError("the answer cannot be read") from None
 

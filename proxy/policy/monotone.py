@@ -24,6 +24,14 @@ def loosening(conditions: Iterable[Mapping[str, Any]], *, permits: bool) -> bool
     return any(_loosens(one["body"], allows=permits == (one["kind"] == "when")) for one in conditions)
 
 
+def speaks_of_risk(conditions: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether one of `conditions` looks at the risk at all.
+
+    What a permit obliges to must not hang on it: as the risk rises another permit alone would decide, which asks less.
+    """
+    return any(_mentions(one["body"]) for one in conditions)
+
+
 def _loosens(part: Mapping[str, Any], *, allows: bool) -> bool:
     """`allows`: the call is more allowed when `part` is true."""
     if not _mentions(part):

@@ -11,7 +11,7 @@ import orjson
 
 from proxy.errors import Finding
 from proxy.model import Strength
-from proxy.policy.monotone import loosening
+from proxy.policy.monotone import loosening, speaks_of_risk
 from proxy.policy.vocabulary import GROUPS
 
 if TYPE_CHECKING:
@@ -117,6 +117,9 @@ def parsed(statement: Statement, number: int) -> Policy | list[Finding]:
     ]
     if loosening(compiled["conditions"], permits=permits):
         message = "a higher risk must never allow more: compare context.risk in a permit with <, in a forbid with >"
+        mistakes.append(_finding(statement, "context.risk", message))
+    elif OBLIGATIONS & annotations.keys() and speaks_of_risk(compiled["conditions"]):
+        message = "a higher risk must never ask for less: @approval, @redact and @limit do not go with context.risk"
         mistakes.append(_finding(statement, "context.risk", message))
     if mistakes:
         return mistakes

@@ -65,6 +65,16 @@ class Risk:
         """Whether the call may not leave at all."""
         return _reached(self.score, thresholds.refuse_at)
 
+    def joined(self, other: Risk) -> Risk:
+        """What makes the one or the other risky, each reason once: never less than either."""
+        hits: dict[str, Hit] = {}
+        for hit in (*self.hits, *other.hits):
+            known = hits.setdefault(hit.code, hit)
+            hits[hit.code] = max(known, hit, key=lambda one: one.points)
+        points = sum(hit.points for hit in hits.values())
+        least = max(self.least, other.least)
+        return Risk(max(self.score, other.score, min(HIGHEST, points)), tuple(hits.values()), least)
+
 
 NO_RISK: Final = Risk()
 """Of what no rule was asked about."""

@@ -77,8 +77,11 @@ async def difference_of(
     `frames`: what stood around `before` and stands around `after`; None where nothing is known of the former.
     `rollouts`: what decided, and will decide, in their place for some agents.
     """
-    around = tuple(_around(frames[0], frames[1], enabled_in(configuration))) if frames and frames[0] else ()
     settings, profiles = configuration.settings, configuration.profiles
+    around: tuple[str, ...] = ()
+    if frames is not None and frames[0] is not None:
+        enabled, passed = enabled_in(configuration), settings.unmatched == "pass"
+        around = (*_around(frames[0], frames[1], enabled), *_left(frames[0], frames[1], enabled, passed=passed))
     accounts = bind(settings, profiles)
     asked = list(questions(accounts, agents, mode=settings.mode, now_ms=now_ms))
     cells: list[Cell] = []
@@ -130,6 +133,27 @@ def _around(before: Frame, after: Frame, enabled: Mapping[str, Profile]) -> Iter
                 yield from wider(profile_before(before, name), enabled[name])
             except ValidationError:
                 yield f"{name}: its earlier form cannot be read any more"
+
+
+def _left(before: Frame, after: Frame, enabled: Mapping[str, Profile], *, passed: bool) -> Iterator[str]:
+    """Hosts of which an own profile has less now, where others take its calls, or (`passed`) nobody and they pass."""
+    for name in sorted(before.profiles):
+        if before.profiles[name] == after.profiles.get(name):
+            continue
+        try:
+            old = profile_before(before, name)
+        except ValidationError:
+            continue  # `_around` says so
+        kept = enabled[name].hosts if name in enabled else ()
+        for rule in old.hosts if old is not None else ():
+            other = (o.host for p in enabled.values() for o in p.hosts if (p.name, o.host) != (name, rule.host))
+            if rule not in kept and (passed or not {rule.host, _parent(rule.host)}.isdisjoint(other)):
+                yield f"{name}: has less of host {rule.host}, so calls there may be taken for others"
+
+
+def _parent(host: str) -> str:
+    """The pattern that covers it."""
+    return f"*.{host.partition('.')[2]}"
 
 
 def profile_before(before: Frame, name: str) -> Profile | None:

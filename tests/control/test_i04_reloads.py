@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -87,3 +87,36 @@ async def test_i04_a_link_that_is_swapped_gives_one_file_or_the_other(tmp_path: 
             await rig.sidecar.reload(configured(rig, link, target.read_text()))
             ids = set(rig.sidecar.pipeline.generation.policies.policies)
             assert ids == ({"reads"} if target is narrow else {"reads", "reads-free", "writes", "not-strong", "closed"})
+
+
+async def test_i04_an_agent_that_is_added_meanwhile_does_not_bring_the_old_policies_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first installation, which the new agent causes, waits for a secret store while a reload narrows."""
+    monkeypatch.setattr("proxy.sidecar.WATCH_AGENTS_S", 0.01)
+    file = tmp_path / "own.cedar"
+    file.write_text(POLICIES)
+    settings = {"policies": {"files": [str(file)]}, "approvals": {"hold_s": 0}}
+    async with running_rig(tmp_path, settings=settings, author="ann") as rig, asyncio.TaskGroup() as tasks:
+        sidecar, waits, go = rig.sidecar, asyncio.Event(), asyncio.Event()
+        read = sidecar._memory.preload
+
+        async def slow(*given: Any) -> list[str]:
+            if not waits.is_set():
+                waits.set()
+                await go.wait()
+            return await read(*given)
+
+        monkeypatch.setattr(sidecar._memory, "preload", slow)
+        sidecar._agents = frozenset()  # as it was before the agents came
+        watching = tasks.create_task(sidecar.watch_agents())
+        await asyncio.wait_for(waits.wait(), 10)
+        narrow = configured(rig, file, POLICIES + '@id("none") forbid (principal, action, resource);')
+        reloading = tasks.create_task(sidecar.reload(narrow))
+        await asyncio.wait((reloading,), timeout=0.5)
+        go.set()
+        await asyncio.wait_for(reloading, 10)
+        await asyncio.sleep(0.1)
+        watching.cancel()
+        assert (await rig.call("GET", "/open")).problem == "policy_denied"
+        assert "none" in sidecar.pipeline.generation.policies.policies

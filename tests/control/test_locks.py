@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import httpx
 import orjson
 import pytest
 import pytest_asyncio
@@ -18,16 +20,20 @@ from proxy.db.engine import DATABASE, open_database
 from proxy.db.tables import receipts
 from proxy.identity import locks
 from tests.control.tenancy import SECRETS, TENANTS, tenancy
+from tests.fakes.digest_server import DigestServer
 from tests.hostile.test_websocket_control import ACCEPT, KEY_SENT
 from tests.rig import Provider, running_rig
+from tests.rig.kinds import running_kind
 from tests.rig.raw import read_answer
 from tests.rig.sidecar import HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from proxy.identity.locks import Key
     from tests.rig import Rig
+    from tests.rig.provider import Seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SOON_S, CUT_S = 1.0, 5.0
@@ -186,3 +192,22 @@ async def test_p5_what_cannot_be_read_is_not_taken_for_unlocked(
         await asyncio.sleep(locks.STALE_S + 0.7)
         assert (await rig.call("GET", "/x", agent="coder")).problem == "policy_unavailable"
         assert caplog.text.count("locks cannot be read") == 1
+
+
+async def test_h_08_what_was_stopped_meanwhile_is_not_sent_once_more(tmp_path: Path) -> None:
+    secrets = {"user": "user-0123456789", "password": "secret-0123456789"}
+    kind = {"kind": "digest", "username": "{user}", "password": "{password}"}
+    async with running_kind(tmp_path, kind, secrets) as rig:
+        server = DigestServer(secrets["user"], secrets["password"])
+        database = open_database(rig.home / DATABASE)
+
+        async def locks_then_asks(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            locks.lock(database, [("provider", "signed")], reason="a test", by="ann", clock=SystemClock())
+            await rig.sidecar.pipeline.rights._locks.refresh()
+            await server(seen, reader, writer)
+
+        rig.provider.on("/x", locks_then_asks)
+        with contextlib.suppress(httpx.HTTPError):  # the connection may be cut before the answer is there
+            assert (await rig.call("GET", "/x")).status == 401
+        assert len(rig.provider.requests) == 1
+        database.dispose()

@@ -266,12 +266,12 @@ async def test_i05_a_start_and_a_rollback_keep_and_end_a_stage(tmp_path: Path) -
     await provider.stop()
 
 
-def signed(at: Place, configuration: Configuration, signer: SoftwareSigner, serial: int) -> None:
+def signed(folder: Path, configuration: Configuration, signer: SoftwareSigner, serial: int) -> None:
     assert configuration.policies is not None
     frame = frame_of(configuration.settings, configuration.profiles, configuration.rollout)
     text = statement(digest_of(configuration.policies.sources, frame), serial)
     made = Signature(key=signer.public.thumbprint, serial=serial, signature=base64url(signer.signature(text)))
-    (at.file.parent / "policies.sig").write_text(made.model_dump_json())
+    (folder / "policies.sig").write_text(made.model_dump_json())
 
 
 @pytest.mark.parametrize("algorithm", ["Ed25519", "ES256"])
@@ -284,9 +284,9 @@ async def test_i04_i05_a_signed_bundle_needs_nobody_and_an_older_one_does_not_co
     async with place(tmp_path, **policies) as at:
         sidecar, wide = at.rig.sidecar, configured(at.rig, at.file, WIDER)
         for serial, key, of in ((5, stranger, wide), (5, signer, at.rig.configuration)):
-            signed(at, configured(at.rig, at.file, POLICIES) if of is not wide else wide, key, serial)
+            signed(tmp_path, configured(at.rig, at.file, POLICIES) if of is not wide else wide, key, serial)
             await at.waits(configured(at.rig, at.file, WIDER))
-        signed(at, wide, signer, 5)
+        signed(tmp_path, wide, signer, 5)
         await sidecar.reload(wide)
         assert (await at.rig.call("POST", "/x")).status == 200
         last = (await changes(at.rig))[-1]
@@ -294,5 +294,5 @@ async def test_i04_i05_a_signed_bundle_needs_nobody_and_an_older_one_does_not_co
 
         await sidecar.reload(configured(at.rig, at.file, POLICIES))  # narrower: its signature is no matter
         await at.waits(configured(at.rig, at.file, WIDER))  # signed, and older than what was in force
-        signed(at, wide, signer, 6)
+        signed(tmp_path, wide, signer, 6)
         await sidecar.reload(configured(at.rig, at.file, WIDER))

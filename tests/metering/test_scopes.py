@@ -86,6 +86,18 @@ async def test_k_12_each_attempt_that_reaches_the_provider_counts_once(tmp_path:
         assert (await rig.call("GET", "/x")).problem == "budget_exceeded"
 
 
+async def test_k_12_a_second_attempt_for_which_a_person_would_be_asked_is_not_made(tmp_path: Path) -> None:
+    secrets = {"user": "user-0123456789", "password": "secret-0123456789"}
+    kind = {"kind": "digest", "username": "{user}", "password": "{password}"}
+    budget = {**REQUESTS, "limit": 1, "over": "approval"}
+    async with running_kind(tmp_path, kind, secrets, settings={"budgets": [budget], "approvals": {"hold_s": 0}}) as rig:
+        rig.provider.on("/x", DigestServer(secrets["user"], secrets["password"]))
+        assert (await rig.call("GET", "/x")).status == 401
+        assert len(rig.provider.requests) == 1
+        assert used((await rig.settled(1))[0].outcome) == "requests=1"
+        assert (await rig.call("GET", "/x")).problem == "approval_required"
+
+
 async def test_k_10_what_a_small_body_unpacks_to_is_counted(tmp_path: Path) -> None:
     body = gzip.compress(bytes(1_000_000))
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
