@@ -342,7 +342,7 @@ class Pipeline:
 
         What is fresh rests durably before the agent gets anything; else the answer is withheld.
         """
-        return await collected(exchange, body, self._memory.vocabulary(exchange.tunnel.agent.name))
+        return await collected(exchange, body, partial(self._memory.vocabulary, exchange.tunnel.agent.name))
 
     def publish(self, new: tuple[StandIn, ...]) -> None:
         """Stand-ins that every request from now on may carry."""

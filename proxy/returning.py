@@ -9,6 +9,8 @@ from proxy.exchange import Cut, Exchange
 from proxy.firewall import Vocabulary, WithheldError, headers_of_whole, scrub, scrub_headers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.model import Headers
 
 
@@ -22,10 +24,11 @@ def whole(exchange: Exchange, status: int, headers: Headers, body: bytes, vocabu
     return Answer(status, tuple((n.encode("latin-1"), v.encode("latin-1")) for n, v in fields), content)
 
 
-async def collected(exchange: Exchange, body: bytes, vocabulary: Vocabulary) -> Denial | Answer:
+async def collected(exchange: Exchange, body: bytes, vocabulary: Callable[[], Vocabulary]) -> Denial | Answer:
     """An answer that was held whole, and counted as it came: what its taker leaves of it.
 
-    It is withheld where that is more than was reserved (K-10).
+    It is withheld where that is more than was reserved (K-10). `vocabulary` is asked once the taker is done: what is
+    fresh is in it from then on.
     """
     head, taker, meter = exchange.reply, exchange.taker, exchange.meter
     assert head is not None
@@ -36,7 +39,7 @@ async def collected(exchange: Exchange, body: bytes, vocabulary: Vocabulary) -> 
         return refused.denial
     if meter is not None and not meter.came(0, content, request_bytes=exchange.request_bytes):
         return Denial("response_withheld", "The answer is longer than what the budget reserved for it.", by="reserve")
-    return whole(exchange, head.status, headers_of_whole(head.headers), content, vocabulary)
+    return whole(exchange, head.status, headers_of_whole(head.headers), content, vocabulary())
 
 
 def piece(exchange: Exchange, data: bytes) -> bytes | Cut:
