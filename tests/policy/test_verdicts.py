@@ -158,6 +158,14 @@ def test_obligations_and_advice_come_from_the_policies_that_decided() -> None:
     assert (write.allowed, write.policies, write.advice) == (False, ("closed",), ("Ask in the morning.",))
 
 
+def test_what_policies_look_at_is_seen_however_it_is_spelt() -> None:
+    plain, spelt = "context.cost_microusd", 'context["cost\\u{5f}microusd"]'
+    for text in (plain, spelt):
+        assert policies(f"{ALL} forbid (principal, action, resource) when {{ {text} > 5 }};").speaks_of("cost_microusd")
+    named = ALL + '@advice("cost_microusd") forbid (principal, action, resource) when { context.port == 1 };'
+    assert not policies(named).speaks_of("cost_microusd")
+
+
 def test_i_02_a_policy_that_cannot_be_evaluated_refuses() -> None:
     text = ALL + "forbid (principal, action, resource) when { context.cost_microusd * 9223372036854775807 > 5 };"
     verdict = policies(text).judge(question(cost_microusd=3))
