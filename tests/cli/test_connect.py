@@ -140,6 +140,7 @@ async def accounts(config):
     return {row["account"]: row for row in json.loads(listed.out)}
 
 
+@pytest.mark.slow
 async def test_a_person_connects_an_account_and_disconnects_it(config, server):
     await server.requests()
     code, out, err, page = await connected(config, server, "acme", "--json")

@@ -117,6 +117,7 @@ async def test_a_reload_hands_over_to_an_agent_that_it_adds(up, beside, shared, 
     assert "EXAMPLE_API_KEY=" in (second / "env.sh").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["", *(pytest.param(one, marks=pytest.mark.slow) for one in ("ca", ".."))])
 async def test_p1_a_directory_in_which_an_agent_would_see_our_state_is_refused(up, beside, place):
     handing(up, up.home / place)
@@ -126,6 +127,7 @@ async def test_p1_a_directory_in_which_an_agent_would_see_our_state_is_refused(u
     assert (await asyncio.to_thread(up.command, "health")).returncode == 0, "the old configuration stays"
 
 
+@pytest.mark.slow
 async def test_mistakes_are_found_before_the_start(up, shared):
     entry = {"accounts": [], "hand_over": {"directory": str(shared), "proxy": "sidecar:0"}}
     handing(up, shared, second=entry)

@@ -28,6 +28,7 @@ def with_policies(config, cedar):
     return file
 
 
+@pytest.mark.slow
 async def test_a_request_is_explained_and_fixtures_are_held_against_it(cli, local):
     with_policies(local.config, CEDAR)
     named = ("--config", str(local.config))

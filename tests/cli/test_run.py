@@ -28,7 +28,7 @@ SLOW = pytest.mark.slow
     ("command", "code", "says"),
     [
         (["sh", "-c", "exit 7"], 7, ""),
-        (["sh", "-c", "kill -TERM $$"], 128 + signal.SIGTERM, ""),
+        pytest.param(["sh", "-c", "kill -TERM $$"], 128 + signal.SIGTERM, "", marks=SLOW),
         pytest.param(["no-such-command-anywhere"], 127, "no-such-command-anywhere: command not found", marks=SLOW),
         pytest.param(["/dev/null"], 126, "/dev/null: ", marks=SLOW),
     ],
@@ -88,6 +88,7 @@ async def test_p1_a_token_in_another_form_becomes_the_stand_in_in_that_form(cli)
     assert sent.decode() == f"x-access-token:{env['GITHUB_TOKEN']}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["file", *(pytest.param(one, marks=pytest.mark.slow) for one in ("exec", "env"))])
 async def test_p1_a_secret_of_any_store_is_replaced_wherever_it_stands(cli, local, store):
     (cli.folder / "key").write_text(KEY + "\n")

@@ -95,6 +95,7 @@ def test_off_without_anything_of_ours():
     assert off(Shell.SH, {"HTTPS_PROXY": "http://corporate"}) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shell", [Shell.BASH, *(pytest.param(one, marks=pytest.mark.slow) for one in (Shell.ZSH, Shell.FISH))]
 )

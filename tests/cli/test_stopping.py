@@ -14,6 +14,7 @@ from tests.rig.process import configured
 GET = "GET /x HTTP/1.1\r\n"
 
 
+@pytest.mark.slow
 async def test_a_lock_says_what_and_why_and_a_slip_locks_nothing(cli, local):
     config = ("--config", str(local.config))
     slip = await cli.run("lock", "--agent", "nobody", "--reason", "x", *config)

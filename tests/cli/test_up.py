@@ -156,6 +156,7 @@ async def test_p4_a_response_under_way_finishes_before_the_end(up, beside, numbe
     assert "no sidecar runs with the state directory" in nobody.err
 
 
+@pytest.mark.slow
 async def test_p1_env_points_a_program_at_the_running_sidecar(up, beside):
     up.provider.on("/v1/things/1", demanding("authorization", f"Bearer {KEY}"))
     config = ["--config", str(up.config)]

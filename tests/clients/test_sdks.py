@@ -55,6 +55,7 @@ def streamed_where_asked(plain, events):
     return handler
 
 
+@pytest.mark.slow
 async def test_p1_openai(shipped_client):
     async with shipped_client("openai", "api_key", "api.openai.com") as client:
         provider, right = client.rig.provider, f"Bearer {REAL}"

@@ -58,6 +58,7 @@ async def test_p1_a_variable_that_the_configuration_reads_is_not_inherited(tmp_p
     assert KEY not in await said(tmp_path, "--config", str(config), "--", "env", **{OWN: KEY})
 
 
+@pytest.mark.slow
 async def test_p1_the_child_cannot_read_its_parents_environment(tmp_path):
     script = "tr '\\0' '\\n' < /proc/$PPID/environ; true"
     assert KEY not in await said(tmp_path, "--", "sh", "-c", script, OPENAI_API_KEY=KEY)

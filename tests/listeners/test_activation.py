@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 
+import pytest
 import yaml
 
 from tests.rig.process import configured
@@ -15,6 +16,7 @@ from tests.rig.process import configured
 SCRIPT = 'exec env LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=agents:base "$0" -m proxy up --config "$1"'
 
 
+@pytest.mark.slow
 async def test_sockets_of_a_service_manager_are_served_by_name(tmp_path):
     import asyncio
 

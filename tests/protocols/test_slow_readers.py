@@ -116,6 +116,7 @@ async def grown(folder: Path, readers, size: int, *, wait_s: float, pause_s: flo
         return watch.growth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["http1", pytest.param("http2", marks=pytest.mark.slow)])
 async def test_p7_a_slow_reader_costs_no_memory(tmp_path, name):
     growth = await grown(tmp_path, [READERS[name]], 32 * MB, wait_s=0.7, pause_s=0.01)

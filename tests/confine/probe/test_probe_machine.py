@@ -107,6 +107,7 @@ def test_capabilities_in_a_user_namespace_of_one_s_own_say_nothing_about_the_net
     assert checked.states()["user_namespace"] == "closed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rights", "state"), [(True, "open"), pytest.param(False, "closed", marks=pytest.mark.slow)])
 def test_the_network_of_a_process_that_can_be_seen_and_joined_is_open(stage, rights, state):
     """Inside the agent's network, but with the processes of the world outside in sight."""

@@ -48,6 +48,7 @@ def hidden(stage, *command):
     )
 
 
+@pytest.mark.slow
 def test_p1_a_sidecar_under_the_agent_s_own_user_is_open_and_one_that_is_hidden_is_closed(stage):
     agent = sidecar(stage)
     beside = stage.probe(**agent)
