@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from proxy.cli.api_client import ApiClient
 
 app = typer.Typer(help="Keys that approvers sign with.", no_args_is_help=True)
+LIKE_AN_OPTION = {"ignore_unknown_options": True}
+"""For commands that take the id of a key: one in 64 begins with a hyphen."""
 IdArgument = Annotated[str, typer.Argument(help="The key's id: its RFC 7638 thumbprint.")]
 
 
@@ -73,7 +75,7 @@ def list_(url: UrlOption = None, token_file: TokenFileOption = None, as_json: Js
         _said(one, as_json=False)
 
 
-@app.command("confirm")
+@app.command("confirm", context_settings=LIKE_AN_OPTION)
 def confirm(
     id_: IdArgument,
     approver: Annotated[str, typer.Argument(help="Whose key it is, as you have made sure.")],
@@ -91,7 +93,7 @@ def confirm(
     _said(client.call("POST", f"/approver-keys/{_plain(id_)}/confirmations", body), as_json=as_json)
 
 
-@app.command("revoke")
+@app.command("revoke", context_settings=LIKE_AN_OPTION)
 def revoke(id_: IdArgument, url: UrlOption = None, token_file: TokenFileOption = None) -> None:
     """Revoke a key, and what it has said: its votes, and the standing grants made with it."""
     ended = api_client(url, token_file).call("DELETE", f"/approver-keys/{_plain(id_)}")["grants_ended"]

@@ -323,6 +323,17 @@ async def test_whoever_registers_a_key_holds_it(api: Api) -> None:
     assert slug(await api.call("holder", "DELETE", gone)) == "conflict"
 
 
+async def test_a_key_whose_id_begins_with_a_hyphen_is_named_like_any(api: Api) -> None:
+    while (signer := generate("Ed25519")).public.thumbprint[0] != "-":
+        pass
+    id_ = signer.public.thumbprint
+    for words in (("revoke", id_), ("confirm", id_, "ann")):
+        ran = await command(api, "approvals", "keys", *words)
+        assert (ran.code, "not_found" in ran.err) == (1, True), ran.err
+    misspelt = await command(api, "approvals", "keys", "revoke", "--josn", id_)
+    assert (misspelt.code, "unexpected extra argument" in misspelt.err) == (2, True), misspelt.err
+
+
 async def test_with_a_revoked_key_goes_what_it_has_said(api: Api, tmp_path: Path) -> None:
     file = tmp_path / "lost.pem"
     id_ = await keyed(api, "lost", file)
