@@ -9,7 +9,7 @@ import threading
 import webbrowser
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, cast
 
 import orjson
 import typer
@@ -18,11 +18,12 @@ from proxy.cli.check import CONFIG, ConfigOption
 from proxy.errors import BriefcaseError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from proxy.cli.connections.opened import Chosen, Connections
     from proxy.credentials.kind import Credential
-    from proxy.credentials.oauth.device import Device
+    from proxy.credentials.oauth.device import Device, Waiting
     from proxy.credentials.oauth.login import Login
     from proxy.credentials.oauth.places import Places
 
@@ -130,28 +131,38 @@ async def _by_browser(connections: Connections, chosen: Chosen, at: Places, wish
 async def _by_device(connections: Connections, chosen: Chosen, at: Places, wishes: Wishes) -> Credential:
     from proxy.credentials.grants import Granted
     from proxy.credentials.kind import Credential
-    from proxy.credentials.oauth.device import Pace, poll, start_device
+    from proxy.credentials.oauth.device import poll, start_device
     from proxy.credentials.runner import NoAnswerError
 
     given = connections.given(chosen, Granted())
     device = await connections.run(chosen, start_device(chosen.kind, given, at, wishes.login))
     show_device(device)
-    pace = Pace(device.interval_s)
+
+    async def ask() -> Credential | Waiting:
+        asking = poll(chosen.kind, connections.given(chosen, Granted()), at, device)
+        try:
+            return await connections.run(chosen, asking, passing=NoAnswerError)
+        except NoAnswerError:
+            return "no_answer"
+
     try:
-        async with asyncio.timeout(min(device.expires_in_s, wishes.within_s)):
-            while True:
-                await asyncio.sleep(pace.interval_s)
-                asking = poll(chosen.kind, connections.given(chosen, Granted()), at, device)
-                try:
-                    polled = await connections.run(chosen, asking, passing=NoAnswerError)
-                except NoAnswerError:
-                    pace.after("no_answer")
-                    continue
-                if isinstance(polled, Credential):
-                    return polled
-                pace.after(polled)
+        return await entered(device, ask, Credential, within_s=wishes.within_s)
     except TimeoutError:
         raise BriefcaseError(f"{chosen.order.account}: nobody entered the code in time") from None
+
+
+async def entered[T](device: Device, ask: Callable[[], Awaitable[T | Waiting]], kind: type[T], *, within_s: float) -> T:
+    """What `ask` gives, a `kind`, once a person has entered the code of `device`. Raises `TimeoutError`."""
+    from proxy.credentials.oauth.device import Pace
+
+    pace = Pace(device.interval_s)
+    async with asyncio.timeout(min(device.expires_in_s, within_s)):
+        while True:
+            await asyncio.sleep(pace.interval_s)
+            found = await ask()
+            if isinstance(found, kind):
+                return found
+            pace.after(cast("Waiting", found))
 
 
 def show(url: str, wishes: Wishes) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.cli.api_client import ApiClient
     from proxy.credentials.kind import Ingredients, Minting
     from proxy.credentials.oauth import OAuthCredential
+    from proxy.credentials.oauth.device import Waiting
     from proxy.credentials.oauth.identity import IdToken
     from proxy.credentials.oauth.places import Places
     from proxy.egress.http import HttpClient
@@ -126,27 +127,23 @@ async def _by_browser(provider: _Provider, at: Places, wishes: Wishes, nonce: st
 
 
 async def _by_device(provider: _Provider, at: Places, wishes: Wishes, nonce: str) -> IdToken:
-    from proxy.cli.connect import show_device
+    from proxy.cli.connect import entered, show_device
     from proxy.credentials.kind import CallFailedError
-    from proxy.credentials.oauth.device import Pace, start_device
+    from proxy.credentials.oauth.device import start_device
     from proxy.credentials.oauth.identity import IdToken, polled_identity
     from proxy.credentials.oauth.login import Login
 
     device = await provider.ask(start_device(provider.kind, provider.given, at, Login(nonce=nonce)))
     show_device(device)
-    pace = Pace(device.interval_s)
+
+    async def ask() -> IdToken | Waiting:
+        try:
+            return await provider.ask(polled_identity(provider.kind, provider.given, at, device))
+        except CallFailedError:
+            return "no_answer"
+
     try:
-        async with asyncio.timeout(min(device.expires_in_s, wishes.within_s)):
-            while True:
-                await asyncio.sleep(pace.interval_s)
-                try:
-                    polled = await provider.ask(polled_identity(provider.kind, provider.given, at, device))
-                except CallFailedError:
-                    pace.after("no_answer")
-                    continue
-                if isinstance(polled, IdToken):
-                    return polled
-                pace.after(polled)
+        return await entered(device, ask, IdToken, within_s=wishes.within_s)
     except TimeoutError:
         raise BriefcaseError("nobody entered the code in time") from None
 

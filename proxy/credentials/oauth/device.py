@@ -57,13 +57,17 @@ class Device:
     interval_s: int
 
 
+type Waiting = Literal["pending", "slow_down", "no_answer"]
+"""What is known before a person has entered the code."""
+
+
 @dataclass(slots=True)
 class Pace:
     """How long to wait before each question."""
 
     interval_s: float
 
-    def after(self, answer: Literal["pending", "slow_down", "no_answer"]) -> None:
+    def after(self, answer: Waiting) -> None:
         """What an answer changes: `slow_down` adds five seconds for good, no answer at all doubles (section 3.5)."""
         if answer == "slow_down":
             self.interval_s += SLOWER_S
