@@ -58,7 +58,7 @@ class PendingView(Form):
 class Confirmation(Strict):
     """Which set is confirmed."""
 
-    version: Annotated[int, WHOLE, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=2**31 - 1), WHOLE]
 
 
 class HeaderForm(Strict):
