@@ -31,6 +31,7 @@ FREE = {
     "fields",
     "examples",
     "per_million",
+    "long_per_million",
     "body",
 }
 """Below these, keys are names that the profile chooses."""
