@@ -130,6 +130,13 @@ def _refused(response: http.client.HTTPResponse) -> ApiError:
     return ApiError(slug, safe(f"{slug}: {title}{detail}{': ' + places if places else ''}"))
 
 
+def in_path(word: str, what: str) -> str:
+    """An id or a state as part of a path: nothing else is sent. Raises `ApiError`: there is no such `what`."""
+    if not word.replace("_", "").replace("-", "").isalnum() or not word.isascii():
+        raise ApiError("not_found", f"there is no such {what}")
+    return word
+
+
 def api_client(url: str | None, token_file: Path | None) -> ApiClient:
     """The client that the options, the environment, a login and the running sidecar give, in this order.
 

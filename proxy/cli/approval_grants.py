@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from proxy.cli.agents import JsonOption
-from proxy.cli.api_client import ApiError, TokenFileOption, UrlOption, api_client
+from proxy.cli.api_client import ApiError, TokenFileOption, UrlOption, api_client, in_path
 from proxy.cli.approval_card import safe
 from proxy.cli.approval_signing import KeyIdOption, KeyOption, ShownOption, SignWithOption, agreed, hand
 from proxy.cli.words import duration_s
@@ -151,13 +151,13 @@ def second(
         sys.stdout.write(text)
         agreed(hashlib.sha256(text.encode()).hexdigest(), shown)
         proof = signing.seconded(id_, scope, terms)
-    _said(client.call("POST", f"/approval-grants/{_plain(id_)}/seconds", {"proof": proof}), as_json=as_json)
+    _said(client.call("POST", f"/approval-grants/{in_path(id_, 'grant')}/seconds", {"proof": proof}), as_json=as_json)
 
 
 @app.command("revoke")
 def revoke(id_: IdArgument, url: UrlOption = None, token_file: TokenFileOption = None) -> None:
     """End a standing grant at once."""
-    api_client(url, token_file).call("DELETE", f"/approval-grants/{_plain(id_)}")
+    api_client(url, token_file).call("DELETE", f"/approval-grants/{in_path(id_, 'grant')}")
     sys.stdout.write(f"revoked {id_}\n")
 
 
@@ -202,10 +202,3 @@ def _microusd(text: str) -> int:
         return int(Decimal(text) * MICRO)
     except (InvalidOperation, ValueError, OverflowError):
         raise BriefcaseError("--cost is an amount of US dollars") from None
-
-
-def _plain(id_: str) -> str:
-    """An id as part of a path: nothing else is sent."""
-    if not id_.replace("_", "").replace("-", "").isalnum() or not id_.isascii():
-        raise ApiError("not_found", "there is no such grant")
-    return id_

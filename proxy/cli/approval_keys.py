@@ -13,7 +13,7 @@ import orjson
 import typer
 
 from proxy.cli.agents import JsonOption
-from proxy.cli.api_client import TokenFileOption, UrlOption, api_client
+from proxy.cli.api_client import TokenFileOption, UrlOption, api_client, in_path
 from proxy.cli.approval_card import safe
 from proxy.cli.approval_signing import Hand, KeyIdOption, KeyOption, SignWithOption, hand
 from proxy.errors import BriefcaseError
@@ -90,13 +90,13 @@ def confirm(
     client = api_client(url, token_file)
     signing = hand(client, key, sign_with, key_id)
     body = {"approver": approver, "proof": signing.confirmed(id_, approver) if signing is not None else None}
-    _said(client.call("POST", f"/approver-keys/{_plain(id_)}/confirmations", body), as_json=as_json)
+    _said(client.call("POST", f"/approver-keys/{in_path(id_, 'key')}/confirmations", body), as_json=as_json)
 
 
 @app.command("revoke", context_settings=LIKE_AN_OPTION)
 def revoke(id_: IdArgument, url: UrlOption = None, token_file: TokenFileOption = None) -> None:
     """Revoke a key, and what it has said: its votes, and the standing grants made with it."""
-    ended = api_client(url, token_file).call("DELETE", f"/approver-keys/{_plain(id_)}")["grants_ended"]
+    ended = api_client(url, token_file).call("DELETE", f"/approver-keys/{in_path(id_, 'key')}")["grants_ended"]
     sys.stdout.write(f"revoked {id_}, and {ended} grants made with it\n")
 
 
@@ -113,13 +113,6 @@ def _mine(client: ApiClient, key: Path | None, sign_with: str | None, public: Pa
     if known is None:
         raise BriefcaseError("--sign-with needs --public FILE here")
     return Hand(signing.name, known.thumbprint, signing.sign, known.jwk)
-
-
-def _plain(id_: str) -> str:
-    """An id as part of a path: nothing else is sent."""
-    if not id_.replace("_", "").replace("-", "").isalnum() or not id_.isascii():
-        raise BriefcaseError("there is no such key")
-    return id_
 
 
 def _said(key: Any, *, as_json: bool) -> None:

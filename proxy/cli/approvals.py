@@ -10,7 +10,7 @@ import typer
 
 from proxy.cli import approval_grants, approval_keys
 from proxy.cli.agents import JsonOption
-from proxy.cli.api_client import ApiError, TokenFileOption, UrlOption, api_client
+from proxy.cli.api_client import ApiError, TokenFileOption, UrlOption, api_client, in_path
 from proxy.cli.approval_card import card, line, safe
 from proxy.cli.approval_grants import Asked as GrantAsked
 from proxy.cli.approval_grants import CostOption, ForOption, PathOption, UsesOption, sent, told
@@ -46,7 +46,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List approvals, the newest first."""
-    query = "" if all_ else f"?state={_plain(state or 'pending')}"
+    query = "" if all_ else f"?state={in_path(state or 'pending', 'approval')}"
     found = api_client(url, token_file).call("GET", f"/approvals{query}")["approvals"]
     if as_json:
         _json(found)
@@ -152,14 +152,16 @@ def _ask(client: ApiClient, id_: str, signing: Hand | None) -> None:
 
 def _detail(client: ApiClient, id_: str) -> Any:
     """The approval `id_` and no other. Raises `ApiError`."""
-    detail = client.call("GET", f"/approvals/{_plain(id_)}")
+    detail = client.call("GET", f"/approvals/{in_path(id_, 'approval')}")
     if detail["approval"]["id"] != id_:
         raise ApiError("unknown", "the control API answered with another approval")
     return detail
 
 
 def _vote(client: ApiClient, id_: str, *, approve: bool, reason: str, **more: object) -> Any:
-    return client.call("POST", f"/approvals/{_plain(id_)}/votes", {"approve": approve, "reason": reason, **more})
+    return client.call(
+        "POST", f"/approvals/{in_path(id_, 'approval')}/votes", {"approve": approve, "reason": reason, **more}
+    )
 
 
 def _signed_yes(client: ApiClient, detail: Any, signing: Hand | None, wish: Wish | None, reason: str) -> Any:
@@ -176,13 +178,6 @@ def _said(detail: Any, *, as_json: bool) -> None:
     given = f"{len(approval['approvers'])} of {approval['needs']} approvers"
     with_grant = f", with the standing grant {detail['grant']}" if detail["grant"] else ""
     sys.stdout.write(safe(f"{approval['id']} {approval['state']} ({given}){with_grant}") + "\n")
-
-
-def _plain(word: str) -> str:
-    """An id or a state, as part of a path: nothing else is sent."""
-    if not word.replace("_", "").replace("-", "").isascii() or not word.replace("_", "").replace("-", "").isalnum():
-        raise ApiError("not_found", "there is no such approval")
-    return word
 
 
 def _print(detail: Any, out: TextIO | None = None) -> None:

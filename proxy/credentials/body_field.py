@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from pydantic import Field, model_validator
 
+from proxy.canonical.pointer import steps_of
 from proxy.credentials.kind import Kind, Presented, SecretName, as_utf8
 from proxy.errors import Denial, Refused
 
@@ -53,7 +54,7 @@ class BodyFieldCredential(Kind):
             document = json.loads((body or b"{}").decode(), parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise Refused(_invalid("The body is not JSON.")) from None
-        *way, last = [step.replace("~1", "/").replace("~0", "~") for step in self.pointer.split("/")[1:]]
+        *way, last = steps_of(self.pointer)
         at = document
         for step in way:
             at = at.get(step) if isinstance(at, dict) else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple, NoReturn
 
+from proxy.canonical.pointer import steps_of
+
 WHITE: Final = " \t\r\n"
 
 
@@ -22,7 +24,7 @@ def place_of(text: str, pointer: str) -> Place | None:
     None where there is none, where `text` is not JSON (RFC 8259), and where a name on the way stands twice in its
     object: which of the two another reader takes is unknown. Nothing is looked up inside lists.
     """
-    steps = tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+    steps = tuple(steps_of(pointer))
     try:
         json.loads(text, parse_constant=_refuse)
         return _find(text, _skip(text, 0), steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from proxy.canonical.pointer import steps_of
 from proxy.firewall.withheld import WithheldError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def redacted(content_type: str | None, text: bytes, pointers: Iterable[str]) -> 
         document: _Json = json.loads(text, parse_constant=_refused)
         count = 0
         for pointer in pointers:
-            document, found = _without(document, pointer.split("/")[1:])
+            document, found = _without(document, steps_of(pointer))
             count += found
         return json.dumps(document, separators=(",", ":"), allow_nan=False).encode(), count
     except (ValueError, RecursionError):
@@ -40,7 +41,7 @@ def _without(value: _Json, steps: list[str]) -> tuple[_Json, int]:
     """`value` without what `steps` lead to; how many places those are."""
     if not steps:
         return REDACTED, 1
-    step, count = steps[0].replace("~1", "/").replace("~0", "~"), 0
+    step, count = steps[0], 0
     if isinstance(value, dict):
         for key in list(value) if step == EVERY else [step] * (step in value):
             value[key], found = _without(value[key], steps[1:])

@@ -16,6 +16,8 @@ import orjson
 from joserfc import jwk, jws
 from joserfc.errors import JoseError
 
+from proxy.canonical.pointer import steps_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -237,7 +239,7 @@ def claim_steps(claim: str) -> tuple[str, ...]:
     """The names on the way to a claim: its name, or a JSON pointer (RFC 6901) with a slash in front."""
     if not claim.startswith("/"):
         return (claim,)
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in claim[1:].split("/"))
+    return tuple(steps_of(claim))
 
 
 def keys_in(document: bytes) -> tuple[Key, ...] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final, NoReturn
 
+from proxy.canonical.pointer import steps_of
+
 type Json = str | int | float | bool | list[Json] | dict[str, Json] | None
 LARGEST: Final = 2**53 - 1
 _MISSING: Final = object()
@@ -22,8 +24,7 @@ def read(text: bytes) -> Json | None:
 def at(document: Json, pointer: str) -> object:
     """The value at `pointer` (RFC 6901, objects only); `MISSING` where there is none."""
     value: object = document
-    for step in pointer.split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
+    for name in steps_of(pointer):
         if not isinstance(value, dict) or name not in value:
             return _MISSING
         value = value[name]

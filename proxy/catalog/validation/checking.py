@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from proxy.canonical.pointer import steps_of
 from proxy.catalog.validation.fields import Value, at_pointer, typed
 from proxy.catalog.validation.received import JSON, Received, check_type
 from proxy.catalog.validation.schemas import compiled, escaped, misfits
@@ -112,7 +113,7 @@ def _raw(body: BodySpec | None, spec: FieldSpec, received: Received) -> tuple[Js
         assert spec.query is not None
         return _parameter(received, spec.query), True
     texts = body is not None and body.format != "json"
-    top = spec.pointer.split("/")[1].replace("~1", "/").replace("~0", "~").casefold()
+    top = steps_of(spec.pointer)[0].casefold()
     if any(_base(name) == top for name in received.query()):  # many frameworks put both together
         raise UnclearError("A value that policies look at in the body stands in the URL.")
     if not received.body:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from proxy.canonical.pointer import steps_of
 from proxy.catalog.validation.json_text import member
 from proxy.catalog.validation.unclear import UnclearError
 
@@ -20,8 +21,7 @@ _TRUTHS: Final = {"true": True, "false": False}
 
 def at_pointer(value: Json, pointer: str) -> Json:
     """What stands at `pointer` (RFC 6901); None where nothing does. Raises `UnclearError` for two readings."""
-    for step in pointer.split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
+    for name in steps_of(pointer):
         if isinstance(value, dict):
             value = member(value, name)
         elif isinstance(value, list):

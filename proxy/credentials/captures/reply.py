@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from proxy.canonical.pointer import steps_of
 from proxy.credentials.answers.fields import form_fields, media_type
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class CapturedReply:
     def written(self, stand_ins: Mapping[str, str]) -> bytes:
         """The reply with a stand-in at every pointer of `stand_ins`."""
         for pointer, value in stand_ins.items():
-            *way, last = _steps(pointer)
+            *way, last = steps_of(pointer)
             at = self.document
             for step in way:
                 at = _down(at, step)
@@ -151,7 +152,7 @@ def _document(kind: str, body: bytes) -> JsonValue:
 def _at(document: JsonValue, pointer: str) -> JsonValue:
     """What stands at `pointer` (RFC 6901); None for nothing, and for `null`."""
     at = document
-    for step in _steps(pointer):
+    for step in steps_of(pointer):
         at = _down(at, step)
     return at
 
@@ -162,7 +163,3 @@ def _down(at: JsonValue, step: str) -> JsonValue:
     if isinstance(at, list) and step.isascii() and step.isdigit() and int(step[:6]) < len(at):
         return at[int(step[:6])]
     return None
-
-
-def _steps(pointer: str) -> list[str]:
-    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.canonical.pointer import steps_of
 from proxy.credentials.oauth.reply import TOKEN, failed, retry_after_s
 from proxy.credentials.vc.jose import BadTokenError, json_object
 
@@ -31,8 +32,7 @@ def good_object(reply: Reply, now_s: int, detail: str) -> dict[str, object]:
 
 def at(document: object, pointer: str) -> object:
     """What stands at a JSON pointer (RFC 6901); None where nothing does."""
-    for step in pointer.split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
+    for name in steps_of(pointer):
         document = document.get(name) if isinstance(document, dict) else None
     return document
 
