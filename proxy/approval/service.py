@@ -76,7 +76,8 @@ class Approvals:
     async def granted(self, asked: Asked, title: str, *, waiter: Waiter, named: str | None = None) -> Approval | Grant:
         """The approval of this very request, or the standing grant that covers it; waits on the open connection.
 
-        `title` is the operation's; `named` the approval that the agent thinks it has.
+        `title` is the operation's; `named` the approval that the agent thinks it has: with it, nobody is asked anew,
+        also where that one is used up meanwhile.
 
         Raises:
             Refused: approval_required, approval_rejected, approval_expired, approval_mismatch, approval_unavailable,
@@ -86,11 +87,10 @@ class Approvals:
             raise Refused(too_large())
         try:
             mark = self._mark(asked)
-            if named is not None:
-                await self._same(named, mark, asked)
+            same = await self._same(named, mark, asked) if named is not None else None
             if (ready := await self._ready(asked, mark)) is not None:
                 return ready
-            approval = await self._asked(asked, title, mark)
+            approval = same if same is not None else await self._asked(asked, title, mark)
             return approval if approval.state is State.APPROVED else await self._decided(approval, waiter)
         except SQLAlchemyError:
             raise Refused(unavailable()) from None
@@ -173,8 +173,8 @@ class Approvals:
             self._tell(found)
         return found
 
-    async def _same(self, named: str, mark: str, asked: Asked) -> None:
-        """The approval that the agent names must be for this very request. Raises `Refused`."""
+    async def _same(self, named: str, mark: str, asked: Asked) -> Approval:
+        """The approval that the agent names, which must be for this very request. Raises `Refused`."""
         known = await in_thread(self.store.get, named)
         if known is None or (known.tenant, known.agent) != (asked.agent.tenant, asked.agent.name):
             raise Refused(Denial("approval_mismatch", "There is no such approval of this agent.", by="approve"))
@@ -184,6 +184,7 @@ class Approvals:
         standing = known.standing(self.store.now())
         if standing not in (State.PENDING, State.APPROVED):
             raise Refused(over(known, standing))
+        return known
 
     async def _decided(self, approval: Approval, waiter: Waiter) -> Approval:
         """Wait for a decision on the open connection; the approval, approved. Raises `Refused`."""

@@ -116,6 +116,25 @@ async def test_p9_a_changed_request_does_not_use_it(approvals: Approvals) -> Non
     assert await slug(approvals) == "allowed"
 
 
+class Outrun(ApprovalStore):
+    """A store in which another call is always the faster one."""
+
+    def approved(self, asked: Asked, fingerprint: str) -> Approval | None:
+        if (own := super().approved(asked, fingerprint)) is not None:
+            self.change(own.id, State.APPROVED, State.CONSUMED, receipt="rcp_other")
+        return super().approved(asked, fingerprint)
+
+
+async def test_p9_j_01_nobody_is_asked_anew_in_the_name_of_an_approval_that_was_used_meanwhile(
+    store: ApprovalStore, database: Engine, hands: Hands
+) -> None:
+    approvals = service(Outrun(database, Seal(KEY), hands, boot="boot-1"), hands)
+    id_ = await required(approvals)
+    await approvals.vote(id_, YES)
+    assert await slug(approvals, named=id_) == "approval_mismatch"
+    assert [one.id for one in store.listed(tenant=None, state=None, limit=10)] == [id_]
+
+
 async def test_j_13_other_policies_or_another_profile_need_another_approval(approvals: Approvals) -> None:
     await approvals.vote(await required(approvals), YES)
     assert await slug(approvals, asked(policy_version="c2")) == "approval_required"

@@ -87,13 +87,13 @@ async def test_j_05_of_the_neighbours_of_an_approved_call_none_goes(rig: Rig, co
     assert await says(rig, path, named=id_) is None
 
 
-async def test_j_06_ids_cannot_be_guessed(rig: Rig) -> None:
+async def test_j_06_ids_cannot_be_guessed(tmp_path: Path) -> None:
     """J-06: 128 random bits each; a guessed one is nobody's, for the agent as for the page that says how it stands."""
-    ids = [await asked(rig, f"/guess/{number}") for number in range(3)]
-    assert len({id_.removeprefix("apr_") for id_ in ids}) == 3
-    assert {len(from_base64url(id_.removeprefix("apr_"))) for id_ in ids} == {16}
     draw = random.Random(6)
-    async with rig.client() as client:
+    async with controlled(tmp_path) as rig, rig.client() as client:
+        ids = [await asked(rig, f"/guess/{number}") for number in range(3)]
+        assert len({id_.removeprefix("apr_") for id_ in ids}) == 3
+        assert {len(from_base64url(id_.removeprefix("apr_"))) for id_ in ids} == {16}
         for _ in range(8):
             guessed = "apr_" + base64url(draw.randbytes(16))
             answer = await client.post("/guess/0", content=b"{}", headers={"Briefcased-Approval": guessed})
