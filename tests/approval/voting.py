@@ -35,10 +35,12 @@ AT_ONCE = ApprovalSettings(hold_s=0.0)
 class Desk:
     """One process: the agents' side, and the approvers'."""
 
-    def __init__(self, database: Engine, hands: Hands, settings: ApprovalSettings = AT_ONCE) -> None:
+    def __init__(
+        self, database: Engine, hands: Hands, settings: ApprovalSettings = AT_ONCE, *, boot: str = "boot-1"
+    ) -> None:
         self.hands = hands
-        self.store = ApprovalStore(database, Seal(KEY), hands, boot="boot-1")
-        grants = GrantStore(database, hands, boot="boot-1")
+        self.store = ApprovalStore(database, Seal(KEY), hands, boot=boot)
+        grants = GrantStore(database, hands, boot=boot)
         self.approvals = Approvals(self.store, grants=grants, settings=settings, key=KEY, clock=hands)
         self.full = False
         self.keys, self.recorded = ApproverKeys(database, hands), list[dict[str, object]]()
