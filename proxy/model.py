@@ -227,6 +227,7 @@ class Agent:
         users: on whose behalf it may act.
         session: the limits of a token that was minted for a task.
         proof: what its connection rests on: an SVID, a process.
+        life: how often an agent of this name was revoked; task tokens of an earlier life are worth nothing.
     """
 
     name: str
@@ -239,6 +240,7 @@ class Agent:
     users: tuple[str, ...] = ()
     session: Session | None = None
     proof: Proof | None = field(default=None, compare=False)
+    life: int = 0
 
     @property
     def by_name(self) -> bool:

@@ -67,9 +67,9 @@ class Rights:
         """Why a connection, or what runs on it, must end now; None where it may go on."""
         agent = tunnel.agent if exchange is None else exchange.tunnel.agent
         account, profile = (None, None) if exchange is None else (exchange.account, exchange.profile)
-        if self._locked(agent, account, profile) is not None:
-            return LOCKED
         now = self.authenticator.current(agent)
+        if self._locked(now or agent, account, profile) is not None:
+            return LOCKED
         if now is None or (account is not None and not self._covers(now, account)):
             return REVOKED
         return None

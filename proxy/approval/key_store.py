@@ -147,15 +147,16 @@ class ApproverKeys:
             _take_back(connection, approval_votes.c.factor == id_, None, now_ms)
             return _end_grants(connection, approval_grant_votes.c.factor == id_, None, now_ms, by)
 
-    def dismiss(self, approver: str, *, tenant: str | None, by: str) -> int:
-        """End what an approver has said who is one no longer, with or without a key; how many grants that ended.
+    def dismiss(self, approver: str, *, tenant: str | None, by: str) -> bool:
+        """End what an approver has said who is one no longer, with or without a key; whether there was anything.
 
         `tenant` is the only one that they decided in; None: all.
         """
         now_ms = self._clock.wall_ms()
         with writing(self._database) as connection:
-            _take_back(connection, approval_votes.c.approver == approver, tenant, now_ms)
-            return _end_grants(connection, approval_grant_votes.c.approver == approver, tenant, now_ms, by)
+            votes = _take_back(connection, approval_votes.c.approver == approver, tenant, now_ms)
+            grants = _end_grants(connection, approval_grant_votes.c.approver == approver, tenant, now_ms, by)
+        return votes + grants > 0
 
     def once(self, nonce: str) -> bool:
         """Whether `nonce` comes for the first time; the second time, in whatever process, it does not."""
@@ -169,15 +170,18 @@ class ApproverKeys:
         return True
 
 
-def _take_back(connection: Connection, said: ColumnElement[bool], tenant: str | None, now_ms: int) -> None:
-    """Votes on approvals that are not over."""
+def _take_back(connection: Connection, said: ColumnElement[bool], tenant: str | None, now_ms: int) -> int:
+    """Votes on approvals that are not over; how many, or how many approvals that ended."""
     its = select(approval_votes.c.approval).where(said)
     there = approvals.c.id.in_(its) if tenant is None else and_(approvals.c.id.in_(its), approvals.c.tenant == tenant)
+    ended = 0
     for state, after in ((State.PENDING, State.PENDING), (State.APPROVED, State.EXPIRED)):
         changed = update(approvals).where(there, approvals.c.state == state.value)
-        connection.execute(changed.values(state=after.value, changed_at_ms=now_ms))
+        count = connection.execute(changed.values(state=after.value, changed_at_ms=now_ms)).rowcount
+        ended += count if state is not after else 0
     pending = select(approvals.c.id).where(there, approvals.c.state == State.PENDING.value)
-    connection.execute(approval_votes.delete().where(said, approval_votes.c.approval.in_(pending)))
+    taken = connection.execute(approval_votes.delete().where(said, approval_votes.c.approval.in_(pending)))
+    return ended + taken.rowcount
 
 
 def _end_grants(connection: Connection, said: ColumnElement[bool], tenant: str | None, now_ms: int, by: str) -> int:

@@ -102,15 +102,17 @@ class Registrar:
             raise NotOpenError("This key was revoked before.")
         return ended
 
-    async def revoke_of(self, by: Operator, approver: str, *, tenant: str | None) -> None:
-        """Revoke every key of an approver who is one no longer, and end what they have said without any.
+    async def revoke_of(self, by: Operator, approver: str, *, tenant: str | None) -> bool:
+        """Revoke every key of an approver who is one no longer, and end what they have said; whether there was any.
 
         The next of that name starts with nothing. `tenant` is the approver's own.
         """
-        for key in await in_thread(self._keys.listed, approver=approver):
-            if key.revoked_at_ms is None and key.tenant == tenant:
-                await self.revoke(by, key.id)
-        await in_thread(self._keys.dismiss, approver, tenant=tenant, by=by.name)
+        found = await in_thread(self._keys.listed, approver=approver)
+        keys = [key.id for key in found if key.revoked_at_ms is None and key.tenant == tenant]
+        for id_ in keys:
+            await self.revoke(by, id_)
+        said = await in_thread(self._keys.dismiss, approver, tenant=tenant, by=by.name)
+        return said or bool(keys)
 
     async def _sure(self, by: Operator, key: ApproverKey, proof: Proof | None) -> str | None:
         """The key with which the admin proves to be who they are; None for one at the machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import orjson
 import typer
 
 from proxy.cli.agents import JsonOption, database
+from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.operator_sessions import login, logout, sessions, whoami
 from proxy.cli.recorded import record
 from proxy.clock import SystemClock
@@ -17,6 +19,8 @@ from proxy.errors import BriefcaseError
 from proxy.model import Role
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from proxy.identity.operators import Issued
 
 app = typer.Typer(help="Operators, their tokens, and logins.", no_args_is_help=True)
@@ -84,22 +88,35 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 @app.command("revoke")
-def revoke(name: NameArgument) -> None:
+def revoke(name: NameArgument, config: ConfigOption = CONFIG) -> None:
     """Revoke an operator with all tokens, the keys that they sign with, their votes and standing grants, at once."""
-    from proxy.approval.key_store import ApproverKeys
     from proxy.identity import operators
 
     with database() as engine:
         record(engine, "operator_revoke", name)
-        tenant = next((one.tenant for one in operators.list_operators(engine) if one.name == name), None)
-        if not operators.revoke_operator(engine, name, clock=SystemClock()):
-            raise BriefcaseError(f"there is no operator named {name} that is not revoked")
-        keys = ApproverKeys(engine, SystemClock())
-        for key in keys.listed(approver=name):
-            if key.tenant == tenant:
-                keys.revoke(key.id, by="local")
-        keys.dismiss(name, tenant=tenant, by="local")
+        row = next((one for one in operators.list_operators(engine) if one.name == name), None)
+        revoked = operators.revoke_operator(engine, name, clock=SystemClock())
+    try:
+        left = row is not None and asyncio.run(_dismiss(config, name, row.tenant))
+    except BriefcaseError as error:
+        told = f"{name} has no token any more, but keys, votes and grants stay until you run this again"
+        raise BriefcaseError(f"{told}: {error}") from None
+    if not revoked and not left:
+        raise BriefcaseError(f"there is no operator named {name} that is not revoked")
     sys.stdout.write(f"revoked {name}\n")
+
+
+async def _dismiss(config: Path, name: str, tenant: str | None) -> bool:
+    """End what speaks for an operator who was revoked, where sidecars share it; whether there was anything."""
+    from proxy.approval.key_store import ApproverKeys
+    from proxy.cli.shared_state import shared_state
+
+    async with shared_state(config) as state:
+        keys = ApproverKeys(state.shared, state.clock)
+        mine = [one.id for one in keys.listed(approver=name) if one.tenant == tenant and one.revoked_at_ms is None]
+        for id_ in mine:
+            keys.revoke(id_, by="local")
+        return keys.dismiss(name, tenant=tenant, by="local") or bool(mine)
 
 
 def _show(name: str, issued: Issued, *, as_json: bool) -> None:

@@ -28,6 +28,8 @@ class Described(Protocol):
     def groups(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def users(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def life(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,11 @@ class Directory:
         None where its tenant is none of those that are declared: there is no default one (H-12).
         """
         if (own := self.agents.get(row.name)) is not None:
-            return own
+            return replace(own, life=row.life)
         if (row.tenant is None) != (not self.tenants) or (row.tenant is not None and row.tenant not in self.tenants):
             return None
-        return Agent(row.name, row.accounts, UNPROVED, row.tenant or TENANT, row.groups, users=row.users)
+        tenant = row.tenant or TENANT
+        return Agent(row.name, row.accounts, UNPROVED, tenant, row.groups, users=row.users, life=row.life)
 
     def acting(self, agent: Agent, user: str | None) -> Agent | None:
         """`agent` on behalf of `user`; None where it may not act for them, or nobody has this name in its tenant."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from proxy.db.engine import writing
 from proxy.db.tables import agent_tokens, agents
@@ -24,7 +24,7 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """One agent, and how many of its tokens are valid."""
+    """One agent; `life` is how often one of this name was revoked."""
 
     name: str
     accounts: tuple[str, ...]
@@ -33,6 +33,7 @@ class AgentRow:
     tenant: str | None = None
     groups: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
+    life: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +111,21 @@ def add_agent(
 
 def list_agents(database: Engine) -> list[AgentRow]:
     """Every agent there ever was, by name."""
+    ends = agent_tokens.c.revoked_at_ms  # every life has a token, and all that it has end at one moment of its own
+    lived = select(agent_tokens.c.agent, func.count(ends.distinct())).where(ends.is_not(None))
     with database.connect() as connection:
         rows = connection.execute(select(agents).order_by(agents.c.name)).all()
+        lives = {name: count for name, count in connection.execute(lived.group_by(agent_tokens.c.agent))}
     return [
         AgentRow(
-            r.name, _texts(r.accounts), r.created_at_ms, r.revoked_at_ms, r.tenant, _texts(r.groups), _texts(r.users)
+            r.name,
+            _texts(r.accounts),
+            r.created_at_ms,
+            r.revoked_at_ms,
+            r.tenant,
+            _texts(r.groups),
+            _texts(r.users),
+            lives.get(r.name, 0),
         )
         for r in rows
     ]
@@ -145,8 +156,9 @@ def valid_tokens(database: Engine) -> list[TokenRow]:
 
 def revoke_agent(database: Engine, name: str, *, clock: Clock) -> bool:
     """Revoke an agent with all its tokens; False when there is none, or it was revoked before."""
-    now_ms = clock.wall_ms()
+    last = select(func.max(agent_tokens.c.revoked_at_ms)).where(agent_tokens.c.agent == name)
     with writing(database) as connection:
+        now_ms = max(clock.wall_ms(), (connection.execute(last).scalar_one() or 0) + 1)  # each life ends at another
         open_ = agents.c.revoked_at_ms.is_(None)
         done = connection.execute(update(agents).where(agents.c.name == name, open_).values(revoked_at_ms=now_ms))
         theirs = (agent_tokens.c.agent == name) & agent_tokens.c.revoked_at_ms.is_(None)

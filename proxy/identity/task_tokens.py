@@ -33,7 +33,7 @@ PEER: Final = "peer("
 """Of a holder's making these may take long, whatever the limits of the run are (P7): a regular expression to compile,
 closures within closures, and joins of the one fact of which there are several. Within one expression or join Biscuit
 does not look at the time."""
-_FACT: Final = re.compile(r'^(agent|user|task)\("([A-Za-z0-9._-]{1,64})"\);$', re.MULTILINE)
+_FACT: Final = re.compile(r'^(agent|user|task|life)\("([A-Za-z0-9._-]{1,64})"\);$', re.MULTILINE)
 _UNTIL: Final = re.compile(r"^check if time\(\$time\), \$time < (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ);$", re.MULTILINE)
 _PEERS: Final = re.compile(r'^check if peer\(\$peer\), \{([a-z0-9:."\', ]+)\}\.contains\(\$peer\);$', re.MULTILINE)
 _MAX_TIME: Final = timedelta(milliseconds=100)
@@ -48,6 +48,7 @@ class TaskToken:
     Attributes:
         ids: of each block, the first 128 bits of its signature: who revokes one revokes what was narrowed from it.
         until_ms: when the earliest of the time limits ends it.
+        life: which agent of this name it is for, see `Agent`.
         came_from: the other end by all its names: `ip:ADDRESS`, or `uid:NUMBER` and `process:PID:START` of it and its
             ancestors.
         peers: by whom it may be used, one set for each limit.
@@ -60,6 +61,7 @@ class TaskToken:
     until_ms: int
     peers: tuple[frozenset[str], ...]
     came_from: tuple[str, ...] = ()
+    life: int = 0
     _token: biscuit.Biscuit = field(repr=False, compare=False, kw_only=True)
 
     @property
@@ -100,17 +102,21 @@ class TaskToken:
         return True
 
 
-def mint(key: bytes, agent: str, limits: TaskLimits, *, user: str | None = None, task: str | None = None) -> str:
+def mint(
+    key: bytes, agent: str, limits: TaskLimits, *, user: str | None = None, task: str | None = None, life: int = 0
+) -> str:
     """A token of `agent`, signed with `key` (an Ed25519 seed, 32 bytes). `limits` must say until when it holds.
+
+    `life` tells the agent from those of its name that were revoked before it was added.
 
     Raises:
         ValueError: a name is none, or there is no end.
     """
     if limits.until_ms is None:
         raise ValueError("a task token ends at some time")
-    facts = {"agent": agent, "user": user, "task": task}
+    facts = {"agent": agent, "user": user, "task": task, "life": str(life) if life else None}
     given = {name: value for name, value in facts.items() if value is not None}
-    if not all((TASK if name == "task" else NAME).fullmatch(value) for name, value in given.items()):
+    if not all((NAME if name in ("agent", "user") else TASK).fullmatch(value) for name, value in given.items()):
         raise ValueError("a name is lower-case letters, digits, - and _, and starts with a letter")
     code, values = limits.checks()
     builder = biscuit.BiscuitBuilder("".join(f"{n}({{{n}}}); " for n in given) + code, {**given, **values})
@@ -157,6 +163,7 @@ def read(text: str, key: bytes) -> TaskToken | None:
         user=facts.get("user"),
         task=facts.get("task"),
         until_ms=min(ends),
+        life=int(facts.get("life", "0")),
         peers=tuple(frozenset(re.findall(r'"([^"]+)"', one)) for block in blocks for one in _PEERS.findall(block)),
         _token=token,
     )

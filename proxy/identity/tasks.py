@@ -74,7 +74,7 @@ class TaskAuthenticator:
         if not token.valid(self._clock.wall_ms()) or self._locks.stale or self._locks.revoked(token.ids):
             return None
         agent = self._behind.named(token.agent, token.id)
-        acting = None if agent is None else self._directory().acting(agent, token.user)
+        acting = None if agent is None or agent.life != token.life else self._directory().acting(agent, token.user)
         return None if acting is None else replace(acting, task=token.task, session=token)
 
     def _token(self, header: str) -> TaskToken | None:

@@ -161,7 +161,7 @@ class Machine(RuleBasedStateMachine):
         if agent is None or not allowed:
             return multiple()
         end_ms = self.hands.wall // 1000 * 1000 + ttl_s * 1000
-        text = mint(SEED, name, TaskLimits(end_ms, accounts=accounts), user=user)
+        text = mint(SEED, name, TaskLimits(end_ms, accounts=accounts), user=user, life=agent.life)
         self.oracle.tasks[text] = oracle.Task(name, self.oracle.life(name), user, (end_ms,), accounts=accounts)
         return text
 

@@ -48,16 +48,20 @@ async def add(call: Call) -> Token:
 
 
 async def revoke(call: Call) -> Done:
-    """Revoke an operator with all tokens, the keys that speak for them, and what they have said."""
+    """Revoke an operator with all tokens, the keys that speak for them, and what they have said.
+
+    Once more, it ends what a crash has left of an operator who was revoked.
+    """
     name, services = call.names["name"], call.services
     rows = await in_thread(operators.list_operators, services.database)
-    row = next((one for one in rows if one.name == name and one.revoked_at_ms is None), None)
+    row = next((one for one in rows if one.name == name), None)
     if row is None or not _within(call, row.tenant):
         raise ProblemError("not_found")
     await call.record("operator_revoke", name, tenant=row.tenant)
-    if not await in_thread(operators.revoke_operator, services.database, name, clock=services.clock):
+    revoked = await in_thread(operators.revoke_operator, services.database, name, clock=services.clock)
+    left = await services.registrar.revoke_of(call.operator, name, tenant=row.tenant)
+    if not revoked and not left:
         raise ProblemError("not_found")
-    await services.registrar.revoke_of(call.operator, name, tenant=row.tenant)
     return Done()
 
 
