@@ -160,13 +160,13 @@ class Enforcing:
         self._versions.confirm(version.number, operator.name)
 
     async def _waiting(self, admitted: Admitted, why: tuple[str, ...]) -> WaitingError:
-        """Keep the set as one that waits, on record once."""
+        """Keep the set as one that waits, on record first."""
         version = self._kept(admitted)
         if not version.waits:
-            self._versions.wait(version.number, why)
-            version = self._version(version.number)
             fields = entry(self._receipts.new_id(), version, admitted)
             await self._receipts.record_change({**fields, "change": "policies_pending"})
+            self._versions.wait(version.number, why)  # after its receipt: else a second try would leave none
+            version = self._version(version.number)
         self.waiting = version.number
         return WaitingError(version)
 
