@@ -50,7 +50,7 @@ async def test_a_task_token_is_its_agent_within_its_limits(rig: Rig) -> None:
     gold = {"Authorization": f"Bearer {rig.stand_in(account='gold', agent='coder')}"}
     assert (await rig.call("GET", "/a/b", agent=agent, headers=gold)).problem == "policy_denied"
     assert len(rig.provider.requests) == before
-    last = (await rig.settled(1))[0].decision
+    last = (await rig.settled(1))[-1].decision
     assert (last["agent"], str(last["token_id"])[:5]) == ("coder", "task_")
 
 
