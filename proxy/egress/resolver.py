@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -77,22 +78,39 @@ class Resolver:
 
     async def _first_answer(self, name: str) -> tuple[str, ...]:
         loop, ask = asyncio.get_running_loop(), partial(_addresses, name)
-        asked = [loop.run_in_executor(self._first, ask)]
+        asked: list[asyncio.Future[tuple[str, ...] | None]] = []
         try:
-            while True:
-                wait_s = AGAIN_S if len(asked) < QUESTIONS else None
-                done, _ = await asyncio.wait(asked, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
-                if done:
-                    return done.pop().result()
-                asked.append(loop.run_in_executor(self._again, ask))
+            while len(asked) < QUESTIONS:
+                asked.append(loop.run_in_executor(self._again if asked else self._first, ask))
+                known = await _known(asked, AGAIN_S if len(asked) < QUESTIONS else None)
+                if known is not None:
+                    return known
+            return ()
         finally:
             for question in asked:
                 if not question.cancel():
                     question.exception()  # looked at, so that the loop does not complain of the ones that came later
 
 
-def _addresses(name: str) -> tuple[str, ...]:
-    answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+async def _known(asked: list[asyncio.Future[tuple[str, ...] | None]], wait_s: float | None) -> tuple[str, ...] | None:
+    """The first answer to one of these questions; None if there is none after `wait_s`, or ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            for question in asyncio.as_completed(asked):
+                if (answer := await question) is not None:
+                    return answer
+            await asyncio.sleep(wait_s or 0)
+    return None
+
+
+def _addresses(name: str) -> tuple[str, ...] | None:
+    """None: no server answers for now; that a name does not exist is an error, and final."""
+    try:
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            return None
+        raise
     return tuple(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 

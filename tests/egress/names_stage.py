@@ -1,6 +1,7 @@
 """Run in namespaces of its own: a name server that loses questions, and our resolver that asks it. Prints what came of it.
 
-By a name's first label: `lost` loses the first question of each type, `never` all of them, others are answered.
+By a name's first label: `lost` loses the first question of each type, `never` all of them, others are answered; `early`
+is asked for before there is a server.
 """
 
 from __future__ import annotations
@@ -59,17 +60,28 @@ async def threads_took_s() -> float:
 async def main() -> dict[str, object]:
     resolver = Resolver(clock=SystemClock(), timeout_s=TIMEOUT_S)
     async with asyncio.TaskGroup() as group:
+        early = group.create_task(resolved(resolver, "early.sample.test"))
+        await asyncio.sleep(0.3)
+        start()
         lost = group.create_task(resolved(resolver, "lost.sample.test"))
         never = [group.create_task(resolved(resolver, f"never-{number}.sample.test")) for number in range(100)]
         await asyncio.sleep(0)
         threads = await threads_took_s()
-    return {"lost": lost.result(), "never": [task.result() for task in never], "threads_took_s": threads}
+    return {
+        "early": early.result(),
+        "lost": lost.result(),
+        "never": [task.result() for task in never],
+        "threads_took_s": threads,
+    }
+
+
+def start() -> None:
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 53))
+    threading.Thread(target=serve, args=(server,), daemon=True).start()
 
 
 if __name__ == "__main__":
     Path(sys.argv[1]).write_text("nameserver 127.0.0.1\n")
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("127.0.0.1", 53))
-    threading.Thread(target=serve, args=(server,), daemon=True).start()
     print(json.dumps(asyncio.run(main())), flush=True)
     os._exit(0)  # without waiting for the threads that still ask

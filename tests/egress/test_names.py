@@ -29,6 +29,11 @@ def found(tmp_path_factory):
     return json.loads(done.stdout)
 
 
+def test_a27_while_no_server_is_there_the_question_is_asked_again(found):
+    """As where a container's name server starts anew because another container came."""
+    assert found["early"]["said"] == ["93.184.216.34"]
+
+
 def test_a27_a_question_that_is_lost_is_asked_again_while_there_is_time(found):
     assert found["lost"]["said"] == ["93.184.216.34"]
     assert found["lost"]["took_s"] < 2.5
