@@ -17,11 +17,12 @@ demo: ## see the main job work: real proxy, real TLS, real client
 	@scripts/bootstrap runtime
 	@$(PY) -m proxy demo
 
+# By file, because the tests of many a module share a sidecar, and go from state to state in their order.
 test: setup ## every test but the long ones
-	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-all: setup ## every test
-	@$(PY) -m pytest -n $(WORKERS) --dist worksteal
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 check: setup ## lint, types, import rule
 	@.venv/bin/ruff check .

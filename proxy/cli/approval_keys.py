@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from proxy.cli.api_client import ApiClient
 
 app = typer.Typer(help="Keys that approvers sign with.", no_args_is_help=True)
-LIKE_AN_OPTION = {"ignore_unknown_options": True}
-"""For commands that take the id of a key: one in 64 begins with a hyphen."""
+LIKE_AN_OPTION = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+"""For commands that take the id of a key: one in 64 begins with a hyphen, and one in 4096 as the option `-h` does."""
 IdArgument = Annotated[str, typer.Argument(help="The key's id: its RFC 7638 thumbprint.")]
 
 

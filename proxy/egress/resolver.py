@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import Denial, Refused
@@ -19,11 +22,17 @@ MAX_ADDRESSES: Final = 32
 MAX_ENTRIES: Final = 1024
 KEEP_S: Final = 10.0
 KEEP_FAILURE_S: Final = 1.0
+QUESTIONS: Final = 3
+AGAIN_S: Final = 1.0
+"""Until a question is asked again: glibc takes five seconds to notice that a packet was lost (resolv.conf(5))."""
+THREADS: Final = 32
 
 
 class Resolver:
     """The system's resolver, asked for absolute names, with a short memory.
 
+    It is asked in threads of its own, which a name that nobody answers holds longer than we wait: the loop's are for
+    databases and files. Questions that are repeated have others, so that they displace no first one.
     `hosts` pins names to addresses, as `/etc/hosts` would; they are vetted like any other answer.
     """
 
@@ -32,6 +41,8 @@ class Resolver:
         self._timeout_s: Final = timeout_s
         self._hosts: Final = {name: _parsed(addresses) for name, addresses in (hosts or {}).items()}
         self._known: Final[dict[str, tuple[float, tuple[Address, ...]]]] = {}
+        self._first: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="names")
+        self._again: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="names-again")
 
     async def resolve(self, host: str) -> tuple[Address, ...]:
         """Every address of `host`, in the system's order of preference.
@@ -57,15 +68,50 @@ class Resolver:
         return known[1]
 
     async def _ask(self, host: str) -> tuple[Address, ...]:
-        loop = asyncio.get_running_loop()
         # The dot makes the name absolute: no search domain is ever appended. A single label lives in /etc/hosts only.
         name = f"{host}." if "." in host else host
         try:
             async with asyncio.timeout(self._timeout_s):
-                answers = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+                return _parsed(await self._first_answer(name))
         except (OSError, TimeoutError, UnicodeError):
             return ()
-        return _parsed(tuple(dict.fromkeys(str(answer[4][0]) for answer in answers)))
+
+    async def _first_answer(self, name: str) -> tuple[str, ...]:
+        loop, ask = asyncio.get_running_loop(), partial(_addresses, name)
+        asked: list[asyncio.Future[tuple[str, ...] | None]] = []
+        try:
+            while len(asked) < QUESTIONS:
+                asked.append(loop.run_in_executor(self._again if asked else self._first, ask))
+                known = await _known(asked, AGAIN_S if len(asked) < QUESTIONS else None)
+                if known is not None:
+                    return known
+            return ()
+        finally:
+            for question in asked:
+                if not question.cancel():
+                    question.exception()  # looked at, so that the loop does not complain of the ones that came later
+
+
+async def _known(asked: list[asyncio.Future[tuple[str, ...] | None]], wait_s: float | None) -> tuple[str, ...] | None:
+    """The first answer to one of these questions; None if there is none after `wait_s`, or ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            for question in asyncio.as_completed(asked):
+                if (answer := await question) is not None:
+                    return answer
+            await asyncio.sleep(wait_s or 0)
+    return None
+
+
+def _addresses(name: str) -> tuple[str, ...] | None:
+    """None: no server answers for now; that a name does not exist is an error, and final."""
+    try:
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            return None
+        raise
+    return tuple(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 def _literal(host: str) -> Address | None:

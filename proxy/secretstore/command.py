@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
+from asyncio.subprocess import Process, SubprocessStreamProtocol
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,9 +28,10 @@ async def output_of(
         SecretUnavailableError: it cannot be started, takes too long, prints nothing or too much, or ends with a code
             other than 0. The text has its name and the code alone.
     """
-    name = Path(command[0]).name
+    name, loop = Path(command[0]).name, asyncio.get_running_loop()
     try:
-        process = await asyncio.create_subprocess_exec(
+        transport, protocol = await loop.subprocess_exec(
+            partial(SubprocessStreamProtocol, limit=MAX_BYTES, loop=loop),
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -38,6 +41,7 @@ async def output_of(
         )
     except OSError as error:
         raise SecretUnavailableError(scheme, f"{name}: {error.strerror}") from None
+    process = Process(transport, protocol, loop)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(timeout_s):
@@ -51,6 +55,11 @@ async def output_of(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
+        # Else our end stays open with what was not read, or for as long as anybody whom it started has the other one.
+        if (pipe := transport.get_pipe_transport(1)) is not None:
+            pipe.close()
+        await process.wait()
+        transport.close()
     if code != 0 or not 0 < len(output) <= max_bytes:
         raise SecretUnavailableError(scheme, f"{name} ended with {code} and {len(output)} bytes", passing=code != 0)
     return output

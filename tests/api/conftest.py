@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 import sys
@@ -56,6 +57,12 @@ class Api:
         if sys.platform == "linux":  # which has all of 127.0.0.0/8
             number = next(_addresses)
             self.source = f"127.1.{number >> 8}.{number & 255}"
+
+    async def awake(self) -> None:
+        """Wait until what is locked was read anew."""
+        async with asyncio.timeout(10):
+            while self.rig.sidecar.pipeline.rights._locks.stale:
+                await asyncio.sleep(0.01)
 
     @property
     def base(self) -> str:
@@ -151,10 +158,17 @@ def server() -> Iterator[Postgres]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=BOTH)
-async def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+async def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     database = request.getfixturevalue("server") if request.param == "postgresql" else None
     async with administered(tmp_path_factory.mktemp("api"), database) as api:
         yield api
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def api(kept: Api) -> Api:
+    """One for the whole session. While tests with a loop of their own run it stands still, and so do its watches."""
+    await kept.awake()
+    return kept
 
 
 @pytest.fixture(autouse=True)

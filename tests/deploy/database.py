@@ -5,6 +5,7 @@ Its entrypoint does what the official image's documentation says of the variable
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -27,8 +28,9 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 fi
 exec "$@" -D "$PGDATA"
 """
+BASE = "localhost/briefcased-base:trixie"
 CONTAINERFILE = """\
-FROM localhost/briefcased-base:trixie
+FROM {base}
 COPY root/ /
 COPY --chown=999:999 run/ /run/
 RUN echo postgres:x:999:999::/var/lib/postgresql:/bin/sh >> /etc/passwd && mkdir -p /var/lib/postgresql/data \
@@ -41,9 +43,18 @@ SYSTEM = re.compile(r"/(?:ld-linux|lib(?:c|m|dl|pthread|rt|resolv|util)\.so)")
 
 
 def database_image() -> str:
-    """Build it; its name. Needs the base image, which building ours makes."""
+    """Its name; built once for what is in it. Needs the base image, which building ours makes."""
     server = found("postgres")
     assert server is not None
+    base = run("podman", "image", "inspect", "--format={{.Id}}", BASE).stdout
+    content = repr((base, run(server, "--version").stdout, ENTRYPOINT, CONTAINERFILE))
+    name = f"localhost/briefcased-postgres:test-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    if run("podman", "image", "exists", name, check=False).returncode != 0:
+        _build(name, server)
+    return name
+
+
+def _build(tag: str, server: str) -> None:
     programs = Path(server).resolve().parent
     version = programs.parent.name
     with tempfile.TemporaryDirectory() as name:
@@ -64,6 +75,5 @@ def database_image() -> str:
                 shutil.copy(library, root / "opt" / "libraries")
         (root / "entrypoint").write_text(ENTRYPOINT)
         (root / "entrypoint").chmod(0o755)
-        (Path(name) / "Containerfile").write_text(CONTAINERFILE.format(programs=programs))
-        run("buildah", "build", "--isolation=chroot", "--tag=localhost/briefcased-postgres:test", name, timeout_s=300)
-    return "localhost/briefcased-postgres:test"
+        (Path(name) / "Containerfile").write_text(CONTAINERFILE.format(base=BASE, programs=programs))
+        run("buildah", "build", "--isolation=chroot", f"--tag={tag}", name, timeout_s=300)

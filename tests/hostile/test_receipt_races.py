@@ -192,7 +192,9 @@ async def test_p4_a_drain_in_the_middle_of_everything(rig):
         client.head(number, "GET", "/x" if number < 5 else "/y")
     client.head(7, "POST", "/in-body", end=False)
     client.flush()
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(10):
+        while sum(call.decision["decision"] == "allow" for call in await rig.receipts()) < 3:
+            await asyncio.sleep(0.02)
     rig.sidecar.pipeline.draining = True
     await rig.sidecar._lane.drain(0.1)
     calls = await whole(rig, 4)

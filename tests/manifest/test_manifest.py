@@ -118,11 +118,11 @@ async def test_j06_a_foreign_approval_and_none_are_answered_alike(rig: Rig) -> N
     assert (foreign.status, foreign.body) == (none.status, none.body)
     assert foreign.status == 404
     assert (await read(rig, "/approvals", agent="narrow")).json() == {"approvals": []}
-    await rig.sidecar.approvals.vote(id_, Vote("ann", yes=True))
+    await rig.sidecar.approvals.vote(id_, Vote("approver-of-ours", yes=True))
     decided = (await rig.call("GET", status_url)).json()
     assert decided["state"] == "approved"
     assert "use_by_ms" in decided
-    assert "ann" not in str(decided)
+    assert "approver-of-ours" not in str(decided)
     assert id_ in {one["approval_id"] for one in (await read(rig, "/approvals")).json()["approvals"]}
 
 

@@ -129,6 +129,7 @@ async def test_an_agent_that_leaves_without_an_alert_is_told_of_too(rig, caplog)
     assert "it may not trust our CA" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")  # which is what the test is about
 async def test_a_handshake_that_fails_otherwise_leaves_a_receipt_too(rig):
     _, writer = await rig.connect(f"api.example.test:{rig.provider.port}")
     context = rig.trust()

@@ -81,9 +81,6 @@ def certified(folder: Path) -> Path:
 
 
 def _served(folder: Path) -> Iterator[Postgres]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     ca = certified(folder)
     (folder / "password").write_text(PASSWORD)
     if os.geteuid() == 0:
@@ -93,7 +90,6 @@ def _served(folder: Path) -> Iterator[Postgres]:
     tool("initdb", "-D", str(data), "-U", USER, "-A", "scram-sha-256", f"--pwfile={folder / 'password'}", "-N")
     files = {"ssl_cert_file": "server.pem", "ssl_key_file": "server.key"}
     options = {
-        "port": str(port),
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": str(folder),
         "ssl": "on",
@@ -102,10 +98,26 @@ def _served(folder: Path) -> Iterator[Postgres]:
     }
     with (data / "postgresql.auto.conf").open("a") as file:
         file.writelines(f"{name} = '{value}'\n" for name, value in options.items())
-    tool("pg_ctl", "start", "-D", str(data), "-w", "-l", str(folder / "log"))
+    port = _started(data)
     import psycopg
 
     where = {"host": "localhost", "port": port, "user": USER, "password": PASSWORD, "dbname": "postgres"}
     with psycopg.connect(**where, autocommit=True) as connection:
         connection.execute("CREATE DATABASE briefcased")
     yield Postgres(port, ca, folder)
+
+
+def _started(data: Path, attempts: int = 3) -> int:
+    """Its port: a free one, and another one where somebody else takes it meanwhile."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    with (data / "postgresql.auto.conf").open("a") as file:  # of two entries the later one counts
+        file.write(f"port = '{port}'\n")
+    try:
+        tool("pg_ctl", "start", "-D", str(data), "-w", "-l", str(data.parent / "log"))
+    except subprocess.CalledProcessError:
+        if attempts == 1:
+            raise
+        return _started(data, attempts - 1)
+    return port

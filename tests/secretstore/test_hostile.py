@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -101,6 +103,21 @@ async def test_p7_what_a_command_has_started_ends_with_it(tmp_path):
     script = f"sleep 60 & echo $! > {pid}; wait"
     assert "longer than" in await failure(exec_store(timeout_s=0.3), json.dumps(["sh", "-c", script]))
     assert has_ended(int(pid.read_text()))
+
+
+async def test_p7_commands_that_write_too_much_or_leave_somebody_behind_hold_no_descriptor(tmp_path):
+    pid = tmp_path / "pid"
+    noisy, left = [sys.executable, "-c", "print('y' * 3_000_000)"], f"setsid sh -c 'echo $$ > {pid}; exec sleep 60' &"
+    before = len(os.listdir("/proc/self/fd"))
+    gc.disable()  # which would close them at some time
+    try:
+        assert "bytes" in await failure(exec_store(), json.dumps(noisy))
+        assert "longer than" in await failure(exec_store(timeout_s=0.3), json.dumps(["sh", "-c", left]))
+        await asyncio.sleep(0)  # the loop closes what is to be closed in its next round
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 async def test_p7_a_failing_command_is_run_once_for_all_who_wait(tmp_path):

@@ -249,6 +249,7 @@ async def test_leases_end_with_the_token_that_made_them(vault, clock):
     assert await stores.get("vault:database/creds/app#password") != first  # although it is not due
 
 
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")  # the fake's root is nobody's
 async def test_another_client_finds_a_vault_in_the_fake(vault):
     """hvac reads, logs in and renews as we do: the fake has the shape of the real thing."""
     vault.values["app#token"] = "value-of-the-app"
