@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from typer.testing import CliRunner
 
+from proxy.cli import application
 from proxy.clock import SystemClock
 from proxy.db.engine import writing
 from proxy.errors import BriefcaseError
 from proxy.policy_change import WaitingError
 from proxy.policy_versions import PolicyVersions
 from tests.api.conftest import BOTH, Api, administered, slug
+from tests.api.test_commands import command, environment
 from tests.control.conftest import POLICIES
 from tests.control.test_policy_versions import NO_CHANGES, WIDER, configured
 
@@ -240,13 +244,14 @@ async def test_a_comparison_is_one_at_a_time_and_holds_up_nobody(kept: Kept) -> 
     one = '@id("n{0}") permit (principal, action, resource == Operation::"example:read") when {{ context.port == {0} }};\n'
     second = await kept.reload(POLICIES + "".join(map(one.format, range(400))))
     path = f"/policies/versions/{first}/difference?to={second}"
-    running = [asyncio.create_task(kept.api.call("viewer", "GET", path)) for _ in range(4)]
-    await asyncio.sleep(0)  # each makes its client
-    began, longest = time.perf_counter(), 0.0
-    while not all(task.done() for task in running):
-        before = time.perf_counter()
-        await asyncio.sleep(0.001)
-        longest = max(longest, time.perf_counter() - before)
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(kept.api.call("viewer", "GET", path)) for _ in range(4)]
+        await asyncio.sleep(0)  # each makes its client
+        began, longest = time.perf_counter(), 0.0
+        while not all(task.done() for task in running):
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - before)
     whole = time.perf_counter() - began
     answers = {task.result().status_code: task.result() for task in running}
     assert answers.keys() == {200, 429}
@@ -303,3 +308,43 @@ async def test_how_far_a_candidate_is_is_told_to_each_tenant_of_its_own(tmp_path
         assert (await kept.back(1)).json()["state"] == "in_force"  # which ends the stage
         empty = {"version": None, "stage": None, "decides_for": [], "not_for": [], "changes": []}
         assert await kept.get("/policies/rollout") == empty
+
+
+async def test_i05_the_commands_go_through_the_api_and_print_what_they_print_at_the_machine(kept: Kept) -> None:
+    first = await kept.reload(POLICIES)
+    second = await kept.reload(WIDER)
+    api, token = kept.api, {"BRIEFCASED_OPERATOR_TOKEN": kept.api.tokens["operator"]}
+
+    back = await command(api, "policy", "rollback", str(first), "--reason", "too\x1b[2Jwide")
+    ended = "is in force, until the files change\n"
+    assert (back.code, back.out) == (0, f"version {second + 1}, the policies of version {first}, {ended}"), back.err
+    assert (await api.changes())[0]["author"] == "local"
+    told = [await command(api, "policy", "history", *more) for more in ((), ("--json",))]
+    assert told[0].lines[-1].startswith(f"* {second + 1:>4}  ")
+    assert told[0].lines[-1].endswith(rf"local        too\u{{1b}}[2Jwide (those of {first})")
+    assert json.loads(told[1].out)[-2]["version"] == second
+
+    held = await command(api, "policy", "rollback", str(second), "--reason", "x", "--url", api.base, **token)
+    assert (held.code, held.out) == (1, "")
+    assert f"another operator confirms it: briefcased policy confirm {second + 2}\n  {CELL}" in held.err
+    kept.versions.withdraw(second + 2)
+    absent = await command(api, "policy", "rollback", "99999", "--reason", "x")
+    assert absent.err == "briefcased: there is no version 99999; see briefcased policy history\n"
+
+    shown = await command(api, "policy", "diff", str(first), str(second))
+    assert (shown.code, f"+{WIDER.splitlines()[-1]}" in shown.lines, f"  {CELL}" in shown.lines) == (1, True, True)
+    told_json = await command(api, "policy", "diff", str(first), str(first), "--json")
+    same = {"same": True, "added": [], "removed": [], "changed": [], "compared": True, "text": [], "decisions": []}
+    assert (told_json.code, json.loads(told_json.out)) == (0, same)
+    for one, other in ((99998, first), (first, 99998)):
+        absent = await command(api, "policy", "diff", str(one), str(other))
+        assert absent.err == "briefcased: there is no version 99998; see briefcased policy history\n"
+    far = await command(api, "policy", "diff", str(first), "--url", api.base, **token)
+    assert far.err == "briefcased: files are compared at the machine; name two versions\n"
+    none = await command(api, "policy", "rollout")
+    assert none.err == "briefcased: the configuration in force has no policies.candidate\n"
+
+    alone = environment(api)
+    (api.rig.home / "sidecar.json").unlink()  # no sidecar runs here, as it seems
+    for more, there in zip(((), ("--json",)), told, strict=True):
+        assert CliRunner().invoke(application("policy"), ["policy", "history", *more], env=alone).stdout == there.out
