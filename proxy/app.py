@@ -184,6 +184,7 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
                 generation=lambda: pipeline.generation,
                 http=HttpClient(dialler=dialler, timeout_s=TOKEN_CALL_S),
                 enforcing=enforcing,
+                roll_back=lambda wish: sidecar.roll_back(wish),  # noqa: PLW0108
             ),
         )
         if api is not None:

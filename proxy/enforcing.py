@@ -11,16 +11,19 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.catalog.bundle import frame_of, signer_of
 from proxy.catalog.pinning import owners
+from proxy.db.threads import in_thread
 from proxy.errors import BriefcaseError, ConfigError, Refused
 from proxy.policy import Policies, Rollout
-from proxy.policy_change import TOLD, Admitted, Before, entry, tell
-from proxy.policy_standing import Standing, restored, standing, vocabulary_of
+from proxy.policy_change import Admitted, Before, WaitingError, entry, tell
+from proxy.policy_standing import Standing, brought_back, restored, standing, vocabulary_of
 from proxy.trial.widening import difference_of
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from proxy.catalog.configuration import Configuration
     from proxy.clock import Clock
     from proxy.model import Agent, Operator
-    from proxy.policy_standing import Standing
+    from proxy.policy_standing import Standing, Wish
     from proxy.policy_versions import Frame, PolicyVersions, Version
     from proxy.receipts.log import ReceiptLog
     from proxy.receipts.record import Value
@@ -38,35 +41,38 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("proxy.policy")
 
 
-class WaitingError(BriefcaseError):
-    """The set allows more than the one in force, which stays until somebody confirms the new one."""
+class BusyError(BriefcaseError):
+    """Another configuration is about to be put in force."""
 
-    def __init__(self, version: Version) -> None:
-        self.version: Final = version
-        more = f"\n  … and {len(version.waits) - TOLD} more" if len(version.waits) > TOLD else ""
-        super().__init__(
-            f"version {version.number} of the policies allows more than what is in force, which stays until another"
-            f" operator confirms it: briefcased policy confirm {version.number}"
-            + "".join(f"\n  {one}" for one in version.waits[:TOLD])
-            + more
-        )
+    def __init__(self) -> None:
+        super().__init__("a reload is under way")
+
+
+class OtherWaitsError(BriefcaseError):
+    """Two sets that allow more do not wait at once."""
+
+    def __init__(self) -> None:
+        super().__init__("another version of the policies waits for a confirmation")
 
 
 class Enforcing:
     """For one sidecar: looks up, judges, records, keeps.
 
     Attributes:
+        versions: what is kept.
         confirmed: to be set once a set that waited has been confirmed; whoever reloads waits for it.
+        comparing: held while versions are compared for the control API.
         waiting: the number of the set that waits.
     """
 
     def __init__(self, versions: PolicyVersions, receipts: ReceiptLog, clock: Clock, author: str) -> None:
-        self._versions: Final = versions
+        self.versions: Final = versions
         self._receipts: Final = receipts
         self._clock: Final = clock
         self._author: Final = author
         self._frame: Frame | None = None
         self.confirmed: Final = asyncio.Event()
+        self.comparing: Final = threading.Lock()
         self.waiting: int | None = None
 
     async def begin(self, configuration: Configuration, agents: Sequence[Agent]) -> Configuration:
@@ -107,18 +113,54 @@ class Enforcing:
         try:
             _, rollout = configuration.deciding()
             frame = frame_of(configuration.settings, configuration.profiles, rollout)
-            wanted = standing(self._versions.newest(), configuration, frame)
-            if not wanted.is_new:
-                return Admitted(wanted, before, reason, signed=self._signed(wanted, needed=False))
-            difference = await self._difference(wanted, before, agents)
-            why = self._why(wanted, difference) if known else ()
-            needed = bool(why) and (wanted.version is None or wanted.version.confirmed_by is None)
-            signed = self._signed(wanted, needed=needed)
-            if signed is not None or not needed:
-                return Admitted(wanted, before, reason, difference, signed)
-            raise await self._waiting(Admitted(wanted, before, reason, difference), why)
+            wanted = standing(self.versions.newest(), configuration, frame)
+            return await self._gated(wanted, before, agents, reason, known=known)
         except (SQLAlchemyError, Refused) as error:
             raise BriefcaseError(f"the versions of policies cannot be used ({type(error).__name__})") from None
+
+    async def back(
+        self,
+        wish: Wish,
+        in_force: Configuration,
+        policies: Policies,
+        rollout: Rollout | None,
+        agents: Sequence[Agent],
+    ) -> Admitted:
+        """As `admitted`, for an earlier set in place of the `policies` that are in force with the rest of `in_force`.
+
+        What is in force by the same wish already, or waits by it, is no second version.
+
+        Raises:
+            UnfitError: it does not fit `in_force`.
+            OtherWaitsError: it would have to be confirmed, and another set waits for that.
+        """
+        before = Before(policies, self._frame, rollout)
+        try:
+            wanted = await in_thread(self._wanted_back, wish, in_force, before)
+            return await self._gated(wanted, before, agents, wish.reason, known=True)
+        except (SQLAlchemyError, Refused) as error:
+            raise BriefcaseError(f"the versions of policies cannot be used ({type(error).__name__})") from None
+
+    def _wanted_back(self, wish: Wish, in_force: Configuration, before: Before) -> Standing:
+        last, newest, earlier = self.last(), self.versions.newest(), self._version(wish.number)
+        frame = before.frame or frame_of(in_force.settings, in_force.profiles, before.rollout)
+        wanted = brought_back(earlier, in_force, frame, last.files_digest)
+        if newest is not None and (newest.restores, newest.files_digest) == (wish.number, last.files_digest):
+            return replace(wanted, version=newest)
+        return replace(wanted, wish=wish)
+
+    async def _gated(
+        self, wanted: Standing, before: Before | None, agents: Sequence[Agent], reason: str, *, known: bool
+    ) -> Admitted:
+        if not wanted.is_new:
+            return Admitted(wanted, before, reason, signed=self._signed(wanted, needed=False))
+        difference = await self._difference(wanted, before, agents)
+        why = self._why(wanted, difference) if known else ()
+        needed = bool(why) and (wanted.version is None or wanted.version.confirmed_by is None)
+        signed = self._signed(wanted, needed=needed)
+        if signed is not None or not needed:
+            return Admitted(wanted, before, reason, difference, signed)
+        raise await self._waiting(Admitted(wanted, before, reason, difference), why)
 
     async def put(self, admitted: Admitted) -> None:
         """Record that the set takes the place of the one before; return when that is durable.
@@ -127,12 +169,14 @@ class Enforcing:
             BriefcaseError: it cannot be recorded, so it must not be put in force.
         """
         if admitted.standing.is_new:
-            receipt = self._receipts.new_id()
+            receipt, kept = self._receipts.new_id(), None
             try:
-                version = self._kept(admitted)
+                version = kept = self._kept(admitted)
                 await self._receipts.record_change(entry(receipt, version, admitted))
-                self._versions.enforced(version.number, receipt)
+                self.versions.enforced(version.number, receipt)
             except (SQLAlchemyError, Refused) as error:
+                if kept is not None and admitted.standing.wish is not None:
+                    self._withdraw(kept)
                 raise BriefcaseError(f"a change of policies cannot be recorded ({type(error).__name__})") from None
             tell(version, admitted.difference)
         elif admitted.signed is not None:
@@ -149,7 +193,7 @@ class Enforcing:
 
     def pending(self) -> Version | None:
         """The set that waits. Blocks; raises `SQLAlchemyError`."""
-        return self._versions.waiting()
+        return self.versions.waiting()
 
     def unfit(self, version: Version, operator: Operator) -> bool:
         """Whether this operator stands behind the set already: the author, or the owner of a file of it."""
@@ -157,15 +201,21 @@ class Enforcing:
 
     def confirm(self, version: Version, operator: Operator) -> None:
         """Let it be put in force by the next reload. Blocks; raises `SQLAlchemyError`."""
-        self._versions.confirm(version.number, operator.name)
+        self.versions.confirm(version.number, operator.name)
+
+    def is_of_now(self, version: Version) -> bool:
+        """Whether it was wanted over the files that are in force. Blocks; raises `BriefcaseError`."""
+        return version.files_digest == self.last().files_digest
 
     async def _waiting(self, admitted: Admitted, why: tuple[str, ...]) -> WaitingError:
         """Keep the set as one that waits, on record first."""
+        if admitted.standing.wish is not None and self.versions.waiting() is not None:
+            raise OtherWaitsError
         version = self._kept(admitted)
         if not version.waits:
             fields = entry(self._receipts.new_id(), version, admitted)
             await self._receipts.record_change({**fields, "change": "policies_pending"})
-            self._versions.wait(version.number, why)  # after its receipt: else a second try would leave none
+            self.versions.wait(version.number, why)  # after its receipt: else a second try would leave none
             version = self._version(version.number)
         self.waiting = version.number
         return WaitingError(version)
@@ -185,7 +235,7 @@ class Enforcing:
 
         One that is not `needed` counts too: no bundle of before it may come back with the signature of then.
         """
-        if wanted.version is not None and wanted.version.restores is not None:
+        if wanted.restores is not None:
             return None  # a signature is over the files, and this is what overrules them
         try:
             signed = signer_of(wanted.configuration.settings, self._gate(wanted), wanted.files_digest)
@@ -193,7 +243,7 @@ class Enforcing:
             if needed:
                 _log.warning("%s", error)
             return None
-        if signed is not None and signed[1] <= self._versions.newest_serial():
+        if signed is not None and signed[1] <= self.versions.newest_serial():
             if needed:
                 _log.warning("the signature is of an earlier bundle: sign it again")
             return None
@@ -219,38 +269,54 @@ class Enforcing:
         number = wanted.version.number if wanted.version is not None else self._added(wanted, admitted.reason)
         if signed is not None:
             confirmed_by = wanted.version.confirmed_by if wanted.version is not None else None
-            self._versions.confirm(number, confirmed_by or f"key:{signed[0]}", signed[1])
+            self.versions.confirm(number, confirmed_by or f"key:{signed[0]}", signed[1])
         return self._version(number)
 
     def _renew(self, standing: Standing, serial: int) -> None:
         """The set in force was signed once more. Raises `BriefcaseError`."""
         assert standing.version is not None
         try:
-            self._versions.renew(standing.version.number, serial)
+            self.versions.renew(standing.version.number, serial)
         except SQLAlchemyError as error:
             raise BriefcaseError(f"a signature cannot be recorded ({type(error).__name__})") from None
 
     def _added(self, wanted: Standing, reason: str) -> int:
-        return self._versions.add(
+        wish = wanted.wish
+        files_authors = (f"uid:{os.getuid()}", *owners(wanted.configuration.settings))
+        return self.versions.add(
             digest=wanted.policies.version,
             sources=wanted.policies.sources,
             files_digest=wanted.files_digest,
             frame=wanted.frame,
-            author=self._author,
-            authors=(f"uid:{os.getuid()}", *owners(wanted.configuration.settings)),
+            author=self._author if wish is None else wish.author,
+            authors=files_authors if wish is None else wish.authors,
             reason=reason,
+            restores=wanted.restores,
         )
 
+    def _withdraw(self, version: Version) -> None:
+        """What could not be put in force is not wanted any more: no reload takes it up."""
+        try:
+            self.versions.withdraw(version.number)
+        except SQLAlchemyError:
+            _log.error("version %d of the policies could not be withdrawn: a reload may take it up", version.number)
+
     def _version(self, number: int) -> Version:
-        version = self._versions.one(number)
+        version = self.versions.one(number)
         if version is None:
             raise BriefcaseError(f"version {number} of the policies is gone")
         return version
 
+    def last(self) -> Version:
+        """What was put in force last. Raises `BriefcaseError`."""
+        found = self._last()
+        if found is None:
+            raise BriefcaseError("nothing was put in force yet")
+        return found
+
     def _last(self) -> Version | None:
-        """What was in force when a sidecar last ran."""
         try:
-            return self._versions.newest(in_force=True)
+            return self.versions.newest(in_force=True)
         except SQLAlchemyError as error:
             raise BriefcaseError(f"the versions of policies cannot be read ({type(error).__name__})") from None
 

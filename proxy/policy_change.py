@@ -6,7 +6,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from proxy.errors import BriefcaseError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from proxy.catalog.configuration import Configuration
     from proxy.policy import Policies, Rollout
     from proxy.policy_standing import Standing
@@ -16,6 +20,25 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("proxy.policy")
 TOLD: Final = 20
+
+
+class WaitingError(BriefcaseError):
+    """The set allows more than the one in force, which stays until somebody confirms the new one."""
+
+    def __init__(self, version: Version) -> None:
+        self.version: Final = version
+        super().__init__(waiting_text(version.number, version.waits))
+
+
+def waiting_text(number: int, waits: Sequence[str]) -> str:
+    """What whoever wanted version `number` is told; `waits` is by what it allows more."""
+    more = f"\n  … and {len(waits) - TOLD} more" if len(waits) > TOLD else ""
+    return (
+        f"version {number} of the policies allows more than what is in force, which stays until another"
+        f" operator confirms it: briefcased policy confirm {number}"
+        + "".join(f"\n  {one}" for one in waits[:TOLD])
+        + more
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,26 @@ from proxy.trial.widening import profile_before
 if TYPE_CHECKING:
     from proxy.catalog.configuration import Configuration
     from proxy.policy import Vocabulary
-    from proxy.policy_versions import Frame, Version
+    from proxy.policy_versions import Frame, Sources, Version
+
+
+class UnfitError(BriefcaseError):
+    """A set of before speaks of what the configuration does not have any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """An earlier set that somebody wants back.
+
+    Attributes:
+        number: of the version that is to be brought back.
+        authors: who may not confirm it, beside `author`.
+    """
+
+    number: int
+    author: str
+    authors: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +48,7 @@ class Standing:
     Attributes:
         files_digest: of the files of the configuration.
         version: that the set has been kept as; None for files that were not seen before.
+        wish: whose doing it is, where no files say so, and it has not been kept yet.
     """
 
     configuration: Configuration
@@ -37,6 +57,14 @@ class Standing:
     frame: Frame
     files_digest: str
     version: Version | None
+    wish: Wish | None = None
+
+    @property
+    def restores(self) -> int | None:
+        """The version that it brings back; None where the files say it."""
+        if self.version is not None:
+            return self.version.restores
+        return self.wish.number if self.wish is not None else None
 
     @property
     def is_new(self) -> bool:
@@ -48,7 +76,7 @@ def standing(newest: Version | None, configuration: Configuration, frame: Frame)
     """What is to be in force where `newest` was the last that was wanted.
 
     Raises:
-        BriefcaseError: the set that was brought back does not fit any more.
+        UnfitError: the set that was brought back does not fit any more.
     """
     own, rollout = configuration.deciding()
     files_digest = digest_of(own.sources, frame)
@@ -57,12 +85,28 @@ def standing(newest: Version | None, configuration: Configuration, frame: Frame)
         configuration = replace(configuration, policies=own, rollout=rollout)
         return Standing(configuration, own, rollout, frame, files_digest, known)
     configuration, frame = without_candidate(configuration), frame.without_candidate()
-    try:
-        earlier = Policies.load(known.sources, vocabulary_of(configuration))
-    except ConfigError as error:
-        message = f"policies of version {known.restores}, which were brought back, do not fit this configuration"
-        raise BriefcaseError(f"{message}:\n{error}") from None
+    earlier = _fitting(known.sources, known.restores, configuration)
     return Standing(replace(configuration, policies=earlier), earlier, None, frame, files_digest, known)
+
+
+def brought_back(earlier: Version, configuration: Configuration, frame: Frame, files_digest: str) -> Standing:
+    """The set of `earlier` in place of what is in force, which is the rest; `files_digest` is of the files that say it.
+
+    Raises:
+        UnfitError: the two do not fit together.
+    """
+    configuration = without_candidate(configuration)
+    policies = _fitting(earlier.sources, earlier.number, configuration)
+    whole = replace(configuration, policies=policies)
+    return Standing(whole, policies, None, frame.without_candidate(), files_digest, None)
+
+
+def _fitting(sources: Sources, number: int, configuration: Configuration) -> Policies:
+    try:
+        return Policies.load(sources, vocabulary_of(configuration))
+    except ConfigError as error:
+        message = f"policies of version {number}, which were brought back, do not fit this configuration"
+        raise UnfitError(f"{message}:\n{error}") from None
 
 
 def restored(configuration: Configuration, version: Version) -> Configuration:

@@ -14,7 +14,7 @@ from proxy.db.engine import writing
 from proxy.db.tables import policy_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Engine
 
@@ -107,6 +107,15 @@ class PolicyVersions:
         with self._database.connect() as connection:
             rows = connection.execute(select(policy_versions).order_by(policy_versions.c.number)).all()
         return [_version(row) for row in rows]
+
+    def page(self, limit: int, before: int | None = None) -> Iterator[Version]:
+        """The newest `limit` of those below `before`, the newest first; one at a time, for their texts may be long."""
+        query = select(policy_versions).order_by(policy_versions.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(policy_versions.c.number < before)
+        with self._database.connect() as connection:
+            for row in connection.execution_options(yield_per=1).execute(query):
+                yield _version(row)
 
     def one(self, number: int) -> Version | None:
         """The set with this number."""

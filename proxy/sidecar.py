@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.confine.probe.standing import require_confined, standing
+from proxy.enforcing import BusyError
 from proxy.errors import BriefcaseError
 from proxy.firewall import Vocabulary, open_scanner
 from proxy.generation import build_generation
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from proxy.model import Agent
     from proxy.pipeline import Pipeline
     from proxy.policy_change import Admitted
+    from proxy.policy_standing import Wish
+    from proxy.policy_versions import Version
     from proxy.receipts.log import ReceiptLog
     from proxy.secret import Secret
     from proxy.secretstore import SecretStores
@@ -208,6 +211,29 @@ class Sidecar:
         admitted = await self._enforcing.reloaded(configuration, in_force.policies, in_force.rollout, agents)
         await self._install(admitted.configuration, self.generation + 1, admitted)
         self._watch.accept()
+
+    async def roll_back(self, wish: Wish) -> Version:
+        """Put an earlier set of policies in place of those in force, and return what is kept of that.
+
+        Nothing is read again, and all else stays.
+
+        Raises:
+            BusyError: a reload is under way; nothing has been done.
+            UnfitError: the set does not fit the configuration.
+            WaitingError: it allows more, and must be confirmed first.
+            BriefcaseError: no versions are kept, or it cannot be put in force.
+        """
+        if self._enforcing is None:
+            raise BriefcaseError("this sidecar keeps no versions of its policies")
+        if self._turn.locked():
+            raise BusyError
+        async with self._turn:
+            in_force, agents = self.pipeline.generation, self._described(self._configuration)
+            now = self._configuration
+            admitted = await self._enforcing.back(wish, now, in_force.policies, in_force.rollout, agents)
+            if admitted.standing.is_new:
+                await self._install(admitted.configuration, self.generation + 1, admitted)
+            return self._enforcing.last()
 
     async def rejected(self, mistakes: int) -> None:
         """Note that a configuration with `mistakes` was not put in force."""

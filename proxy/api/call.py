@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from proxy.enforcing import Enforcing
     from proxy.identity.operator_registry import OperatorRegistry
     from proxy.model import Agent, Operator, Role
+    from proxy.policy_standing import Wish
+    from proxy.policy_versions import Version
     from proxy.receipts.log import ReceiptLog
     from proxy.receipts.record import Value
 
@@ -40,6 +42,7 @@ class ApiServices:
         agents: those that are not revoked.
         http: how OpenID providers are asked.
         enforcing: None where no versions of the policies are kept.
+        roll_back: puts an earlier set of policies in force; raises `BriefcaseError`.
     """
 
     database: Engine
@@ -55,6 +58,7 @@ class ApiServices:
     generation: Callable[[], Generation]
     http: HttpClient
     enforcing: Enforcing | None
+    roll_back: Callable[[Wish], Awaitable[Version]]
 
     def tenant_of(self, agent: str) -> str:
         """The tenant of the agent of this name."""

@@ -8,6 +8,7 @@ from proxy.api import approval_models as a
 from proxy.api import models as m
 from proxy.api import policy_models as p
 from proxy.api import session_models as s
+from proxy.api import version_models as v
 from proxy.api.call import Route
 from proxy.api.handlers import (
     accounts,
@@ -20,6 +21,7 @@ from proxy.api.handlers import (
     locks,
     operators,
     policies,
+    policy_versions,
     receipts,
     sessions,
     simulation,
@@ -55,6 +57,16 @@ ROUTES: Final = (
           body=p.Confirmation, summary="Let what waits take effect; whoever wrote it cannot."),
     Route(method="POST", path="/policies/simulate", roles=OPERATE, handler=simulation.simulate, answer=p.Simulation,
           body=p.SimulateRequest, summary="What other policies would have said of past calls."),
+    Route(method="GET", path="/policies/versions", roles=LOOK, handler=policy_versions.list_, answer=v.VersionsView,
+          query=v.VersionsQuery, summary="Every set of policies that was wanted, the newest first."),
+    Route(method="GET", path="/policies/versions/{number}", roles=LOOK, handler=policy_versions.show,
+          answer=v.VersionDetail, summary="One set of policies, as it was written."),
+    Route(method="GET", path="/policies/versions/{number}/difference", roles=LOOK, handler=policy_versions.difference,
+          answer=v.DifferenceView, query=v.DifferenceQuery, summary="What changed from one set to another."),
+    Route(method="POST", path="/policies/rollback", roles=OPERATE, handler=policy_versions.rollback,
+          answer=v.RollbackView, body=v.RollbackRequest, summary="Bring an earlier set of policies back."),
+    Route(method="GET", path="/policies/rollout", roles=LOOK, handler=policy_versions.rollout, answer=v.RolloutView,
+          query=v.RolloutQuery, summary="For whom a candidate decides, and what it would change for others."),
     Route(method="GET", path="/budgets/usage", roles=LOOK, handler=budgets.usage, answer=m.Usages,
           summary="What is used of budgets."),
     Route(method="GET", path="/approvals", roles=LOOK, handler=approvals.list_, answer=m.Approvals,

@@ -56,9 +56,14 @@ def open_files(config: Path, settings: Settings) -> Iterator[Path]:
 def owners(settings: Settings) -> Iterator[str]:
     """Whose the files of policies and profiles are: as `uid:N`, and by name where it has one."""
     for uid in sorted({path.stat().st_uid for path in _deciding(settings) if path.exists()}):
-        yield f"uid:{uid}"
-        with contextlib.suppress(KeyError):
-            yield pwd.getpwuid(uid).pw_name
+        yield from names_of(uid)
+
+
+def names_of(uid: int) -> Iterator[str]:
+    """A user of this machine: as `uid:N`, and by name where it has one."""
+    yield f"uid:{uid}"
+    with contextlib.suppress(KeyError):
+        yield pwd.getpwuid(uid).pw_name
 
 
 def _deciding(settings: Settings) -> Iterator[Path]:

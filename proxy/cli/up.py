@@ -157,8 +157,8 @@ async def _reload_on(
     hand_overs: HandOvers,
     notifier: Notifier,
 ) -> None:
-    from proxy.enforcing import WaitingError
     from proxy.identity.directory import Directory
+    from proxy.policy_change import WaitingError
 
     while True:
         await changed.wait()

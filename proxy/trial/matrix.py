@@ -6,6 +6,7 @@ no risk, no cost. What depends on other values shows in the policies that were a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,8 @@ SAMPLE: Final = "any"
 ORDER: Final = (Outcome.ALLOW, Outcome.APPROVAL, Outcome.STRONG, Outcome.DENY)
 """From the least strict to the most."""
 
+_TOLD: Final = re.compile(r"(\S+) \S+ \(\S+\): \w+ -> \w+")
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -45,6 +48,12 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.agent} {self.operation} ({self.account}): {self.was} -> {self.now}"
+
+
+def agent_of(told: str) -> str | None:
+    """Whose call a cell is about that was written down as text; None where it is none."""
+    found = _TOLD.fullmatch(told)
+    return found[1] if found is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ ARGUMENTS = (
 
 @pytest.mark.parametrize("who", ["admin", "foreign"])
 async def test_o09_the_api_keeps_to_its_document(tmp_path: Path, who: str) -> None:
-    async with administered(tmp_path) as api:  # its own: operators are revoked as well
+    async with administered(tmp_path, author="ann") as api:  # its own: operators are revoked as well
         await api.pending()
         await keeps_to_its_document(api, tmp_path, who)
 

@@ -121,6 +121,42 @@ async def test_i05_a_widening_is_shown_and_an_earlier_version_is_brought_back(up
 
 
 @pytest.mark.slow
+async def test_i05_versions_go_through_the_api_where_a_sidecar_has_one_and_say_the_same(up):
+    file = with_policies(up.config, CEDAR)
+    data = yaml.safe_load(up.config.read_text())
+    data["listeners"]["admin"] = f"unix:{up.folder}/admin.sock"
+    up.config.write_text(yaml.safe_dump(data))
+    await up.kill(signal.SIGTERM)
+    await up.start()
+    named = ("--config", str(up.config))
+    file.write_text(WIDER)
+    assert up.command("reload", *named).returncode == 0
+    commands = (("diff", "2", "3", *named), ("diff", "9", "2", *named), ("rollback", "9", "--reason", "x", *named))
+    said = [told(up.command("policy", *command)) for command in commands]
+    assert "tester example:write (example/main): deny -> strong" in said[0][1]
+
+    back = up.command("policy", "rollback", "2", "--reason", "too wide", *named)
+    assert back.stdout == "version 4, the policies of version 2, is in force, until the files change\n", back.stderr
+    assert up.command("reload", *named).returncode == 0  # the same files
+    there = told(up.command("policy", "history", "--json"))
+    newest = json.loads(there[1])[-1]
+    assert (newest["version"], newest["in_force"], newest["author"]) == (4, True, "local")
+
+    await up.kill(signal.SIGTERM)
+    assert told(up.command("policy", "history", "--json")) == there
+    assert [told(up.command("policy", *command)) for command in commands] == said
+    later = up.command("policy", "rollback", "3", "--reason", "x", *named)
+    assert later.stdout.startswith("version 5, the policies of version 3, will be in force from the next start")
+    await up.start()
+    assert json.loads(up.command("policy", "history", "--json").stdout)[-1]["in_force"] is True
+    assert up.command("receipts", "verify").returncode == 0
+
+
+def told(ran):
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+@pytest.mark.slow
 async def test_i05_a_widening_waits_for_another_operator(up):
     file = with_policies(up.config, CEDAR)
     data = yaml.safe_load(up.config.read_text())

@@ -35,6 +35,7 @@ async def controlled(
     agents: Mapping[str, tuple[str, ...]] | None = None,
     profiles: Mapping[str, str] | None = None,
     described: Mapping[str, Any] | None = None,
+    author: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[Rig]:
     """A rig with the policies `text`; `agents` have tokens, and `described` is the block of the configuration."""
@@ -42,7 +43,7 @@ async def controlled(
     file.write_text(text)
     blocks = {"policies": {"files": [str(file)]}, "approvals": {"hold_s": hold_s}, **settings}
     blocks |= {"agents": described} if described is not None else {}
-    async with running_rig(folder, settings=blocks, agents=agents, profiles=profiles) as rig:
+    async with running_rig(folder, settings=blocks, agents=agents, profiles=profiles, author=author) as rig:
         yield rig
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from proxy.enforcing import WaitingError
 from proxy.errors import ConfigError
+from proxy.policy_change import WaitingError
 from tests.control.conftest import POLICIES
 from tests.control.test_policy_versions import changes, configured
 from tests.rig import running_rig

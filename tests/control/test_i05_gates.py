@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from proxy.catalog.loader import load_profile
-from proxy.enforcing import WaitingError
 from proxy.errors import BriefcaseError
 from proxy.keys.software import generate
+from proxy.policy_change import WaitingError
 from tests.control.conftest import POLICIES
 from tests.control.test_policy_versions import WIDER, changes, configured
 from tests.control.test_widening import NARROWER, place, signed

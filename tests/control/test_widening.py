@@ -13,12 +13,12 @@ from proxy.catalog.bundle import Signature, frame_of, statement
 from proxy.catalog.loader import load_profile
 from proxy.clock import SystemClock
 from proxy.db.engine import DATABASE, open_database
-from proxy.enforcing import WaitingError
 from proxy.errors import BriefcaseError
 from proxy.identity.operators import add_operator
 from proxy.keys.public import base64url
 from proxy.keys.software import generate
 from proxy.model import Operator, Role
+from proxy.policy_change import WaitingError
 from proxy.policy_settings import Candidate
 from proxy.policy_versions import PolicyVersions, digest_of
 from tests.control.conftest import POLICIES

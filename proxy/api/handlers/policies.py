@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 from proxy.api.models import Done
 from proxy.api.policy_models import (
@@ -17,14 +18,19 @@ from proxy.api.policy_models import (
 )
 from proxy.api.problems import ProblemError
 from proxy.db.threads import in_thread
-from proxy.errors import Denial
+from proxy.errors import BriefcaseError, Denial
+from proxy.policy_standing import Wish
 from proxy.trial.explain import decided
+from proxy.trial.matrix import agent_of
 from proxy.trial.request import head_of
 
 if TYPE_CHECKING:
     from proxy.api.call import Call
     from proxy.decision import Decision, Generation
+    from proxy.enforcing import Enforcing
     from proxy.policy_versions import Version
+
+_log: Final = logging.getLogger("proxy.api")
 
 
 async def show(call: Call) -> PoliciesView:
@@ -49,11 +55,11 @@ async def pending(call: Call) -> PendingView:
     """What waits for a confirmation."""
     enforcing = call.services.enforcing
     found = await in_thread(enforcing.pending) if enforcing is not None else None
-    return PendingView(pending=[] if found is None else [_pending(found)])
+    return PendingView(pending=[] if found is None else [_pending(found, call)])
 
 
 async def confirm(call: Call) -> Done:
-    """Let a set that allows more take effect, by a reload that follows at once (I-05)."""
+    """Let a set that allows more take effect, at once or by a reload that follows at once (I-05)."""
     asked, enforcing = call.sent(Confirmation), call.services.enforcing
     if call.operator.tenant is not None:
         raise ProblemError("forbidden", "Policies are those of all tenants.")
@@ -66,11 +72,28 @@ async def confirm(call: Call) -> Done:
         raise ProblemError("own_request", "Whoever wrote it does not confirm it.")
     await call.record("policies_confirm", target, digest=found.digest)
     await in_thread(enforcing.confirm, found, call.operator)
-    enforcing.confirmed.set()
+    if not await _is_back(call, enforcing, found):
+        enforcing.confirmed.set()
     return Done()
 
 
-def _pending(version: Version) -> PendingPolicies:
+async def _is_back(call: Call, enforcing: Enforcing, confirmed: Version) -> bool:
+    """Whether an earlier set is in force now, to which it takes no reload: that would begin with what the files say."""
+    if confirmed.restores is None or not await in_thread(enforcing.is_of_now, confirmed):
+        return False
+    wish = Wish(confirmed.restores, confirmed.author, confirmed.authors, confirmed.reason)
+    try:
+        await call.services.roll_back(wish)
+    except BriefcaseError as error:
+        _log.warning("version %d of the policies is left to a reload: %s", confirmed.number, error)
+        return False
+    return True
+
+
+def _pending(version: Version, call: Call) -> PendingPolicies:
+    """Of another tenant's agents nothing is told."""
+    seen = {agent.name for agent in call.services.agents() if call.operator.may_see(agent.tenant)}
+    agents = ((one, agent_of(one)) for one in version.waits)
     return PendingPolicies(
         version=version.number,
         digest=version.digest,
@@ -79,7 +102,7 @@ def _pending(version: Version) -> PendingPolicies:
         reason=version.reason,
         restores=version.restores,
         at_ms=version.at_ms,
-        wider=list(version.waits),
+        wider=[one for one, agent in agents if agent is None or agent in seen or call.operator.tenant is None],
     )
 
 
