@@ -125,10 +125,6 @@ class Machine(RuleBasedStateMachine):
         assert self.oracle.now is not None
         self.reload(self.oracle.now)
 
-    @rule()
-    def reload_once_more(self) -> None:
-        self.reload(self.said)
-
     def reload(self, said: Said, *, recorded: bool = True) -> None:
         self.said = said
         expected = self.oracle.put(said, self.oracle.now, "ann", recorded=recorded)
@@ -147,7 +143,9 @@ class Machine(RuleBasedStateMachine):
         assert self.run(self.place.reload(self.files.half_written(self.said))) == "refused"
 
     @rule(who=OPERATORS, back=st.sampled_from([0, 0, 0, 1]), at_once=st.booleans())
-    @precondition(lambda self: self.oracle.kept)
+    def confirm_what_waits(self, who: tuple[str, str | None], back: int, at_once: bool) -> None:
+        self.confirm(who, back, at_once)
+
     def confirm(self, who: tuple[str, str | None], back: int, at_once: bool) -> None:
         newest, (name, tenant) = self.oracle.kept[-1], who
         number = max(1, newest.number - back)
@@ -163,6 +161,11 @@ class Machine(RuleBasedStateMachine):
             newest.confirmed = True
             if at_once:
                 self.reload(self.said)
+
+    @rule(more=EDITS, who=OPERATORS, at_once=st.booleans())
+    def allow_more_and_have_it_confirmed(self, more: Chosen, who: tuple[str, str | None], at_once: bool) -> None:
+        self.reload(replace(self.said, chosen=self.said.chosen | more))
+        self.confirm(who, 0, at_once)
 
     @rule(pick=st.integers(0, 1000), author=st.sampled_from(["ann", "bob"]), at_once=st.booleans())
     def roll_back(self, pick: int, author: str, at_once: bool) -> None:
