@@ -92,7 +92,9 @@ async def _minted(config: Path, name: str, limits: TaskLimits, user: str | None,
         if Directory.of(state.settings).acting(agent, user) is None:
             raise BriefcaseError(f"{name} may not act for a user {user}")
         try:
-            return task_tokens.mint(state.seal.derived(TASK_TOKENS), name, limits, user=user, task=task, life=agent.life)
+            return task_tokens.mint(
+                state.seal.derived(TASK_TOKENS), name, limits, user=user, task=task, life=agent.life
+            )
         except ValueError as error:
             raise BriefcaseError(str(error)) from None
 

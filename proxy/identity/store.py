@@ -115,7 +115,7 @@ def list_agents(database: Engine) -> list[AgentRow]:
     lived = select(agent_tokens.c.agent, func.count(ends.distinct())).where(ends.is_not(None))
     with database.connect() as connection:
         rows = connection.execute(select(agents).order_by(agents.c.name)).all()
-        lives = {name: count for name, count in connection.execute(lived.group_by(agent_tokens.c.agent))}
+        lives = {row[0]: row[1] for row in connection.execute(lived.group_by(agent_tokens.c.agent))}
     return [
         AgentRow(
             r.name,

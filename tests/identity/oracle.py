@@ -206,7 +206,7 @@ class Oracle:
         """Whether the account is theirs to use: the agent's, and the user's for whom it acts."""
         _, tenant, accounts, user = who
         parties = [(tenant, accounts)] if user is None else [(tenant, accounts), USERS[user]]
-        provider = account.split("/")[0]
+        provider = account.partition("/")[0]
         return all(
             one == ACCOUNTS[account] and bool({"*", f"{provider}/*", account} & set(theirs)) for one, theirs in parties
         )
@@ -215,7 +215,7 @@ class Oracle:
         name, tenant, _, user = who
         names = {("all", ""), ("agent", name), ("tenant", tenant), ("user", user)}
         if account is not None:
-            names |= {("account", account), *(("provider", one) for one in PROVIDERS[account.split("/")[0]])}
+            names |= {("account", account), *(("provider", one) for one in PROVIDERS[account.partition("/")[0]])}
         return bool(names & self.locks)
 
     # -- operators

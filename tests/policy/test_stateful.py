@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-QUICK = {"max_examples": 8, "stateful_step_count": 20}
-LONG = {"max_examples": 120, "stateful_step_count": 50}
+QUICK = {"max_examples": 5, "stateful_step_count": 14}
+LONG = {"max_examples": 40, "stateful_step_count": 40}
 USUAL = frozenset({"reads", "writes", "free-reads", "not-strong", "closed"})
 CHOSEN = st.frozensets(st.sampled_from(sorted(FAMILY)), min_size=1)
 EDITS = st.frozensets(st.sampled_from(sorted(FAMILY)), min_size=1, max_size=2)
@@ -125,10 +125,6 @@ class Machine(RuleBasedStateMachine):
         assert self.oracle.now is not None
         self.reload(self.oracle.now)
 
-    @rule()
-    def reload_once_more(self) -> None:
-        self.reload(self.said)
-
     def reload(self, said: Said, *, recorded: bool = True) -> None:
         self.said = said
         expected = self.oracle.put(said, self.oracle.now, "ann", recorded=recorded)
@@ -144,27 +140,32 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def reload_what_is_half_written(self) -> None:
-        configuration = self.files.write(self.said)
-        with (self.files.folder / "own.cedar").open("a") as file:
-            file.write('@id("half") permit (principal, action')
-        assert self.run(self.place.reload(configuration)) == "refused"
+        assert self.run(self.place.reload(self.files.half_written(self.said))) == "refused"
 
     @rule(who=OPERATORS, back=st.sampled_from([0, 0, 0, 1]), at_once=st.booleans())
-    @precondition(lambda self: self.oracle.kept)
+    def confirm_what_waits(self, who: tuple[str, str | None], back: int, at_once: bool) -> None:
+        self.confirm(who, back, at_once)
+
     def confirm(self, who: tuple[str, str | None], back: int, at_once: bool) -> None:
         newest, (name, tenant) = self.oracle.kept[-1], who
+        number = max(1, newest.number - back)
         expected = "confirmed"
         if tenant is not None:
             expected = "forbidden"
-        elif back or not newest.waits:
+        elif number != newest.number or not newest.waits:
             expected = "not_found"
         elif name == newest.author:
             expected = "own_request"
-        assert self.run(self.place.confirm(name, tenant, newest.number - back)) == expected
+        assert self.run(self.place.confirm(name, tenant, number)) == expected
         if expected == "confirmed":
             newest.confirmed = True
             if at_once:
                 self.reload(self.said)
+
+    @rule(more=EDITS, who=OPERATORS, at_once=st.booleans())
+    def allow_more_and_have_it_confirmed(self, more: Chosen, who: tuple[str, str | None], at_once: bool) -> None:
+        self.reload(replace(self.said, chosen=self.said.chosen | more))
+        self.confirm(who, 0, at_once)
 
     @rule(pick=st.integers(0, 1000), author=st.sampled_from(["ann", "bob"]), at_once=st.booleans())
     def roll_back(self, pick: int, author: str, at_once: bool) -> None:

@@ -1,0 +1,37 @@
+"""H-08: an agent that is added under the name of one that was revoked is another: no task token comes back with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.db.engine import open_database
+from proxy.identity import store
+from proxy.identity.store import Belongs
+from proxy.identity.task_limits import TaskLimits
+from proxy.identity.task_tokens import mint
+from proxy.model import Agent
+from proxy.operator_settings import OperatorSettings
+from tests.approval.hands import Hands
+from tests.identity.gate import SEED, Gate, World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_h_08_no_task_token_outlives_the_agent_that_it_was_made_for(tmp_path: Path) -> None:
+    database, hands = open_database(tmp_path / "briefcased.db"), Hands()
+    gate = Gate(World(database, hands, OperatorSettings()))
+    made: list[str] = []
+    for life in range(3):
+        store.add_agent(database, "coder", ("*",), clock=hands, belongs=Belongs("acme"))
+        found = next(one for one in gate.registry.agents() if one.name == "coder")
+        assert found.life == life
+        made.append(mint(SEED, "coder", TaskLimits(hands.wall + 86_400_000), life=found.life))
+        hands.forward(1)
+        hands.wall -= 2000  # what ends at the moment at which another one has ended is still another
+        await gate.locks.refresh()
+        answers = [gate.authenticator.authenticate(f"Bearer {one}", "10.0.0.1") for one in made]
+        assert [isinstance(one, Agent) for one in answers] == [False] * life + [True]
+        assert store.revoke_agent(database, "coder", clock=hands)
+        hands.wall += 1000
+    database.dispose()
