@@ -185,6 +185,7 @@ async def test_i05_a_rollback_that_widens_waits_for_somebody_else(kept: Kept) ->
     assert (last["change"], last["confirmed_by"], last["author"]) == ("policies", "admin", "operator")
 
 
+@pytest.mark.slow
 async def test_i05_two_sets_do_not_wait_at_once_and_a_narrower_one_needs_not_wait(kept: Kept) -> None:
     wide = await kept.reload(WIDER)
     narrow = await kept.reload(POLICIES + "// narrow\n")
@@ -239,6 +240,7 @@ async def test_what_cannot_be_brought_back_is_refused_and_nothing_changes(kept: 
     assert [one.restores for one in kept.versions.every()].count(first) == 1
 
 
+@pytest.mark.slow
 async def test_a_comparison_is_one_at_a_time_and_holds_up_nobody(kept: Kept) -> None:
     first = await kept.reload(POLICIES)
     one = '@id("n{0}") permit (principal, action, resource == Operation::"example:read") when {{ context.port == {0} }};\n'
@@ -261,6 +263,7 @@ async def test_a_comparison_is_one_at_a_time_and_holds_up_nobody(kept: Kept) -> 
     await kept.reload(POLICIES)
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_recorded_is_not_brought_back(tmp_path: Path) -> None:
     (tmp_path / "own.cedar").write_text(POLICIES)
     async with administered(tmp_path, author="ann") as api:
