@@ -30,7 +30,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "unsupported_media_type": (415, "The body must be application/json"),
     "misdirected": (421, "This API does not answer under that Host"),
     "invalid_request": (422, "The request does not have the right form"),
-    "throttled": (429, "Too many wrong tokens, or too many streams"),
+    "throttled": (429, "Too many wrong tokens, streams or comparisons"),
     "internal": (500, "The call failed here"),
     "unavailable": (503, "This cannot be done now"),
 }

@@ -30,6 +30,8 @@ MAX_SKEW_MS: Final = 2_000
 KEPT_MS: Final = 2 * MAX_SLIDING_S * 1000
 """Longer than the longest window of the calendar, and than the longest sliding one."""
 _TURN: Final = "budgets"
+_CLOCK: Final = "clock"
+"""Among the rates, whose keys are lists in JSON: what `forget` goes by."""
 
 
 class SkewError(Exception):
@@ -173,12 +175,28 @@ def bury(connection: Connection, is_dead: Callable[[str], bool]) -> tuple[str, .
     return left
 
 
-def forget(connection: Connection, *, now_ms: int) -> None:
-    """Remove counters that no window reaches back to; those of a lifetime stay."""
+def forget(connection: Connection, *, now_ms: int, until_ms: int | None = None) -> int:
+    """Remove counters that no window reaches back to; those of a lifetime stay.
+
+    What is old is told by a clock of its own, which is kept here and returned: it follows the wall clock, but goes
+    forward to `until_ms` at most, and not at all without it. A wall clock that is wrong for a time, also from a start
+    on, thus makes nothing look old that would count again once it is set right.
+    """
+    known = connection.execute(select(budget_rates.c.next_us).where(budget_rates.c.key == _CLOCK)).scalar()
+    told_ms = _newest(connection, now_ms) if known is None else int(known) // 1000
+    told_ms = min(now_ms, told_ms if until_ms is None else max(told_ms, until_ms))
+    _put_rate(connection, _CLOCK, told_ms * 1000)
     bucket = budget_counters.c.bucket
-    old = and_(bucket > 0, bucket < now_ms - KEPT_MS, budget_counters.c.held == 0)
+    old = and_(bucket > 0, bucket < told_ms - KEPT_MS, budget_counters.c.held == 0)
     connection.execute(delete(budget_counters).where(old))
-    connection.execute(delete(budget_rates).where(budget_rates.c.next_us < (now_ms - KEPT_MS) * 1000))
+    connection.execute(delete(budget_rates).where(budget_rates.c.next_us < (told_ms - KEPT_MS) * 1000))
+    return told_ms
+
+
+def _newest(connection: Connection, now_ms: int) -> int:
+    """When the last counter was begun; `now_ms` where there is none."""
+    found = select(func.max(budget_counters.c.bucket)).where(budget_counters.c.bucket.between(1, now_ms))
+    return int(connection.execute(found).scalar() or now_ms)
 
 
 def _count(connection: Connection, key: str, bucket: int, *, held: int = 0, used: int = 0) -> None:

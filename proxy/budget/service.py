@@ -35,6 +35,11 @@ MAX_BATCH: Final = 256
 WITHIN_S: Final = 5.0
 RENEW_S: Final = 15.0
 RETRY_S: Final = 0.25
+CATCH_UP: Final = 2
+"""How much faster than time passes the clock of forgetting may go: it stands while no process runs.
+
+Counters are kept for twice the longest window, so that it has passed even then.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +67,7 @@ class Budgets:
         self._loop: Final = asyncio.get_running_loop()
         self._thread: Final = threading.Thread(target=self._run, name="budgets", daemon=True)
         self._stopping = False
+        self._forgot: tuple[int, float] | None = None  # the clock of forgetting, and ours when it said so
         self._thread.start()
 
     async def reserve(self, id_: str, plan: Plan) -> Reserved:
@@ -117,7 +123,7 @@ class Budgets:
         while True:
             self._queue.put(_Task(lambda c, now_ms: ledger.renew(c, self._owner, now_ms=now_ms)))
             self._queue.put(_Task(self._sweep))
-            self._queue.put(_Task(lambda c, now_ms: ledger.forget(c, now_ms=now_ms)))
+            self._queue.put(_Task(self._forget))
             await asyncio.sleep(RENEW_S)
 
     def bury(self, is_dead: Callable[[str], bool]) -> None:
@@ -136,6 +142,14 @@ class Budgets:
 
     def _sweep(self, connection: Connection, now_ms: int) -> None:
         self._tell(ledger.sweep(connection, now_ms=now_ms))
+
+    def _forget(self, connection: Connection, now_ms: int) -> None:
+        """What is old by time that has passed here, whatever the wall clock says; for all processes together."""
+        at_s, until_ms = self._clock.monotonic_s(), None
+        if self._forgot is not None:
+            told_ms, then_s = self._forgot
+            until_ms = told_ms + int((at_s - then_s) * 1000 * CATCH_UP)
+        self._forgot = ledger.forget(connection, now_ms=now_ms, until_ms=until_ms), at_s
 
     @staticmethod
     def _tell(left: tuple[str, ...]) -> None:

@@ -256,6 +256,41 @@ class TestService:
         assert (await budgets.reserve("2", plan(money, most={"usd": 1}, now_ms=clock.wall_ms()))).asks == ()
         await budgets.close()
 
+    async def test_p10_k_04_a_clock_that_was_wrong_for_a_time_gives_no_fresh_budget(self, book: Book) -> None:
+        clock, days = book.clock, 86_400_000
+        budgets = {"name": "b", "limit": 1, "window": "month"}, {"name": "s", "limit": 9, "window": 31 * 86_400}
+        rate = {"name": "r", "calls": 1, "per_s": 86_400, "burst": 1}
+
+        def swept(owner: Budgets) -> None:
+            with writing(book.engine) as connection:
+                owner._forget(connection, clock.wall)
+
+        def spent() -> str | None:
+            found = book.take("2", plan(*budgets, rates=(rate,), now_ms=clock.wall))
+            return found.name if isinstance(found, Exhausted) else None
+
+        running = Budgets(book.engine, owner="one", clock=clock)
+        assert isinstance(book.take("1", plan(*budgets, rates=(rate,), now_ms=clock.wall)), Reserved)
+        book.settle("1", {})
+        for wrong in (100 * days, 40_000 * days):
+            clock.wall += wrong
+            for _ in range(3):
+                swept(running)
+                clock.forward(3600)
+            begun = Budgets(book.engine, owner="two", clock=clock)  # which knows no other time
+            swept(begun)
+            await begun.close()
+            clock.wall -= wrong
+            assert spent() == "r"
+        clock.forward(86_400)
+        assert spent() == "b"
+
+        for _ in range(64):  # what is old by any clock is forgotten
+            clock.forward(86_400)
+            swept(running)
+        assert book.sums() == (0, 0)
+        await running.close()
+
     async def test_a_call_that_no_limit_covers_waits_for_nothing(self, tmp_path: Path) -> None:
         budgets = Budgets(open_database(tmp_path / "b.db"), owner="one", clock=SystemClock())
         assert (await budgets.reserve("1", Plan())).warnings == ()

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from proxy.budget import ledger
 from proxy.budget.limits import Exhausted
+from proxy.budget.service import CATCH_UP
 from proxy.db.engine import writing
 from tests.approval.conftest import database, hands, server  # noqa: F401  # fixtures
 from tests.approval.hands import Hands
@@ -55,6 +56,7 @@ class Machine(RuleBasedStateMachine):
         self.book = Book(engine, self.clock)
         self.taken: list[Taken] = []
         self.forgot = False
+        self.told: tuple[int, float] | None = None
 
     # -- what happens
 
@@ -133,11 +135,19 @@ class Machine(RuleBasedStateMachine):
     def the_clock_is_set_back(self, seconds: int) -> None:
         self.clock.wall -= seconds * 1000
 
-    @rule()
-    def forget(self) -> None:
+    @rule(ahead_days=st.sampled_from([0, 0, 100, 40_000]))
+    def forget(self, ahead_days: int) -> None:
+        """As the service does; the clock may be wrong while it happens."""
+        told, now_s = self.told, self.clock.monotonic
+        until_ms = None if told is None else told[0] + int((now_s - told[1]) * 1000 * CATCH_UP)
         with writing(self.book.engine) as connection:
-            ledger.forget(connection, now_ms=self.clock.wall)
+            now_ms = self.clock.wall + ahead_days * 86_400_000
+            self.told = ledger.forget(connection, now_ms=now_ms, until_ms=until_ms), now_s
         self.forgot = True
+
+    @rule()
+    def start_anew(self) -> None:
+        self.told = None
 
     # -- what the oracle adds up
 

@@ -52,11 +52,20 @@ class Place:
     versions: PolicyVersions
 
     async def confirm(self, who: str, version: int) -> httpx.Response:
+        return await self._posted(who, "confirmations", version=version)
+
+    async def back(self, who: str, version: int) -> dict[str, Any]:
+        answer = await self._posted(who, "rollback", version=version, reason="back")
+        assert answer.status_code == 200, answer.text
+        value: dict[str, Any] = answer.json()
+        return value
+
+    async def _posted(self, who: str, what: str, **body: Any) -> httpx.Response:
         assert self.rig.sidecar.api is not None
         host, port = self.rig.sidecar.api
         headers = {"Authorization": f"Bearer {self.tokens[who]}"}
         async with httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers, trust_env=False) as client:
-            return await client.post("/api/v1/policies/confirmations", json={"version": version})
+            return await client.post(f"/api/v1/policies/{what}", json=body)
 
     async def waits(self, configuration: Configuration) -> WaitingError:
         with pytest.raises(WaitingError) as waiting:
@@ -198,6 +207,38 @@ async def test_i05_a_rollback_that_widens_waits_too(tmp_path: Path) -> None:
         assert (await at.confirm("ann", number)).status_code == 200
         await at.rig.sidecar.reload(narrow)
         assert (await at.rig.call("POST", "/x")).status == 200
+
+
+async def test_i05_a_rollback_outlasts_a_restart_and_ends_with_other_files(tmp_path: Path) -> None:
+    provider = Provider(tmp_path, HOSTS)
+    await provider.start()
+    async with place(tmp_path, provider=provider) as at:
+        await at.waits(configured(at.rig, at.file, WIDER))
+        at.versions.confirm(2, "bob")
+        await at.rig.sidecar.reload(configured(at.rig, at.file, WIDER))
+        assert await at.back("ann", 1) == {"version": 3, "restores": 1, "state": "in_force", "wider": []}
+        tokens = at.tokens
+    async with place(tmp_path, WIDER, provider=provider) as at:  # the same files as when it was brought back
+        assert (await at.rig.call("POST", "/x")).problem == "approval_required"
+        assert len(at.versions.every()) == 3
+    async with place(tmp_path, WIDER + "// newer", provider=provider, observe=True) as at:
+        at.tokens = tokens
+        assert at.rig.sidecar.waiting == 4
+        assert await at.back("bob", 1) == {"version": 5, "restores": 1, "state": "in_force", "wider": []}
+        assert at.rig.sidecar.details()["policies"] == "enforced"  # of what waited nothing has come in with it
+        held = await at.back("ann", 2)
+        assert (held["version"], held["state"]) == (6, "waiting")
+        assert (await at.confirm("ann", 6)).status_code == 403
+        assert (await at.confirm("bob", 6)).status_code == 200
+        assert (await at.rig.call("POST", "/x")).status == 200
+        assert at.rig.sidecar.details()["policies"] == "enforced"
+        assert await at.rig.problems() == ()
+    async with place(tmp_path, WIDER + "// newer", provider=provider, observe=True) as at:  # asked for anew
+        found = at.versions.waiting()
+        assert found is not None
+        assert (found.number, found.waits) == (7, ("policies.observe: policies would only be observed",))
+        assert (await at.rig.call("POST", "/x")).status == 200  # by the sixth
+    await provider.stop()
 
 
 async def test_i05_to_only_tell_from_now_on_waits_as_well(tmp_path: Path) -> None:
