@@ -56,6 +56,19 @@ async def whole(rig, count: int):
     return calls
 
 
+def judged(rig) -> asyncio.Event:
+    """Set once a head was judged: from then on a body is held."""
+    done, judge = asyncio.Event(), rig.sidecar.pipeline.on_head
+
+    async def watched(*given, **named):
+        step = await judge(*given, **named)
+        done.set()
+        return step
+
+    rig.sidecar.pipeline.on_head = watched
+    return done
+
+
 def answered(number: int):
     return lambda events: any(
         getattr(e, "stream_id", None) == number and isinstance(e, (h2.events.StreamEnded, h2.events.StreamReset))
@@ -116,10 +129,10 @@ async def test_p4_many_streams_reset_at_every_step(rig):
 @pytest.mark.parametrize("half_close", [False, True])
 async def test_p4_a_held_body_that_never_comes_is_one_refusal(rig, half_close, caplog):
     _, writer = await rig.tls()
+    held = judged(rig)
     head = f"POST /in-body HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\nContent-Length: 100\r\n\r\n{{"
     writer.write(head.encode())
-    await writer.drain()
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(held.wait(), 10)
     if half_close:
         writer.close()
     else:
@@ -132,9 +145,10 @@ async def test_p4_a_held_body_that_never_comes_is_one_refusal(rig, half_close, c
 
 async def test_p4_a_held_stream_reset_over_http2_is_one_refusal(rig, caplog):
     client = await agent(rig)
+    held = judged(rig)
     client.head(1, "POST", "/in-body", end=False)
     client.flush()
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(held.wait(), 10)
     client.h2.reset_stream(1, h2.errors.ErrorCodes.CANCEL)
     client.flush()
     client.writer.transport.abort()
