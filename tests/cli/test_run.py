@@ -13,7 +13,7 @@ import yaml
 
 from proxy.handover import MARK
 from tests.cli.conftest import BRIEFCASED, real_key
-from tests.rig.program import assert_unseen, ended, started
+from tests.rig.program import LIMIT_S, assert_unseen, ended, started
 from tests.rig.sidecar import KEY
 
 GITHUB = "ghp_REAL0123456789abcdefghijklmnopqrstuv"
@@ -136,11 +136,15 @@ async def test_the_summary_as_json(cli, local):
 )
 async def test_signals_reach_the_command(cli, number):
     name = number.name.removeprefix("SIG")
-    script = f"trap 'echo got; exit 42' {name}; echo ready; while :; do sleep 0.05; done"
+    script = f"trap 'echo got; exit 42' {name}; echo ready; for _ in $(seq 4000); do sleep 0.05; done"
     process = await cli.start("run", "--pass-unmatched", "--", "sh", "-c", script)
     assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), 20) == b"ready\n"
-    process.send_signal(number)
+    try:
+        assert await asyncio.wait_for(process.stdout.readline(), LIMIT_S) == b"ready\n"
+        process.send_signal(number)
+    except BaseException:
+        process.kill()
+        raise
     ran = await ended(process)
     assert (ran.code, ran.out) == (42, "got\n"), ran.err
     assert len(ran.err.splitlines()) == 3

@@ -164,19 +164,27 @@ async def test_f_14_of_another_agent_nothing_is_cut(rig: Rig) -> None:
                 await gone_after(opened)
 
 
-async def test_locking_and_letting_go_are_receipted(rig: Rig) -> None:
-    async with locked(rig, ("provider", "other")):
-        await asyncio.sleep(SOON_S)
-    await asyncio.sleep(SOON_S)
+async def notes_of(rig: Rig, name: str) -> list[tuple[str, str, str]]:
+    """What receipts note of `name`: what was done, by whom, and why."""
     await rig.sidecar.receipts.flush()
     database = open_database(rig.home / DATABASE)
     with database.connect() as connection:
         bodies = connection.execute(select(receipts.c.body).where(receipts.c.kind == "note")).scalars().all()
     database.dispose()
-    notes = [
-        (n["note"], n["name"], n["by"], n["reason"]) for n in map(orjson.loads, bodies) if n.get("name") == "other"
-    ]
-    assert notes[-2:] == [("locked", "other", "ann", "a test"), ("unlocked", "other", "ann", "a test")]
+    return [(n["note"], n["by"], n["reason"]) for n in map(orjson.loads, bodies) if n.get("name") == name]
+
+
+async def test_locking_and_letting_go_are_receipted(rig: Rig) -> None:
+    before = await notes_of(rig, "other")
+    async with locked(rig, ("provider", "other")):
+        async with asyncio.timeout(CUT_S):
+            while (noted := await notes_of(rig, "other")) == before:
+                await asyncio.sleep(0.05)
+        assert noted == [*before, ("locked", "ann", "a test")]
+    async with asyncio.timeout(CUT_S):
+        while (noted := await notes_of(rig, "other"))[len(before) + 1 :] == []:
+            await asyncio.sleep(0.05)
+    assert noted == [*before, ("locked", "ann", "a test"), ("unlocked", "ann", "a test")]
 
 
 @pytest.mark.slow

@@ -117,7 +117,7 @@ async def test_nothing_of_the_tunnel_is_read_with_the_answer(answer):
 @pytest.mark.parametrize("speaks", ["http", "socks5"])
 async def test_p7_a_proxy_that_says_nothing_is_given_up(speaks):
     async with Fake(speaks, {}, silent=True) as fake:
-        async with asyncio.timeout(1.5):
+        async with asyncio.timeout(5):
             assert await slug_of(dialler().connect(dial(fake.port, speaks, timeout_s=0.3))) == UNAVAILABLE
 
 

@@ -31,7 +31,7 @@ class Stream:
     def flush(self) -> None:
         self.writer.write(self.h2.data_to_send())
 
-    async def events_until(self, done, within_s: float = 3) -> list:
+    async def events_until(self, done, within_s: float = 10) -> list:
         found: list = []
         async with asyncio.timeout(within_s):
             while not done(found):
@@ -54,6 +54,19 @@ async def whole(rig, count: int):
         assert (call.outcome is not None) == (call.decision["decision"] == "allow")
     assert await rig.problems() == ()
     return calls
+
+
+def judged(rig) -> asyncio.Event:
+    """Set once a head was judged: from then on a body is held."""
+    done, judge = asyncio.Event(), rig.sidecar.pipeline.on_head
+
+    async def watched(*given, **named):
+        step = await judge(*given, **named)
+        done.set()
+        return step
+
+    rig.sidecar.pipeline.on_head = watched
+    return done
 
 
 def answered(number: int):
@@ -116,10 +129,10 @@ async def test_p4_many_streams_reset_at_every_step(rig):
 @pytest.mark.parametrize("half_close", [False, True])
 async def test_p4_a_held_body_that_never_comes_is_one_refusal(rig, half_close, caplog):
     _, writer = await rig.tls()
+    held = judged(rig)
     head = f"POST /in-body HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\nContent-Length: 100\r\n\r\n{{"
     writer.write(head.encode())
-    await writer.drain()
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(held.wait(), 10)
     if half_close:
         writer.close()
     else:
@@ -132,9 +145,10 @@ async def test_p4_a_held_body_that_never_comes_is_one_refusal(rig, half_close, c
 
 async def test_p4_a_held_stream_reset_over_http2_is_one_refusal(rig, caplog):
     client = await agent(rig)
+    held = judged(rig)
     client.head(1, "POST", "/in-body", end=False)
     client.flush()
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(held.wait(), 10)
     client.h2.reset_stream(1, h2.errors.ErrorCodes.CANCEL)
     client.flush()
     client.writer.transport.abort()
@@ -173,7 +187,7 @@ async def test_p4_an_answer_before_the_end_of_the_upload_ends_and_has_one_outcom
     reader, writer = await rig.tls()
     head = f"POST /x HTTP/1.1\r\nHost: api.example.test:{rig.provider.port}\r\nContent-Length: 1000000\r\n\r\n"
     writer.write(head.encode() + b"x" * 1000)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         answer = await read_answer(reader)
     assert (answer.body, answer.ended) == (b"ok", "open")
     writer.write(b"x" * 1000)

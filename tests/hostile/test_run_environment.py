@@ -15,6 +15,7 @@ from proxy.catalog.loader import load_profiles, shipped
 from proxy.cli.variables import without_secrets
 from tests.rig import Provider
 from tests.rig.process import HOST, configuration
+from tests.rig.program import LIMIT_S
 from tests.rig.sidecar import EXAMPLE, KEY
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ async def said(tmp_path, *arguments: str, **variables: str) -> str:
         sys.executable, "-m", "proxy", "run", *arguments, env={**own, **variables}, cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    out, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
     assert process.returncode == 0, out
     return out.decode()
 

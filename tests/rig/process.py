@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests.rig.program import LIMIT_S
 from tests.rig.provider import Provider
 from tests.rig.sidecar import EXAMPLE, KEY
 
@@ -61,7 +62,7 @@ class Up:
             sys.executable, "-m", "proxy", "up", "--config", str(self.config),
             env=self.environment, stderr=(self.folder / "log").open("ab"),
         )  # fmt: skip
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT_S):
             while not (self.home / "sidecar.json").exists():
                 assert self.process.returncode is None, (self.folder / "log").read_text()
                 await asyncio.sleep(0.02)
