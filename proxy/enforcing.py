@@ -135,8 +135,8 @@ class Enforcing:
             except (SQLAlchemyError, Refused) as error:
                 raise BriefcaseError(f"a change of policies cannot be recorded ({type(error).__name__})") from None
             tell(version, admitted.difference)
-        elif admitted.signed is not None:
-            self._renew(admitted.standing, admitted.signed[1])
+        else:
+            self._renew(admitted)
         self._frame, self.waiting = admitted.standing.frame, None
 
     async def rejected(self, mistakes: int) -> None:
@@ -222,13 +222,17 @@ class Enforcing:
             self._versions.confirm(number, confirmed_by or f"key:{signed[0]}", signed[1])
         return self._version(number)
 
-    def _renew(self, standing: Standing, serial: int) -> None:
-        """The set in force was signed once more. Raises `BriefcaseError`."""
-        assert standing.version is not None
+    def _renew(self, admitted: Admitted) -> None:
+        """The set in force was signed once more, or says from now on what of the settings decides: `BriefcaseError`."""
+        standing, version = admitted.standing, admitted.standing.version
+        assert version is not None
         try:
-            self._versions.renew(standing.version.number, serial)
+            if admitted.signed is not None:
+                self._versions.renew(version.number, admitted.signed[1])
+            if not version.has_settings:
+                self._versions.adopt(version.number, standing.files_digest, standing.frame)
         except SQLAlchemyError as error:
-            raise BriefcaseError(f"a signature cannot be recorded ({type(error).__name__})") from None
+            raise BriefcaseError(f"a set of policies cannot be recorded ({type(error).__name__})") from None
 
     def _added(self, wanted: Standing, reason: str) -> int:
         return self._versions.add(

@@ -11,6 +11,8 @@ from proxy.catalog.bundle import own_profiles, staged
 from proxy.catalog.configuration import mistakes
 from proxy.catalog.loader import Shelf
 from proxy.catalog.policies import vocabulary
+from proxy.catalog.setting_changes import narrowed
+from proxy.catalog.setting_rules import NotThereError
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.policy import Policies, Rollout
 from proxy.policy_versions import digest_of
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from proxy.catalog.configuration import Configuration
     from proxy.policy import Vocabulary
     from proxy.policy_versions import Frame, Version
+    from proxy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def standing(newest: Version | None, configuration: Configuration, frame: Frame)
     """
     own, rollout = configuration.deciding()
     files_digest = digest_of(own.sources, frame)
-    known = newest if newest is not None and newest.files_digest == files_digest else None
+    known = newest if newest is not None and newest.files_digest == _digest_then(newest, own, frame) else None
     if known is None or known.restores is None:
         configuration = replace(configuration, policies=own, rollout=rollout)
         return Standing(configuration, own, rollout, frame, files_digest, known)
@@ -65,10 +68,16 @@ def standing(newest: Version | None, configuration: Configuration, frame: Frame)
     return Standing(replace(configuration, policies=earlier), earlier, None, frame, files_digest, known)
 
 
+def _digest_then(version: Version, own: Policies, frame: Frame) -> str:
+    """The digest of the files as it was made when `version` was kept."""
+    return digest_of(own.sources, frame if version.has_settings else frame.without_settings())
+
+
 def restored(configuration: Configuration, version: Version) -> Configuration:
     """`configuration` with the policies, the own profiles and the observing of `version`.
 
-    A provider whose profile was not there then is left out.
+    Of the settings, what allows more than those of then is as it was then. A provider whose profile was not there then
+    is left out.
 
     Raises:
         BriefcaseError: the two do not fit together.
@@ -93,7 +102,7 @@ def without_candidate(configuration: Configuration) -> Configuration:
 
 
 def _framed(configuration: Configuration, frame: Frame, message: str) -> Configuration:
-    settings = configuration.settings
+    settings = _settled(configuration.settings, frame, message)
     touched = frame.profiles.keys() | (own_profiles(configuration.profiles).keys() & settings.providers.keys())
     try:
         old = {name: profile_before(frame, name) for name in sorted(touched)}
@@ -107,6 +116,15 @@ def _framed(configuration: Configuration, frame: Frame, message: str) -> Configu
     if found := [f"{'.'.join(map(str, place))}: {what}" for place, what in mistakes(settings, profiles)]:
         raise BriefcaseError("\n".join((message, *found)))
     return replace(configuration, settings=settings, profiles=profiles, policies=None)
+
+
+def _settled(settings: Settings, frame: Frame, message: str) -> Settings:
+    if frame.settings is None:
+        return settings
+    try:
+        return narrowed(settings, frame.settings)
+    except NotThereError as error:
+        raise BriefcaseError(f"{message}: {error}") from None
 
 
 def vocabulary_of(configuration: Configuration) -> Vocabulary:

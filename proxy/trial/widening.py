@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from proxy.catalog.binding import bind
 from proxy.catalog.loader import Shelf
+from proxy.catalog import setting_changes
 from proxy.catalog.schema import Profile
 from proxy.policy.looser import looser
 from proxy.trial.matrix import compared, edits, questions
@@ -127,6 +128,8 @@ def _around(before: Frame, after: Frame, enabled: Mapping[str, Profile]) -> Iter
         yield "policies.widening: what widens would only be told"
     if new := set(after.signers) - set(before.signers):
         yield f"policies.signers: {len(new)} new"
+    if before.settings is not None and after.settings is not None:
+        yield from setting_changes.wider(before.settings, after.settings)
     for name in sorted((before.profiles.keys() | after.profiles.keys()) & enabled.keys()):
         if before.profiles.get(name) != after.profiles.get(name):
             try:
