@@ -235,13 +235,14 @@ class Enforcing:
             raise BriefcaseError(f"a set of policies cannot be recorded ({type(error).__name__})") from None
 
     def _added(self, wanted: Standing, reason: str) -> int:
+        configuration = wanted.configuration
         return self._versions.add(
             digest=wanted.policies.version,
             sources=wanted.policies.sources,
             files_digest=wanted.files_digest,
             frame=wanted.frame,
             author=self._author,
-            authors=(f"uid:{os.getuid()}", *owners(wanted.configuration.settings)),
+            authors=(f"uid:{os.getuid()}", *owners(configuration.file, configuration.settings)),
             reason=reason,
         )
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from proxy.receipts.log import ReceiptLog
     from proxy.secret import Secret
     from proxy.secretstore import SecretStores
+    from proxy.settings import Settings
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
@@ -66,6 +67,7 @@ class Parts:
         author: who runs the sidecar, where every set of policies is kept, receipted and may be brought back.
         asks_consent: secrets go to new origins only after `briefcased accounts consent`.
         stores: where the command has opened them before, and closes them after; None: the sidecar has its own.
+        redirect: told of the settings in force where those of `configuration` wait, before anybody can connect.
     """
 
     home: Path
@@ -83,6 +85,7 @@ class Parts:
     author: str | None = None
     asks_consent: bool = True
     stores: SecretStores | None = None
+    redirect: Callable[[Settings], None] | None = None
 
 
 class Sidecar:

@@ -1,7 +1,7 @@
 """The policies of a configuration as one bundle: what decides beside their texts, and who has signed it all.
 
-A signature covers the digest of the bundle (texts, own profiles, and all settings that decide) and a serial, which must be
-higher than that of any bundle before: an older bundle does not come back with its old signature (I-04, I-05).
+A signature covers the digest of the bundle (texts, own profiles, and all settings that decide) and a serial, which must
+be higher than that of any bundle before: an older bundle does not come back with its old signature (I-04, I-05).
 
 Form of the statement: canonical JSON (RFC 8785), signed as a JOSE signature (RFC 7518; Ed25519: RFC 8032).
 """

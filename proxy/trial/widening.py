@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from proxy.catalog import setting_changes
 from proxy.catalog.binding import bind
 from proxy.catalog.loader import Shelf
-from proxy.catalog import setting_changes
 from proxy.catalog.schema import Profile
 from proxy.policy.looser import looser
 from proxy.trial.matrix import compared, edits, questions
