@@ -83,10 +83,20 @@ class Enforcing:
         except WaitingError as waiting:
             if last is None:
                 raise
-            _log.error("the sidecar runs with policies of version %d: %s", last.number, waiting)
-            return restored(configuration, last)
+            return self._instead(configuration, last, waiting)
         await self.put(admitted)
         return admitted.configuration
+
+    @staticmethod
+    def _instead(configuration: Configuration, last: Version, waiting: WaitingError) -> Configuration:
+        """What was in force last, in place of what waits. Raises `BriefcaseError`: it cannot be had back."""
+        try:
+            found = restored(configuration, last)
+        except BriefcaseError as error:
+            advice = "start with the files of then, and reload with these: then they can be confirmed"
+            raise BriefcaseError(f"{error}\n{waiting}\n{advice}") from None
+        _log.error("the sidecar runs with policies of version %d: %s", last.number, waiting)
+        return found
 
     async def reloaded(
         self, configuration: Configuration, policies: Policies, rollout: Rollout | None, agents: Sequence[Agent]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
+import yaml
 
 from proxy.catalog.setting_changes import deciding, narrowed, wider
 from proxy.catalog.setting_rules import NotThereError
-from proxy.documents import Document
+from proxy.documents import LOADER
 from proxy.settings import Settings
 
 TEXT = """\
@@ -154,7 +156,7 @@ NARROWER: list[tuple[str, str]] = [
 
 
 def settings(text: str) -> Settings:
-    return Document("briefcased.yaml", text).validated(Settings)
+    return Settings.model_validate_json(orjson.dumps(yaml.load(text, Loader=LOADER)))
 
 
 def changed(old: str, new: str) -> Settings:
