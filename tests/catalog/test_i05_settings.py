@@ -78,20 +78,20 @@ WIDER: list[tuple[str, str, str]] = [
     ("agent: coder, uids", "agent: ci, uids", "listeners.more[unix:/run/coder.sock].agent: changed"),
     ("uids: [1000, 1001]", "uids: [1000, 0]", "listeners.more[unix:/run/coder.sock].uids: 0 is new"),
     ("uids: [1000, 1001]", "uids: []", "listeners.more[unix:/run/coder.sock].uids: none is left"),
-    ("  more:\n", "  more:\n    - {at: \"unix:/new.sock\", agent: ci}\n", "listeners.more[unix:/new.sock] is new"),
+    ("  more:\n", '  more:\n    - {at: "unix:/new.sock", agent: ci}\n', "listeners.more[unix:/new.sock] is new"),
     ("two.test: /b.pem", "three.test: /b.pem", "listeners.more[10.0.0.1:8443].tls.trust_bundles: three.test is new"),
-    ("app_key: \"file:/run/key\"", "oauth: \"file:/x\"", "providers.github.accounts.work.secrets: oauth is new"),
+    ('app_key: "file:/run/key"', 'oauth: "file:/x"', "providers.github.accounts.work.secrets: oauth is new"),
     ("actions: [read, write]", "actions: [read, admin]", "providers.github.accounts.work.actions: admin is new"),
     ("tenant: acme, headers", "default: true, tenant: acme, headers", "providers.github.accounts.bot.default: false -> true"),
     ("X-Org: acme", "X-Org: evil", "providers.github.accounts.bot.headers: changed"),
-    ("      bot:", "      root: {secrets: {token: \"file:/r\"}}\n      bot:", "providers.github.accounts.root is new"),
-    ("  openai:", "  stripe: {accounts: {main: {secrets: {key: \"file:/r\"}}}}\n  openai:", "providers.stripe is new"),
+    ("      bot:", '      root: {secrets: {token: "file:/r"}}\n      bot:', "providers.github.accounts.root is new"),
+    ("  openai:", '  stripe: {accounts: {main: {secrets: {key: "file:/r"}}}}\n  openai:', "providers.stripe is new"),
     ("proxy.test:3128", "proxy.evil.test:3128", "providers.openai.upstream_proxy.url: changed"),
     ("[acme, other]", "[acme, third]", "tenants: third is new"),
-    ("accounts: [\"github/*\"], tenant: acme, groups: [staff]", "accounts: [\"*\"], tenant: acme, groups: [staff]", "users.ada.accounts: * is new"),
+    ('accounts: ["github/*"], tenant: acme, groups: [staff]', 'accounts: ["*"], tenant: acme, groups: [staff]', "users.ada.accounts: * is new"),
     ("groups: [coders]", "groups: [coders, admins]", "agents.coder.groups: changed"),
     ("users: [ada]", "users: [ada, bob]", "agents.coder.users: bob is new"),
-    ("one.test/coder\"", "one.test/other\"", "agents.coder.spiffe: changed"),
+    ('one.test/coder"', 'one.test/other"', "agents.coder.spiffe: changed"),
     ("ci: {accounts: [github/work]", "ci: {accounts: [github/bot]", "agents.ci.accounts: github/bot is new"),
     ("agents:\n", "agents:\n  late: {}\n", "agents.late is new"),
     ("unmatched: refuse", "unmatched: pass", "unmatched: refuse -> pass"),
@@ -113,7 +113,7 @@ WIDER: list[tuple[str, str, str]] = [
     ("local: [{", "local: [{uid: 7, name: eve, role: admin}, {", "operators.local[7] is new"),
     ("  local: [{uid: 1000, name: ada, role: approver, tenant: acme}]\n", "", "operators.local: none is left"),
     ("value: ops", "value: all", "operators.oidc[corp].roles: changed"),
-    ("limit: \"25.00\"", "limit: \"250.00\"", "budgets[daily].limit: 25.00 -> 250.00"),
+    ('limit: "25.00"', 'limit: "250.00"', "budgets[daily].limit: 25.00 -> 250.00"),
     ("soft: [{at: 0.8", "soft: [{at: 0.9", "budgets[daily].soft: changed"),
     ("{name: calls", "{name: other", "budgets[calls] is gone"),
     ("match: {agent: coder}", "match: {agent: ci}", "budgets[calls].match.agent: changed"),
@@ -126,16 +126,16 @@ WIDER: list[tuple[str, str, str]] = [
 NARROWER: list[tuple[str, str]] = [
     ("uids: [1000, 1001]", "uids: [1000]"),
     ("two.test: /b.pem", ""),
-    ("    - {at: \"unix:/run/coder.sock\", agent: coder, uids: [1000, 1001]}\n", ""),
+    ('    - {at: "unix:/run/coder.sock", agent: coder, uids: [1000, 1001]}\n', ""),
     ("agent: coder, uids", "uids"),
     ("file:/run/token", "vault:kv/github#token"),
-    (", app_key: \"file:/run/key\"", ""),
+    (', app_key: "file:/run/key"', ""),
     ("actions: [read, write]", "actions: [read]"),
     ("default: true, ", ""),
-    ("accounts: [\"github/*\"], tenant: acme, groups: [coders]", "accounts: [github/work], tenant: acme, groups: [coders]"),
-    (", spiffe: \"spiffe://one.test/coder\"", ""),
-    ("  ci: {accounts: [github/work], tenant: acme, hand_over: {directory: /share, proxy: \"sidecar:8080\"}}\n", ""),
-    ("directory: /share, proxy: \"sidecar:8080\"", "directory: /other, proxy: \"sidecar:8081\""),
+    ('accounts: ["github/*"], tenant: acme, groups: [coders]', "accounts: [github/work], tenant: acme, groups: [coders]"),
+    (', spiffe: "spiffe://one.test/coder"', ""),
+    ('  ci: {accounts: [github/work], tenant: acme, hand_over: {directory: /share, proxy: "sidecar:8080"}}\n', ""),
+    ('directory: /share, proxy: "sidecar:8080"', 'directory: /other, proxy: "sidecar:8081"'),
     ("[mirror.test]", "[]"),
     ("addresses: [10.1.0.0/16, 10.2.0.0/16]", "addresses: [10.1.0.0/16]"),
     (", b: ci", ""),
@@ -145,9 +145,9 @@ NARROWER: list[tuple[str, str]] = [
     ("https://hooks.test/T0/secret-path", "https://hooks.test/T0/other-path"),
     ("file:/run/score", "file:/run/other"),
     ("role: approver, tenant: acme", "role: viewer, tenant: acme"),
-    ("limit: \"25.00\"", "limit: \"2.50\""),
+    ('limit: "25.00"', 'limit: "2.50"'),
     ("soft: [{at: 0.8, then: approval}]", "soft: [{at: 0.8, then: approval}, {at: 0.5, then: warn}]"),
-    ("budgets:\n", "budgets:\n  - {name: month, limit: \"100\", window: month}\n"),
+    ("budgets:\n", 'budgets:\n  - {name: month, limit: "100", window: month}\n'),
     ("mode: staging", "mode: ga"),
     ("limits: {max", "limits: {drain_s: 5, max"),
     ("api: 127.0.0.1:8082", "api: 127.0.0.1:8083"),
@@ -181,8 +181,14 @@ def test_what_allows_less_or_has_no_say_is_not_said_and_counts_at_once(old: str,
 def test_what_narrows_counts_where_something_else_waits() -> None:
     before = deciding(settings(TEXT))
     text = TEXT.replace("unmatched: refuse", "unmatched: pass").replace('limit: "25.00"', 'limit: "2.50"')
-    found = narrowed(settings(text.replace('["github/*"], tenant: acme, groups: [coders]', "[github/work, openai/main]")), before)
-    assert (found.unmatched, found.budgets[0].limit, found.agents["coder"].accounts) == ("refuse", "2.50", ("github/work",))
+    found = narrowed(
+        settings(text.replace('["github/*"], tenant: acme, groups: [coders]', "[github/work, openai/main]")), before
+    )
+    assert (found.unmatched, found.budgets[0].limit, found.agents["coder"].accounts) == (
+        "refuse",
+        "2.50",
+        ("github/work",),
+    )
 
 
 def test_the_same_settings_are_the_same() -> None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from proxy.catalog.configuration import Configuration
-    from tests.control.test_widening import Place
     from tests.rig import Rig
 
 FREE = """
@@ -243,7 +242,9 @@ async def test_i05_a_start_stays_with_what_was_confirmed_and_takes_what_narrows(
             f"listeners.more[unix:{tmp_path}/open.sock] is new", "agents.late is new", "unmatched: refuse -> pass",
             "approvals.approvers: 2 -> 1", "limits.max_body_bytes: 10 -> 1073741824",
         )  # fmt: skip
-        with pytest.raises(BriefcaseError, match="listeners needs a restart"):  # what waits is more than a reload can do
+        with pytest.raises(
+            BriefcaseError, match="listeners needs a restart"
+        ):  # what waits is more than a reload can do
             await rig.sidecar.reload(rig.configuration)
         at.tokens |= tokens
         assert (await at.confirm("ann", 2)).status_code == 403

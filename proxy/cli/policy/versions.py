@@ -14,6 +14,7 @@ import typer
 
 from proxy.catalog.configuration import load_configuration
 from proxy.cli.agents import JsonOption, database
+from proxy.cli.approval_card import safe
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.reload import reloaded
 from proxy.cli.state import read_state
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from proxy.catalog.configuration import Configuration
     from proxy.model import Agent
-    from proxy.policy_versions import PolicyVersions, Sources, Version
+    from proxy.policy_versions import Frame, PolicyVersions, Sources, Version
     from proxy.trial.widening import Difference
 
 FILES = "files"
@@ -59,7 +60,7 @@ def diff(
     config: ConfigOption = CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two sets of policies, as text and by what they allow; exit code 1 where they differ."""
+    """Compare two sets of policies, as text and by what they allow, and the settings; exit code 1 where they differ."""
     from proxy.identity.directory import Directory
     from proxy.identity.registry import AgentRegistry
     from proxy.policy_versions import PolicyVersions
@@ -69,20 +70,22 @@ def diff(
     with database() as engine:
         versions = PolicyVersions(engine, clock)
         before, after = _sources(versions, old, configuration), _sources(versions, new, configuration)
+        frames = _frames(versions, old, configuration) if new == FILES else None
         agents = AgentRegistry(engine, clock=clock, directory=directory).agents()
-    difference = asyncio.run(_difference(configuration, before, after, agents, clock.wall_ms()))
+    difference = asyncio.run(_difference(configuration, before, after, frames, agents, clock.wall_ms()))
     lines = list(_lines(before, after))
+    same = not lines and not difference.around
     if as_json:
         edits = difference.edits
-        value = {"same": not lines, "added": edits.added, "removed": edits.removed, "changed": edits.changed,
-                 "compared": difference.compared, "text": lines,
+        value = {"same": same, "added": edits.added, "removed": edits.removed, "changed": edits.changed,
+                 "compared": difference.compared, "text": lines, "around": difference.around,
                  "decisions": [{"agent": c.agent, "operation": c.operation, "account": c.account, "was": c.was,
                                 "now": c.now, "widened": c.widened} for c in difference.cells]}  # fmt: skip
         sys.stdout.write(orjson.dumps(value).decode() + "\n")
     else:
         sys.stdout.writelines(f"{line}\n" for line in lines)
         sys.stdout.writelines(_told(difference))
-    raise typer.Exit(1 if lines else 0)
+    raise typer.Exit(0 if same else 1)
 
 
 def rollback(
@@ -156,8 +159,26 @@ def _sources(versions: PolicyVersions, which: str | None, configuration: Configu
     return _one(versions, int(which)).sources
 
 
+def _frames(
+    versions: PolicyVersions, which: str | None, configuration: Configuration
+) -> tuple[Frame | None, Frame] | None:
+    """What stands around the texts of version `which`, and around those of the files; None: it is the files."""
+    from proxy.catalog.bundle import frame_of
+
+    if which == FILES:
+        return None
+    found = versions.newest(in_force=True) if which is None else _one(versions, int(which))
+    after = frame_of(configuration.settings, configuration.profiles, configuration.deciding()[1])
+    return (found.frame if found is not None else None), after
+
+
 async def _difference(
-    configuration: Configuration, before: Sources, after: Sources, agents: tuple[Agent, ...], now_ms: int
+    configuration: Configuration,
+    before: Sources,
+    after: Sources,
+    frames: tuple[Frame | None, Frame] | None,
+    agents: tuple[Agent, ...],
+    now_ms: int,
 ) -> Difference:
     from proxy.policy import Policies
     from proxy.policy_standing import vocabulary_of
@@ -165,7 +186,7 @@ async def _difference(
 
     words = vocabulary_of(configuration)
     old, new = Policies.load(before, words), Policies.load(after, words)
-    return await difference_of(old, new, configuration, agents, now_ms=now_ms)
+    return await difference_of(old, new, configuration, agents, now_ms=now_ms, frames=frames)
 
 
 def _lines(before: Sources, after: Sources) -> Iterator[str]:
@@ -184,6 +205,9 @@ def _told(difference: Difference) -> Iterator[str]:
         if cells:
             yield f"{title}: {counted(len(cells), 'call')}\n"
             yield from (f"  {cell}\n" for cell in cells)
+    if difference.around:
+        yield "more may be let through\n"
+        yield from (f"  {safe(one)}\n" for one in difference.around)
 
 
 def _value(version: Version) -> dict[str, object]:
