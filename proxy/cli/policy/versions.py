@@ -60,7 +60,10 @@ def diff(
     config: ConfigOption = CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two sets of policies, as text and by what they allow, and the settings; exit code 1 where they differ."""
+    """Compare two sets of policies, as text and by what they allow; exit code 1 where they differ.
+
+    With `files` also by what profiles and settings may let more through.
+    """
     from proxy.identity.directory import Directory
     from proxy.identity.registry import AgentRegistry
     from proxy.policy_versions import PolicyVersions
