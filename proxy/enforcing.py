@@ -83,15 +83,17 @@ class Enforcing:
         except WaitingError as waiting:
             if last is None:
                 raise
-            return self._instead(configuration, last, waiting)
+            return self._instead(configuration, last, agents, waiting)
         await self.put(admitted)
         return admitted.configuration
 
     @staticmethod
-    def _instead(configuration: Configuration, last: Version, waiting: WaitingError) -> Configuration:
+    def _instead(
+        configuration: Configuration, last: Version, agents: Sequence[Agent], waiting: WaitingError
+    ) -> Configuration:
         """What was in force last, in place of what waits. Raises `BriefcaseError`: it cannot be had back."""
         try:
-            found = restored(configuration, last)
+            found = restored(configuration, last, agents)
         except BriefcaseError as error:
             advice = "start with the files of then, and reload with these: then they can be confirmed"
             raise BriefcaseError(f"{error}\n{waiting}\n{advice}") from None

@@ -11,7 +11,7 @@ from proxy.catalog.bundle import own_profiles, staged
 from proxy.catalog.configuration import mistakes
 from proxy.catalog.loader import Shelf
 from proxy.catalog.policies import vocabulary
-from proxy.catalog.setting_changes import narrowed
+from proxy.catalog.setting_changes import deciding, narrowed, unnamed
 from proxy.catalog.setting_rules import NotThereError
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.policy import Policies, Rollout
@@ -19,7 +19,10 @@ from proxy.policy_versions import digest_of
 from proxy.trial.widening import profile_before
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxy.catalog.configuration import Configuration
+    from proxy.model import Agent
     from proxy.policy import Vocabulary
     from proxy.policy_versions import Frame, Version
     from proxy.settings import Settings
@@ -73,11 +76,11 @@ def _digest_then(version: Version, own: Policies, frame: Frame) -> str:
     return digest_of(own.sources, frame if version.has_settings else frame.without_settings())
 
 
-def restored(configuration: Configuration, version: Version) -> Configuration:
+def restored(configuration: Configuration, version: Version, agents: Iterable[Agent] = ()) -> Configuration:
     """`configuration` with the policies, the own profiles and the observing of `version`.
 
-    Of the settings, what allows more than those of then is as it was then. A provider whose profile was not there then
-    is left out.
+    Of the settings, what allows more than those of then is as it was then; that includes what is left to those of
+    `agents` that are not named any more. A provider whose profile was not there then is left out.
 
     Raises:
         BriefcaseError: the two do not fit together.
@@ -85,7 +88,7 @@ def restored(configuration: Configuration, version: Version) -> Configuration:
     message = f"policies of version {version.number}, which were in force last, do not fit this configuration"
     earlier, frame = without_candidate(configuration), version.frame
     if frame is not None:
-        earlier = _framed(earlier, frame, message)
+        earlier = _framed(earlier, frame, message, agents)
     words = vocabulary_of(earlier)
     try:
         rollout = staged(frame, words) if frame is not None else None
@@ -101,8 +104,8 @@ def without_candidate(configuration: Configuration) -> Configuration:
     return replace(configuration, settings=settings.model_copy(update={"policies": policies}), rollout=None)
 
 
-def _framed(configuration: Configuration, frame: Frame, message: str) -> Configuration:
-    settings = _settled(configuration.settings, frame, message)
+def _framed(configuration: Configuration, frame: Frame, message: str, agents: Iterable[Agent]) -> Configuration:
+    settings = _settled(configuration.settings, frame, message, agents)
     touched = frame.profiles.keys() | (own_profiles(configuration.profiles).keys() & settings.providers.keys())
     try:
         old = {name: profile_before(frame, name) for name in sorted(touched)}
@@ -118,11 +121,11 @@ def _framed(configuration: Configuration, frame: Frame, message: str) -> Configu
     return replace(configuration, settings=settings, profiles=profiles, policies=None)
 
 
-def _settled(settings: Settings, frame: Frame, message: str) -> Settings:
+def _settled(settings: Settings, frame: Frame, message: str, agents: Iterable[Agent]) -> Settings:
     if frame.settings is None:
         return settings
     try:
-        return narrowed(settings, frame.settings)
+        return narrowed(settings, frame.settings, unnamed(frame.settings, deciding(settings), agents))
     except NotThereError as error:
         raise BriefcaseError(f"{message}: {error}") from None
 

@@ -57,6 +57,7 @@ class Parts:
         home: state directory; receipts and locks live there.
         label: of the receipt chain.
         agents: reads the agents there are now.
+        described: reads them as another configuration says they are; None: what it does not name stays as it is.
         authenticator: judges their tokens.
         authority: the interception CA.
         stand_in_key: 32 bytes; the same key gives the same stand-ins.
@@ -86,6 +87,7 @@ class Parts:
     asks_consent: bool = True
     stores: SecretStores | None = None
     redirect: Callable[[Settings], None] | None = None
+    described: Callable[[Directory], Iterable[Agent]] | None = None
 
 
 class Sidecar:
@@ -246,8 +248,10 @@ class Sidecar:
 
     def _described(self, configuration: Configuration) -> tuple[Agent, ...]:
         """Agents as `configuration` says they are: the registry learns of that once it is in force."""
-        described = Directory.of(configuration.settings).agents
-        return tuple(described.get(agent.name, agent) for agent in self._parts.agents())
+        directory = Directory.of(configuration.settings)
+        if self._parts.described is not None:
+            return tuple(self._parts.described(directory))
+        return tuple(directory.agents.get(agent.name, agent) for agent in self._parts.agents())
 
     async def watch_rights(self) -> None:
         """Cut what runs for whoever was stopped, or has lost the right to it (F-14)."""

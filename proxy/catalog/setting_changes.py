@@ -17,12 +17,14 @@ from pydantic_core import to_jsonable_python
 from proxy.catalog.setting_keys import keys
 from proxy.catalog.setting_rules import Entries, NotThereError, Rule
 from proxy.catalog.setting_table import IDENTIFIES, ROWS
+from proxy.model import TENANT
 from proxy.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from proxy.catalog.setting_table import Row
+    from proxy.model import Agent
 
 type Tree = Mapping[str, Any]
 NAME, EACH = "NAME", "[]"
@@ -58,13 +60,35 @@ def wider(old: Tree, new: Tree) -> Iterator[str]:
     yield from (f"providers.{name} {PASSING}" for name in _passing(old, new))
 
 
-def narrowed(settings: Settings, old: Tree) -> Settings:
+def unnamed(old: Tree, new: Tree, agents: Iterable[Agent]) -> dict[str, list[str]]:
+    """Agents that `new` does not name any more, and to whom the database gives more than `old` did: by what, in words.
+
+    `agents`: those there are, as they are with `new`. Whom the database gives no account is left with nothing.
+    """
+    gone = old.get("agents", {}).keys() - new.get("agents", {})
+    found: dict[str, list[str]] = {}
+    for agent in agents:
+        if agent.name in gone and agent.accounts:
+            left = {"accounts": list(agent.accounts), "groups": list(agent.groups), "users": list(agent.users)}
+            tenant = {} if agent.tenant == TENANT else {"tenant": agent.tenant}
+            was, now = ({"agents": {agent.name: one}} for one in (old["agents"][agent.name], {**left, **tenant}))
+            if said := list(_wider(_root(), was, now, "")):
+                found[agent.name] = [f"{one}, by `agents add`" for one in said]
+    return found
+
+
+def narrowed(settings: Settings, old: Tree, back: Iterable[str] = ()) -> Settings:
     """`settings`, and where they allow more than `old` did, `old`.
+
+    `back`: agents that they do not name any more, and that must be as they were.
 
     Raises:
         NotThereError: where that cannot be had: a secret or a file is needed, and the settings name none.
     """
     written = _written(settings)
+    agents = _root().below["agents"].below[NAME]
+    restored = {name: _had_back(agents, old["agents"][name], f"agents.{name}") for name in back}
+    written["agents"] = {**written.get("agents", {}), **restored}
     for name in _passing(old, _kept(_root(), written)):
         raise NotThereError(f"providers.{name} {PASSING}")
     data = _narrowed(_root(), old, written, "")
@@ -237,6 +261,6 @@ def _had_back(node: _Node, was: Any, place: str) -> Any:
         elif (entries := below.entries()) is not None:
             back = {told: _had_back(entries[0], entry, f"{at}.{told}") for told, entry in value.items()}
             found[name] = list(back.values()) if entries[1].by else back
-        else:
+        elif not isinstance(below.row, Entries) or below.row.gone:
             found[name] = _had_back(below, value, at)
     return found

@@ -108,6 +108,7 @@ async def _run(
         label="up",
         configuration=configuration,
         agents=registry.agents,
+        described=registry.agents,
         authenticator=workloads,
         authority=authority,
         stand_in_key=persistent_key(state / STAND_IN_KEY),

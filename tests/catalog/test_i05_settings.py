@@ -6,9 +6,10 @@ import orjson
 import pytest
 import yaml
 
-from proxy.catalog.setting_changes import deciding, narrowed, wider
+from proxy.catalog.setting_changes import deciding, narrowed, unnamed, wider
 from proxy.catalog.setting_rules import NotThereError
 from proxy.documents import LOADER
+from proxy.model import Agent
 from proxy.settings import Settings
 
 TEXT = """\
@@ -68,6 +69,7 @@ limits: {max_body_bytes: 1000000}
 confinement: {required: false, accept: [dns]}
 """
 
+CI = '  ci: {accounts: [github/work], tenant: acme, hand_over: {directory: /share, proxy: "sidecar:8080"}}\n'
 OPENAI = """\
   openai:
     accounts: {main: {secrets: {api_key: "vault:kv/openai#key"}, tenant: acme}}
@@ -224,3 +226,24 @@ def test_what_cannot_be_had_back_is_named(text: str, gone: str, why: str) -> Non
     assert [one.replace(": is", " is") for one in wider(before, deciding(wanted))] == [why]
     with pytest.raises(NotThereError, match=why.replace(".", r"\.")):
         narrowed(wanted, before)
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (Agent("ci", (), "-", "acme"), []),
+        (Agent("ci", ("github/work",), "-", "acme"), []),
+        (Agent("ci", ("*",), "-", "acme"), ["agents.ci.accounts: * is new, by `agents add`"]),
+        (Agent("ci", ("github/work",), "-", "acme", ("coders",)), ["agents.ci.groups: changed, by `agents add`"]),
+        (Agent("other", ("*",), "-", "acme"), []),
+    ],
+)
+def test_an_agent_that_is_not_named_any_more_may_have_more_by_the_database(left: Agent, said: list[str]) -> None:
+    before = deciding(settings(TEXT))
+    wanted = changed(CI, "")
+    found = unnamed(before, deciding(wanted), [left])
+    assert [one for each in found.values() for one in each] == said
+    kept = narrowed(wanted, before, found)
+    assert {name: entry.accounts for name, entry in kept.agents.items() if name == "ci"} == (
+        {"ci": ("github/work",)} if said else {}
+    )

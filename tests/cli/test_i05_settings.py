@@ -79,3 +79,23 @@ async def test_i05_agents_have_nothing_of_what_waits(up):
     await restart(up)
     assert (await status(up), await status(up, token=theirs)) == (200, 200)
     assert up.command("receipts", "verify").returncode == 0
+
+
+@pytest.mark.slow
+async def test_i05_an_agent_that_is_not_named_any_more_does_not_have_what_the_database_says(up):
+    """A template that loses the block `agents` leaves everybody with what `agents add` once gave them."""
+    wide = json.loads(up.command("agents", "add", "wide", "--account", "*", "--json").stdout)["token"]
+    change(up, agents={"tester": {"accounts": ["*"]}, "wide": {"accounts": []}}, policies={"widening": "confirm"})
+    await restart(up)
+    assert await status(up, token=wide) == 403
+    change(up, agents={"tester": {"accounts": ["*"]}})
+    held = up.command("reload", "--config", str(up.config))
+    assert "agents.wide.accounts: * is new, by `agents add`" in held.stderr
+    assert await status(up, token=wide) == 403
+    await restart(up)
+    assert await status(up, token=wide) == 403
+    assert await status(up) == 200
+    change(up, agents={"wide": {"accounts": []}})
+    done = up.command("reload", "--config", str(up.config))
+    assert done.returncode == 0, done.stderr
+    assert await status(up) == 403, "nothing was given it but by the block"
