@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import orjson
 import pytest
 import yaml
@@ -247,3 +249,17 @@ def test_an_agent_that_is_not_named_any_more_may_have_more_by_the_database(left:
     assert {name: entry.accounts for name, entry in kept.agents.items() if name == "ci"} == (
         {"ci": ("github/work",)} if said else {}
     )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_many_changes_at_once_nothing_that_allows_more_is_left(seed: int) -> None:
+    drawn = random.Random(seed)
+    text, said, before = TEXT, [], deciding(settings(TEXT))
+    for old, new, *words in drawn.sample([*WIDER, *NARROWER], 30):
+        if text.count(old) == 1:
+            text = text.replace(old, new)
+            said += words
+    wanted = settings(text)
+    assert said
+    assert len(list(wider(before, deciding(wanted)))) >= len(said) / 2  # one may take the place of another
+    assert list(wider(before, deciding(narrowed(wanted, before)))) == []

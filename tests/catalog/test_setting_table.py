@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
+from proxy.catalog.configuration import load_configuration
+from proxy.catalog.pinning import owners
 from proxy.catalog.setting_keys import keys
 from proxy.catalog.setting_rules import Entries, Rule
 from proxy.catalog.setting_table import ROWS
 from proxy.settings import Settings
 from tests.docs.test_configuration import keys as shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WHOLE = {key for key, row in ROWS.items() if isinstance(row, str | Rule)}
 """What has one row for all that is below it."""
@@ -48,3 +56,12 @@ def test_what_has_one_row_for_all_of_it_decides_nothing_or_is_compared_whole() -
         "secret_stores",
         "state",
     }
+
+
+def test_whoever_owns_the_file_of_the_settings_stands_behind_them(tmp_path: Path) -> None:
+    file = tmp_path / "briefcased.yaml"
+    file.write_text("version: 1\n")
+    configuration = load_configuration(file)
+    assert configuration.file == file
+    assert f"uid:{os.getuid()}" in owners(configuration.file, configuration.settings)
+    assert list(owners(None, configuration.settings)) == []

@@ -228,12 +228,12 @@ async def test_i05_a_start_stays_with_what_was_confirmed_and_takes_what_narrows(
         tokens = at.tokens
     wide = {**WIDE, **egress, "listeners": {**listeners, **more}}
     async with place(tmp_path, FREE, provider=provider, also=wide) as at:
-        rig, settings = at.rig, at.rig.sidecar.configuration.settings
+        rig = at.rig
         assert not await unmanaged(rig)
         assert (await rig.call("POST", "/x", content=b"more than ten bytes")).problem == "request_too_large"
         assert sorted(rig.sidecar.directory.agents) == ["tester"]
-        assert (settings.listeners.more, len(rig.sidecar.endpoints)) == ((), 1)
-        assert (settings.approvals.approvers, settings.approvals.use_within_s) == (2, 30)
+        assert (rig.sidecar.configuration.settings.listeners.more, len(rig.sidecar.endpoints)) == ((), 1)
+        assert await approving(rig) == (2, 30)
         assert rig.sidecar.details()["waiting"] == "version 2 of the policies is not confirmed"
         assert "  agents.late is new" in caplog.text
         found = at.versions.waiting()
