@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 import yaml
 
+from proxy.catalog.configuration import load_configuration
 from proxy.catalog.setting_changes import deciding, narrowed, unnamed, wider
 from proxy.catalog.setting_rules import NotThereError
 from proxy.documents import LOADER
 from proxy.model import Agent
 from proxy.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TEXT = """\
 version: 1
@@ -263,3 +268,19 @@ def test_of_many_changes_at_once_nothing_that_allows_more_is_left(seed: int) -> 
     assert said
     assert len(list(wider(before, deciding(wanted)))) >= len(said) / 2  # one may take the place of another
     assert list(wider(before, deciding(narrowed(wanted, before)))) == []
+
+
+def test_it_is_no_matter_where_the_file_lies(tmp_path: Path) -> None:
+    """Else a bundle that was signed elsewhere would not be the one that runs."""
+    found = []
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        folder.mkdir()
+        (folder / "keys.json").write_text("{}")
+        (folder / "briefcased.yaml").write_text(
+            "version: 1\nidentity:\n  tokens:\n"
+            "    - {issuer: a, audience: b, jwks_file: keys.json, agent: {map: {x: coder}}}\nagents: {coder: {}}\n"
+        )
+        loaded = load_configuration(folder / "briefcased.yaml")
+        assert loaded.settings.identity.tokens[0].jwks_file == folder / "keys.json"
+        found.append(deciding(loaded.settings))
+    assert found[0] == found[1]
