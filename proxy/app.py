@@ -70,8 +70,7 @@ TOKEN_CALL_S: Final = 10.0
 @contextlib.asynccontextmanager
 async def running(parts: Parts) -> AsyncIterator[Sidecar]:
     """A sidecar that listens; at the end it drains. Raises `BriefcaseError` when it cannot start."""
-    settings = parts.configuration.settings
-    require_confined(settings, now_ms=parts.clock.wall_ms())
+    require_confined(parts.configuration.settings, now_ms=parts.clock.wall_ms())
     async with contextlib.AsyncExitStack() as stack:
         database = open_database(parts.home / DATABASE)
         stack.callback(database.dispose)
@@ -86,8 +85,9 @@ async def running(parts: Parts) -> AsyncIterator[Sidecar]:
             database=database, home=parts.home, label=parts.label, clock=parts.clock, resume=parts.resume
         )
         stack.push_async_callback(receipts.close)
-        await self_test(settings.limits)
+        await self_test(parts.configuration.settings.limits)
         enforcing, parts = await _enforcing(parts, database, receipts)
+        settings = parts.configuration.settings
         generation = build_generation(1, parts.configuration, parts.agents(), stand_in_key=parts.stand_in_key)
         parts.authority.rehost(generation.catalog.patterns())
         sidecar: Sidecar
@@ -234,11 +234,15 @@ def _secret_stores(
 
 
 async def _enforcing(parts: Parts, database: Engine, receipts: ReceiptLog) -> tuple[Enforcing | None, Parts]:
-    """What keeps the policies in force, where somebody stands for them, and `parts` with those that are."""
+    """What keeps the policies in force, where somebody stands for them, and `parts` with what is in force."""
     if parts.author is None:
         return None, parts
     enforcing = Enforcing(PolicyVersions(database, parts.clock), receipts, parts.clock, parts.author)
     configuration = await enforcing.begin(parts.configuration, tuple(parts.agents()))
+    if enforcing.waiting is not None:
+        require_confined(configuration.settings, now_ms=parts.clock.wall_ms())
+        if parts.redirect is not None:
+            parts.redirect(configuration.settings)
     return enforcing, replace(parts, configuration=configuration)
 
 

@@ -89,10 +89,22 @@ class Enforcing:
         except WaitingError as waiting:
             if last is None:
                 raise
-            _log.error("the sidecar runs with policies of version %d: %s", last.number, waiting)
-            return restored(configuration, last)
+            return self._instead(configuration, last, agents, waiting)
         await self.put(admitted)
         return admitted.configuration
+
+    @staticmethod
+    def _instead(
+        configuration: Configuration, last: Version, agents: Sequence[Agent], waiting: WaitingError
+    ) -> Configuration:
+        """What was in force last, in place of what waits. Raises `BriefcaseError`: it cannot be had back."""
+        try:
+            found = restored(configuration, last, agents)
+        except BriefcaseError as error:
+            advice = "start with the files of then, and reload with these: then they can be confirmed"
+            raise BriefcaseError(f"{error}\n{waiting}\n{advice}") from None
+        _log.error("the sidecar runs with policies of version %d: %s", last.number, waiting)
+        return found
 
     async def reloaded(
         self, configuration: Configuration, policies: Policies, rollout: Rollout | None, agents: Sequence[Agent]
@@ -179,8 +191,8 @@ class Enforcing:
                     self._withdraw(kept)
                 raise BriefcaseError(f"a change of policies cannot be recorded ({type(error).__name__})") from None
             tell(version, admitted.difference)
-        elif admitted.signed is not None:
-            self._renew(admitted.standing, admitted.signed[1])
+        else:
+            self._renew(admitted)
         self._frame, self.waiting = admitted.standing.frame, None
 
     async def rejected(self, mistakes: int) -> None:
@@ -272,17 +284,21 @@ class Enforcing:
             self.versions.confirm(number, confirmed_by or f"key:{signed[0]}", signed[1])
         return self._version(number)
 
-    def _renew(self, standing: Standing, serial: int) -> None:
-        """The set in force was signed once more. Raises `BriefcaseError`."""
-        assert standing.version is not None
+    def _renew(self, admitted: Admitted) -> None:
+        """The set in force was signed once more, or says from now on what of the settings decides: `BriefcaseError`."""
+        standing, version = admitted.standing, admitted.standing.version
+        assert version is not None
         try:
-            self.versions.renew(standing.version.number, serial)
+            if admitted.signed is not None:
+                self.versions.renew(version.number, admitted.signed[1])
+            if not version.has_settings:
+                self.versions.adopt(version.number, standing.files_digest, standing.frame)
         except SQLAlchemyError as error:
-            raise BriefcaseError(f"a signature cannot be recorded ({type(error).__name__})") from None
+            raise BriefcaseError(f"a set of policies cannot be recorded ({type(error).__name__})") from None
 
     def _added(self, wanted: Standing, reason: str) -> int:
-        wish = wanted.wish
-        files_authors = (f"uid:{os.getuid()}", *owners(wanted.configuration.settings))
+        configuration, wish = wanted.configuration, wanted.wish
+        files_authors = (f"uid:{os.getuid()}", *owners(configuration.file, configuration.settings))
         return self.versions.add(
             digest=wanted.policies.version,
             sources=wanted.policies.sources,

@@ -11,11 +11,11 @@ from proxy.policy_standing import vocabulary_of
 from proxy.trial.widening import difference_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from proxy.catalog.configuration import Configuration
     from proxy.model import Agent
-    from proxy.policy_versions import Sources
+    from proxy.policy_versions import Frame, Sources
     from proxy.trial.widening import Difference
 
 MAX_LINES: Final = 100_000
@@ -27,7 +27,7 @@ class Comparison:
     """One set against another.
 
     Attributes:
-        same: whether the texts are.
+        same: whether the texts are, and nothing around them lets more through.
         lines: the unified difference of their texts; None where they are too long for one.
     """
 
@@ -37,20 +37,27 @@ class Comparison:
 
 
 async def comparison_of(
-    before: Sources, after: Sources, configuration: Configuration, agents: Iterable[Agent], *, now_ms: int
+    before: Sources,
+    after: Sources,
+    configuration: Configuration,
+    agents: Sequence[Agent],
+    *,
+    now_ms: int,
+    frames: tuple[Frame | None, Frame] | None = None,
 ) -> Comparison:
-    """`before` and `after`, as the profiles of `configuration` let them be read.
+    """`before` and `after`, as the profiles of `configuration` let them be read; with `frames` what stood around them.
 
     Raises:
         ConfigError: one of them does not fit these.
     """
     words = vocabulary_of(configuration)
     old, new = Policies.load(before, words), Policies.load(after, words)
-    difference = await difference_of(old, new, configuration, agents, now_ms=now_ms)
+    difference = await difference_of(old, new, configuration, agents, now_ms=now_ms, frames=frames)
     pairs = list(_pairs(before, after))
     long = sum(len(ours) + len(theirs) for _, ours, theirs in pairs) > MAX_LINES
     lines = None if long else tuple(line for name, *texts in pairs for line in _changed(name, *texts))
-    return Comparison(all(ours == theirs for _, ours, theirs in pairs), lines, difference)
+    same = not difference.around and all(ours == theirs for _, ours, theirs in pairs)
+    return Comparison(same, lines, difference)
 
 
 def _pairs(before: Sources, after: Sources) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -49,14 +49,14 @@ class PolicySettings(Strict):
 
     widening: Widening | None = Field(
         default=None,
-        description="What becomes of a set that allows more than the one in force: it is told and takes effect, or it "
-        "waits until another operator confirms it.",
+        description="What becomes of a configuration that allows more than the one in force: it is told and takes "
+        "effect, or it waits until another operator confirms it.",
     )
     signers: tuple[Path, ...] = Field(
         default=(), strict=False, description="Files of public keys, PEM or JWK: what these sign counts as confirmed."
     )
     signature: Path | None = Field(
-        default=None, description="The signature that `briefcased policy sign` makes over the files and local profiles."
+        default=None, description="The signature that `briefcased policy sign` makes over all that decides."
     )
 
     def chosen(self, mode: Mode) -> Preset | None:

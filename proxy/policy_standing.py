@@ -11,15 +11,21 @@ from proxy.catalog.bundle import own_profiles, staged
 from proxy.catalog.configuration import mistakes
 from proxy.catalog.loader import Shelf
 from proxy.catalog.policies import vocabulary
+from proxy.catalog.setting_changes import deciding, narrowed, unnamed
+from proxy.catalog.setting_rules import NotThereError
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.policy import Policies, Rollout
 from proxy.policy_versions import digest_of
 from proxy.trial.widening import profile_before
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxy.catalog.configuration import Configuration
+    from proxy.model import Agent
     from proxy.policy import Vocabulary
     from proxy.policy_versions import Frame, Sources, Version
+    from proxy.settings import Settings
 
 
 class UnfitError(BriefcaseError):
@@ -80,13 +86,18 @@ def standing(newest: Version | None, configuration: Configuration, frame: Frame)
     """
     own, rollout = configuration.deciding()
     files_digest = digest_of(own.sources, frame)
-    known = newest if newest is not None and newest.files_digest == files_digest else None
+    known = newest if newest is not None and newest.files_digest == _digest_then(newest, own, frame) else None
     if known is None or known.restores is None:
         configuration = replace(configuration, policies=own, rollout=rollout)
         return Standing(configuration, own, rollout, frame, files_digest, known)
     configuration, frame = without_candidate(configuration), frame.without_candidate()
     earlier = _fitting(known.sources, known.restores, configuration)
     return Standing(replace(configuration, policies=earlier), earlier, None, frame, files_digest, known)
+
+
+def _digest_then(version: Version, own: Policies, frame: Frame) -> str:
+    """The digest of the files as it was made when `version` was kept."""
+    return digest_of(own.sources, frame if version.has_settings else frame.without_settings())
 
 
 def brought_back(earlier: Version, configuration: Configuration, frame: Frame, files_digest: str) -> Standing:
@@ -109,10 +120,11 @@ def _fitting(sources: Sources, number: int, configuration: Configuration) -> Pol
         raise UnfitError(f"{message}:\n{error}") from None
 
 
-def restored(configuration: Configuration, version: Version) -> Configuration:
+def restored(configuration: Configuration, version: Version, agents: Iterable[Agent] = ()) -> Configuration:
     """`configuration` with the policies, the own profiles and the observing of `version`.
 
-    A provider whose profile was not there then is left out.
+    Of the settings, what allows more than those of then is as it was then; that includes what is left to those of
+    `agents` that are not named any more. A provider whose profile was not there then is left out.
 
     Raises:
         BriefcaseError: the two do not fit together.
@@ -120,7 +132,7 @@ def restored(configuration: Configuration, version: Version) -> Configuration:
     message = f"policies of version {version.number}, which were in force last, do not fit this configuration"
     earlier, frame = without_candidate(configuration), version.frame
     if frame is not None:
-        earlier = _framed(earlier, frame, message)
+        earlier = _framed(earlier, frame, message, agents)
     words = vocabulary_of(earlier)
     try:
         rollout = staged(frame, words) if frame is not None else None
@@ -136,8 +148,8 @@ def without_candidate(configuration: Configuration) -> Configuration:
     return replace(configuration, settings=settings.model_copy(update={"policies": policies}), rollout=None)
 
 
-def _framed(configuration: Configuration, frame: Frame, message: str) -> Configuration:
-    settings = configuration.settings
+def _framed(configuration: Configuration, frame: Frame, message: str, agents: Iterable[Agent]) -> Configuration:
+    settings = _settled(configuration.settings, frame, message, agents)
     touched = frame.profiles.keys() | (own_profiles(configuration.profiles).keys() & settings.providers.keys())
     try:
         old = {name: profile_before(frame, name) for name in sorted(touched)}
@@ -151,6 +163,15 @@ def _framed(configuration: Configuration, frame: Frame, message: str) -> Configu
     if found := [f"{'.'.join(map(str, place))}: {what}" for place, what in mistakes(settings, profiles)]:
         raise BriefcaseError("\n".join((message, *found)))
     return replace(configuration, settings=settings, profiles=profiles, policies=None)
+
+
+def _settled(settings: Settings, frame: Frame, message: str, agents: Iterable[Agent]) -> Settings:
+    if frame.settings is None:
+        return settings
+    try:
+        return narrowed(settings, frame.settings, unnamed(frame.settings, deciding(settings), agents))
+    except NotThereError as error:
+        raise BriefcaseError(f"{message}: {error}") from None
 
 
 def vocabulary_of(configuration: Configuration) -> Vocabulary:

@@ -35,6 +35,7 @@ class Frame:
         profiles: the operator's own that are enabled, by name, as JSON.
         candidate: texts of the policies that decide for some agents already.
         stage: for whom: `agents`, `groups`, `percent`.
+        settings: what else of the configuration has a say, as JSON; None for versions of before that was kept.
     """
 
     observe: bool = False
@@ -43,10 +44,15 @@ class Frame:
     profiles: Mapping[str, str] = field(default_factory=dict)
     candidate: tuple[str, ...] = ()
     stage: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
 
     def without_candidate(self) -> Frame:
         """Where one set decides for everybody."""
         return replace(self, candidate=(), stage={})
+
+    def without_settings(self) -> Frame:
+        """As it was kept before settings were."""
+        return replace(self, settings=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,11 @@ class Version:
     waits: tuple[str, ...] = ()
     confirmed_by: str | None = None
     serial: int | None = None
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether it says what of the settings decided."""
+        return self.frame is not None and self.frame.settings is not None
 
     @property
     def is_waiting(self) -> bool:
@@ -178,6 +189,10 @@ class PolicyVersions:
         """It was signed once more, with a higher serial."""
         self._change(number, serial=serial)
 
+    def adopt(self, number: int, files_digest: str, frame: Frame) -> None:
+        """What of the settings is in force with it: one of before these were kept does not say."""
+        self._change(number, files_digest=files_digest, frame=orjson.dumps(frame).decode())
+
     def waiting(self) -> Version | None:
         """The one that waits for a confirmation: never any but the newest."""
         newest = self.newest()
@@ -235,4 +250,5 @@ def _frame(text: str | None) -> Frame | None:
         profiles=said["profiles"],
         candidate=tuple(said.get("candidate", ())),
         stage=said.get("stage", {}),
+        settings=said.get("settings"),
     )

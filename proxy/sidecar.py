@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from proxy.receipts.log import ReceiptLog
     from proxy.secret import Secret
     from proxy.secretstore import SecretStores
+    from proxy.settings import Settings
 
 _log: Final = logging.getLogger("proxy.app")
 WATCH_AGENTS_S: Final = 2.0
@@ -59,6 +60,7 @@ class Parts:
         home: state directory; receipts and locks live there.
         label: of the receipt chain.
         agents: reads the agents there are now.
+        described: reads them as another configuration says they are; None: what it does not name stays as it is.
         authenticator: judges their tokens.
         authority: the interception CA.
         stand_in_key: 32 bytes; the same key gives the same stand-ins.
@@ -69,6 +71,7 @@ class Parts:
         author: who runs the sidecar, where every set of policies is kept, receipted and may be brought back.
         asks_consent: secrets go to new origins only after `briefcased accounts consent`.
         stores: where the command has opened them before, and closes them after; None: the sidecar has its own.
+        redirect: told of the settings in force where those of `configuration` wait, before anybody can connect.
     """
 
     home: Path
@@ -86,6 +89,8 @@ class Parts:
     author: str | None = None
     asks_consent: bool = True
     stores: SecretStores | None = None
+    redirect: Callable[[Settings], None] | None = None
+    described: Callable[[Directory], Iterable[Agent]] | None = None
 
 
 class Sidecar:
@@ -269,8 +274,10 @@ class Sidecar:
 
     def _described(self, configuration: Configuration) -> tuple[Agent, ...]:
         """Agents as `configuration` says they are: the registry learns of that once it is in force."""
-        described = Directory.of(configuration.settings).agents
-        return tuple(described.get(agent.name, agent) for agent in self._parts.agents())
+        directory = Directory.of(configuration.settings)
+        if self._parts.described is not None:
+            return tuple(self._parts.described(directory))
+        return tuple(directory.agents.get(agent.name, agent) for agent in self._parts.agents())
 
     async def watch_rights(self) -> None:
         """Cut what runs for whoever was stopped, or has lost the right to it (F-14)."""

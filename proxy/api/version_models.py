@@ -81,13 +81,16 @@ class DecisionChange(Form):
 class DifferenceView(Form):
     """One set of policies against another."""
 
-    same: bool = Field(description="Whether their texts are.")
+    same: bool = Field(description="Whether their texts are, and nothing around them lets more through.")
     added: list[str]
     removed: list[str]
     changed: list[str]
     compared: bool = Field(description="False where there are too many calls to compare what is allowed.")
     text: list[str] | None = Field(description="The unified difference; null where the texts are too long for one.")
     decisions: list[DecisionChange] = Field(description="Of the agents that you see.")
+    around: list[str] = Field(
+        description="By what of profiles and settings more may be let through; where files are compared."
+    )
 
 
 class RollbackRequest(Strict):

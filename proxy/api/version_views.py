@@ -53,6 +53,7 @@ def difference_view(comparison: Comparison) -> DifferenceView:
             )
             for one in difference.cells
         ],
+        around=list(difference.around),
     )
 
 

@@ -1,7 +1,7 @@
 """The policies of a configuration as one bundle: what decides beside their texts, and who has signed it all.
 
-A signature covers the digest of the bundle (texts, own profiles, and what `policies` says) and a serial, which must be
-higher than that of any bundle before: an older bundle does not come back with its old signature (I-04, I-05).
+A signature covers the digest of the bundle (texts, own profiles, and all settings that decide) and a serial, which must
+be higher than that of any bundle before: an older bundle does not come back with its old signature (I-04, I-05).
 
 Form of the statement: canonical JSON (RFC 8785), signed as a JOSE signature (RFC 7518; Ed25519: RFC 8032).
 """
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, ValidationError
 
 from proxy.catalog.loader import Shelf
+from proxy.catalog.setting_changes import deciding
 from proxy.documents import Strict
 from proxy.errors import BriefcaseError
 from proxy.keys.public import from_base64url
@@ -66,6 +67,7 @@ def frame_of(settings: Settings, profiles: Mapping[str, Profile], rollout: Rollo
         confirm=settings.policies.confirms(settings.mode),
         signers=tuple(keys),
         profiles={name: own[name].model_dump_json(by_alias=True) for name in enabled},
+        settings=deciding(settings),
         **_staged(rollout),
     )
 

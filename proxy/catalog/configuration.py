@@ -44,12 +44,16 @@ BEGIN_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Settings, every profile there is (enabled or not), and, once it has been loaded, what decides."""
+    """Settings, every profile there is (enabled or not), and, once it has been loaded, what decides.
+
+    `file`: where the settings were read; None where they were not.
+    """
 
     settings: Settings
     profiles: Mapping[str, Profile]
     policies: Policies | None = None
     rollout: Rollout | None = None
+    file: Path | None = None
 
     def deciding(self) -> tuple[Policies, Rollout | None]:
         """The policies, and those that are to take their place, where there are some. Raises `ConfigError`."""
@@ -83,7 +87,7 @@ def load_configuration(path: Path) -> Configuration:
         findings += error.findings
     if findings:
         raise ConfigError(findings)
-    return Configuration(settings, profiles, policies, rollout)
+    return Configuration(settings, profiles, policies, rollout, path)
 
 
 def _folders(document: Document, base: Path) -> list[Path]:

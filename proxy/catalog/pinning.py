@@ -53,9 +53,10 @@ def open_files(config: Path, settings: Settings) -> Iterator[Path]:
             continue  # whoever reads it says so
 
 
-def owners(settings: Settings) -> Iterator[str]:
-    """Whose the files of policies and profiles are: as `uid:N`, and by name where it has one."""
-    for uid in sorted({path.stat().st_uid for path in _deciding(settings) if path.exists()}):
+def owners(config: Path | None, settings: Settings) -> Iterator[str]:
+    """Whose the files of settings, policies and profiles are: as `uid:N`, and by name where it has one."""
+    files = (*_deciding(settings), *(() if config is None else (config,)))
+    for uid in sorted({path.stat().st_uid for path in files if path.exists()}):
         yield from names_of(uid)
 
 

@@ -92,8 +92,14 @@ class HandOvers:
         return tuple(found)
 
     def carry_out(self, planned: tuple[Handed, ...], configuration: Configuration, sidecar: Sidecar) -> None:
-        """Write what `planned` says. Raises `BriefcaseError` where a directory cannot be written."""
-        self._handed, self._profiles = planned, configuration.profiles
+        """Write what `planned` says, of agents to whom `configuration`, which is in force, hands something over.
+
+        Raises:
+            BriefcaseError: a directory cannot be written.
+        """
+        agents = configuration.settings.agents
+        self._handed = tuple(one for one in planned if one.agent in agents and agents[one.agent].hand_over is not None)
+        self._profiles = configuration.profiles
         self._write(sidecar)
 
     def refresh(self, sidecar: Sidecar) -> None:

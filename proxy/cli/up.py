@@ -7,6 +7,7 @@ import logging
 import os
 import pwd
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from certs.storage import ca_directory, ca_passphrase
 from proxy import logs
 from proxy.catalog.configuration import load_configuration
 from proxy.catalog.modes import mode_warnings
-from proxy.catalog.pinning import open_files
+from proxy.catalog.pinning import open_file_findings, open_files
 from proxy.cli.check import CONFIG, ConfigOption
 from proxy.cli.closed import require_closed
 from proxy.cli.state import SidecarState, local_passphrase, write_state
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from proxy.identity.registry import AgentRegistry
     from proxy.identity.workload import WorkloadAuthenticator
     from proxy.secretstore import SecretStores
+    from proxy.settings import Settings
 
 _log: Final = logging.getLogger("proxy.up")
 BUNDLE: Final = "ca-bundle.pem"
@@ -106,6 +108,7 @@ async def _run(
         label="up",
         configuration=configuration,
         agents=registry.agents,
+        described=registry.agents,
         authenticator=workloads,
         authority=authority,
         stand_in_key=persistent_key(state / STAND_IN_KEY),
@@ -115,6 +118,7 @@ async def _run(
         resume=True,
         author=operating_user(),
         stores=stores,
+        redirect=partial(_redirect, path, registry, workloads, stores, clock),
     )
     notifier = Notifier(*service_manager())
     stop, changed = asyncio.Event(), asyncio.Event()
@@ -147,6 +151,26 @@ async def _run(
         reload.cancel()
     database.dispose()
     (state / "sidecar.json").unlink(missing_ok=True)
+
+
+def _redirect(
+    path: Path,
+    registry: AgentRegistry,
+    workloads: WorkloadAuthenticator,
+    stores: SecretStores,
+    clock: Clock,
+    settings: Settings,
+) -> None:
+    """Check and make ready for `settings`, in force, what was checked and made ready for those that wait."""
+    from proxy.cli.workloads import token_issuers
+    from proxy.identity.directory import Directory
+
+    require_closed(home(), settings.mode)
+    if findings := list(open_file_findings(path, settings)):
+        raise ConfigError(findings)
+    workloads.reissue(token_issuers(settings, stores=stores, clock=clock))
+    for one in (registry, workloads):
+        one.redirect(Directory.of(settings))
 
 
 async def _reload_on(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from proxy.clock import Clock
     from proxy.identity.registry import AgentRegistry
+    from proxy.identity_settings import TokenIssuer
     from proxy.secretstore import SecretStores
     from proxy.settings import Settings
 
@@ -28,6 +29,17 @@ def workload_authenticator(
     settings: Settings, registry: AgentRegistry, database: Engine, *, stores: SecretStores, clock: Clock
 ) -> WorkloadAuthenticator:
     """Judges JWTs by `identity.tokens`, and leaves everything else to `registry`."""
+    return WorkloadAuthenticator(
+        registry,
+        token_issuers(settings, stores=stores, clock=clock),
+        directory=Directory.of(settings),
+        revoked=partial(revoked_agents, database),
+        clock=clock,
+    )
+
+
+def token_issuers(settings: Settings, *, stores: SecretStores, clock: Clock) -> list[tuple[TokenIssuer, Keys]]:
+    """Those of `identity.tokens`, each with what keeps its keys."""
     timeout_s = settings.egress.connect_timeout_s
     dialler = Dialler(
         resolver=Resolver(clock=clock, timeout_s=timeout_s),
@@ -36,7 +48,7 @@ def workload_authenticator(
         read_secret=partial(stores.get, at_least=1),
     )
     http = HttpClient(dialler=dialler, timeout_s=FETCH_WITHIN_S)
-    issuers = [
+    return [
         (
             issuer,
             Keys(
@@ -49,10 +61,3 @@ def workload_authenticator(
         )
         for issuer in settings.identity.tokens
     ]
-    return WorkloadAuthenticator(
-        registry,
-        issuers,
-        directory=Directory.of(settings),
-        revoked=partial(revoked_agents, database),
-        clock=clock,
-    )

@@ -149,11 +149,15 @@ class AgentRegistry:
         self._directory = directory
         self._read_s = float("-inf")
 
-    def agents(self) -> tuple[Agent, ...]:
-        """Every agent that is not revoked, by name: those with a token, and those that the configuration names."""
+    def agents(self, directory: Directory | None = None) -> tuple[Agent, ...]:
+        """Every agent that is not revoked, by name: those with a token, and those that the configuration names.
+
+        `directory`: as they would be with another configuration.
+        """
+        directory = directory or self._directory
         rows = store.list_agents(self._database)
-        known = {row.name: agent for row in rows if (agent := self._directory.agent(row)) is not None}
-        found = {**self._directory.agents, **known}
+        known = {row.name: agent for row in rows if (agent := directory.agent(row)) is not None}
+        found = {**directory.agents, **known}
         revoked = {row.name for row in rows if row.revoked_at_ms is not None}
         return tuple(found[name] for name in sorted(found.keys() - revoked))
 

@@ -55,7 +55,7 @@ class WorkloadAuthenticator:
         clock: Clock,
     ) -> None:
         self._behind: Final = behind
-        self._issuers: Final = tuple(issuers)
+        self._issuers = tuple(issuers)
         self._directory = directory
         self._ask_revoked: Final = revoked
         self._clock: Final = clock
@@ -66,6 +66,10 @@ class WorkloadAuthenticator:
     def redirect(self, directory: Directory) -> None:
         """Another configuration is in force."""
         self._directory = directory
+
+    def reissue(self, issuers: Sequence[tuple[TokenIssuer, Keys]]) -> None:
+        """Other issuers count, before the first token is judged."""
+        self._issuers = tuple(issuers)
 
     async def prepare(self, proxy_authorization: str | None) -> None:
         """Fetch the keys that `authenticate` will need for this header, where that may help."""

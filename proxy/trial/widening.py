@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from proxy.catalog import setting_changes
 from proxy.catalog.binding import bind
 from proxy.catalog.loader import Shelf
 from proxy.catalog.schema import Profile
@@ -20,7 +21,7 @@ from proxy.trial.matrix import compared, edits, questions
 from proxy.trial.profile_changes import wider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from proxy.catalog.configuration import Configuration
     from proxy.model import Agent
@@ -66,7 +67,7 @@ async def difference_of(
     before: Policies,
     after: Policies,
     configuration: Configuration,
-    agents: Iterable[Agent],
+    agents: Sequence[Agent],
     *,
     now_ms: int,
     frames: tuple[Frame | None, Frame] | None = None,
@@ -81,7 +82,11 @@ async def difference_of(
     around: tuple[str, ...] = ()
     if frames is not None and frames[0] is not None:
         enabled, passed = enabled_in(configuration), settings.unmatched == "pass"
-        around = (*_around(frames[0], frames[1], enabled), *_left(frames[0], frames[1], enabled, passed=passed))
+        around = (
+            *_around(frames[0], frames[1], enabled),
+            *_left(frames[0], frames[1], enabled, passed=passed),
+            *_settled(frames[0], frames[1], agents),
+        )
     accounts = bind(settings, profiles)
     asked = list(questions(accounts, agents, mode=settings.mode, now_ms=now_ms))
     cells: list[Cell] = []
@@ -133,6 +138,14 @@ def _around(before: Frame, after: Frame, enabled: Mapping[str, Profile]) -> Iter
                 yield from wider(profile_before(before, name), enabled[name])
             except ValidationError:
                 yield f"{name}: its earlier form cannot be read any more"
+
+
+def _settled(before: Frame, after: Frame, agents: Iterable[Agent]) -> Iterator[str]:
+    """By which settings more may be let through; `agents` are as the later ones say they are."""
+    if before.settings is not None and after.settings is not None:
+        yield from setting_changes.wider(before.settings, after.settings)
+        for said in setting_changes.unnamed(before.settings, after.settings, agents).values():
+            yield from said
 
 
 def _left(before: Frame, after: Frame, enabled: Mapping[str, Profile], *, passed: bool) -> Iterator[str]:

@@ -64,7 +64,8 @@ class Place:
         assert self.rig.sidecar.api is not None
         host, port = self.rig.sidecar.api
         headers = {"Authorization": f"Bearer {self.tokens[who]}"}
-        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers, trust_env=False) as client:
+        url, trust = f"http://{host}:{port}", self.rig.trust()
+        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, verify=trust) as client:
             return await client.post(f"/api/v1/policies/{what}", json=body)
 
     async def waits(self, configuration: Configuration) -> WaitingError:
@@ -80,14 +81,17 @@ async def place(
     *,
     profiles: Mapping[str, str] | None = None,
     provider: Provider | None = None,
+    also: Mapping[str, Any] | None = None,
     **policies: Any,
 ) -> AsyncIterator[Place]:
+    """`also` are further blocks of the settings; `policies` says more of its own."""
     file = folder / "own.cedar"
     file.write_text(cedar)
     settings = {
         "listeners": {"proxy": "127.0.0.1:0", "control": "127.0.0.1:0", "api": "127.0.0.1:0"},
         "policies": {"files": [str(file)], "widening": "confirm", **policies},
         "approvals": {"hold_s": 0},
+        **(also or {}),
     }
     async with running_rig(folder, settings=settings, author="ann", profiles=profiles, provider=provider) as rig:
         database = open_database(rig.home / DATABASE)
@@ -308,9 +312,9 @@ async def test_i05_a_start_and_a_rollback_keep_and_end_a_stage(tmp_path: Path) -
 
 
 def signed(folder: Path, configuration: Configuration, signer: SoftwareSigner, serial: int) -> None:
-    assert configuration.policies is not None
-    frame = frame_of(configuration.settings, configuration.profiles, configuration.rollout)
-    text = statement(digest_of(configuration.policies.sources, frame), serial)
+    own, rollout = configuration.deciding()
+    frame = frame_of(configuration.settings, configuration.profiles, rollout)
+    text = statement(digest_of(own.sources, frame), serial)
     made = Signature(key=signer.public.thumbprint, serial=serial, signature=base64url(signer.signature(text)))
     (folder / "policies.sig").write_text(made.model_dump_json())
 

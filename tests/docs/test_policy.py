@@ -9,6 +9,7 @@ import orjson
 import pytest
 import yaml
 
+from proxy.catalog.setting_table import ROWS
 from proxy.model import Action, Agent, Mode
 from proxy.policy import Policies, Vocabulary, drawing
 from proxy.policy.presets import PRESETS, preset
@@ -84,6 +85,16 @@ def test_the_default_presets_are_the_ones_that_the_page_names():
     chosen = {mode: PolicySettings().chosen(mode) for mode in Mode}
     assert "`open` in mode `reference` and\n`standard` in `staging` and `ga`" in PAGE
     assert chosen == {Mode.REFERENCE: "open", Mode.STAGING: "standard", Mode.GA: "standard"}
+
+
+def test_the_settings_that_allow_more_are_those_of_the_table():
+    named = {span for row in pages.table(PAGE, "keys") for span in pages.SPAN.findall(row[0])}
+    deciding = {key for key, row in ROWS.items() if not isinstance(row, str)}
+    assert all(any(key.removesuffix("[]").startswith(name) for key in deciding) for name in named)
+    told_apart = {"egress", "policies", "prices"}  # said in the text around the table
+    assert {key.split(".")[0].removesuffix("[]") for key in deciding} <= {
+        name.split(".")[0] for name in named
+    } | told_apart
 
 
 def test_every_example_loads():

@@ -26,7 +26,7 @@ LOOK_S: Final = 0.1
 
 
 def pending(url: UrlOption = None, token_file: TokenFileOption = None, as_json: JsonOption = False) -> None:
-    """Show the set of policies that waits for a confirmation, and by what it allows more."""
+    """Show the configuration that waits for a confirmation, and by what it allows more."""
     found = _pending(api_client(url, token_file))
     if as_json:
         sys.stdout.write(orjson.dumps(found).decode() + "\n")
@@ -45,7 +45,7 @@ def confirm(
     url: UrlOption = None,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Let a set of policies that allows more take effect; whoever wrote it cannot."""
+    """Let a configuration that allows more take effect; whoever wrote it cannot."""
     client = api_client(url, token_file)
     before = client.call("GET", "/policies")["generation"]
     client.call("POST", "/policies/confirmations", {"version": version})
@@ -62,7 +62,7 @@ def sign(
     out: Annotated[Path | None, typer.Option("--out", help="Where to, unless `policies.signature` says.")] = None,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Sign the policies and own profiles of a configuration, so that they need no confirmation."""
+    """Sign what decides of a configuration, policies, profiles and settings, so that it needs no confirmation."""
     from proxy.approval.signing import with_key_file
     from proxy.catalog.bundle import Signature, frame_of, statement
     from proxy.keys.public import base64url

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from proxy.catalog.configuration import Configuration
     from proxy.cli.api_client import ApiClient
-    from proxy.policy_versions import PolicyVersions, Sources, Version
+    from proxy.policy_versions import Frame, PolicyVersions, Sources, Version
 
 FILES: Final = "files"
 PAGE: Final = 200
@@ -84,7 +84,10 @@ def diff(
     token_file: TokenFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two sets of policies, as text and by what they allow; exit code 1 where they differ."""
+    """Compare two sets of policies, as text and by what they allow; exit code 1 where they differ.
+
+    With `files` also by what profiles and settings may let more through.
+    """
     if old is not None and old.isdecimal() and new.isdecimal() and (client := served(url, token_file)) is not None:
         value = _asked(client, "GET", f"/policies/versions/{int(old)}/difference?to={int(new)}", old, new)
     elif url is not None:
@@ -111,8 +114,9 @@ def _compared(config: Path, old: str | None, new: str) -> dict[str, Any]:
     with database() as engine:
         versions = PolicyVersions(engine, clock)
         before, after = _sources(versions, old, configuration), _sources(versions, new, configuration)
+        frames = _frames(versions, old, configuration) if new == FILES else None
         agents = AgentRegistry(engine, clock=clock, directory=directory).agents()
-    work = comparison_of(before, after, configuration, agents, now_ms=clock.wall_ms())
+    work = comparison_of(before, after, configuration, agents, now_ms=clock.wall_ms(), frames=frames)
     return difference_view(asyncio.run(work)).model_dump()
 
 
@@ -213,6 +217,19 @@ def _sources(versions: PolicyVersions, which: str | None, configuration: Configu
     return _one(versions, int(which)).sources
 
 
+def _frames(
+    versions: PolicyVersions, which: str | None, configuration: Configuration
+) -> tuple[Frame | None, Frame] | None:
+    """What stands around the texts of version `which`, and around those of the files; None: it is the files."""
+    from proxy.catalog.bundle import frame_of
+
+    if which == FILES:
+        return None
+    found = versions.newest(in_force=True) if which is None else _one(versions, int(which))
+    after = frame_of(configuration.settings, configuration.profiles, configuration.deciding()[1])
+    return (found.frame if found is not None else None), after
+
+
 def _told(value: Mapping[str, Any]) -> Iterator[str]:
     if value["text"] is None:
         yield "too many lines to compare the texts\n"
@@ -223,3 +240,6 @@ def _told(value: Mapping[str, Any]) -> Iterator[str]:
         if cells:
             yield f"{title}: {counted(len(cells), 'call')}\n"
             yield from (safe("  {agent} {operation} ({account}): {was} -> {now}".format(**one)) + "\n" for one in cells)
+    if value["around"]:
+        yield "more may be let through\n"
+        yield from (f"  {safe(one)}\n" for one in value["around"])
