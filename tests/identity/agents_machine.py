@@ -166,12 +166,12 @@ class AgentsMachine(RuleBasedStateMachine):
 
     # -- the world
 
-    @rule(seconds=st.sampled_from([1, 30, 60, 601, 3600, 86_400]))
+    @rule(seconds=st.sampled_from([1, 61, 601, 3601]))
     def time_passes(self, seconds: int) -> None:
         self.hands.forward(seconds)
         self.look()
 
-    @rule(seconds=st.sampled_from([-86_400 * 40, -86_400, -601, -1, 1, 601, 86_400 * 40]))
+    @rule(seconds=st.sampled_from([-86_400, -3601, -601, 601, 86_400 * 40]))
     def somebody_sets_the_clock(self, seconds: int) -> None:
         self.hands.wall += seconds * 1000
         self.look()
