@@ -89,9 +89,9 @@ def narrowed(settings: Settings, old: Tree, back: Iterable[str] = ()) -> Setting
     agents = _root().below["agents"].below[NAME]
     restored = {name: _had_back(agents, old["agents"][name], f"agents.{name}") for name in back}
     written["agents"] = {**written.get("agents", {}), **restored}
-    for name in _passing(old, _kept(_root(), written)):
-        raise NotThereError(f"providers.{name} {PASSING}")
     data = _narrowed(_root(), old, written, "")
+    for name in _passing(old, data):
+        raise NotThereError(f"providers.{name} {PASSING}")
     try:
         return Settings.model_validate_json(orjson.dumps({"version": 1, **data}))
     except ValidationError as error:

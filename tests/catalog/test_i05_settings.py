@@ -256,7 +256,17 @@ def test_an_agent_that_is_not_named_any_more_may_have_more_by_the_database(left:
     )
 
 
-@pytest.mark.parametrize("seed", range(20))
+def test_a_provider_that_is_gone_is_no_matter_to_a_start_that_goes_on_refusing_its_calls() -> None:
+    before = deciding(settings(TEXT))
+    wanted = settings(TEXT.replace("unmatched: refuse", "unmatched: pass").replace(OPENAI, ""))
+    assert list(wider(before, deciding(wanted))) == [
+        "unmatched: refuse -> pass", "providers.openai is gone, so its calls pass unread",
+    ]  # fmt: skip
+    found = narrowed(wanted, before)
+    assert (found.unmatched, sorted(found.providers)) == ("refuse", ["github"])
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_of_many_changes_at_once_nothing_that_allows_more_is_left(seed: int) -> None:
     drawn = random.Random(seed)
     text, said, before = TEXT, [], deciding(settings(TEXT))

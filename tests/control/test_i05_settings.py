@@ -257,6 +257,7 @@ async def test_i05_a_start_stays_with_what_was_confirmed_and_takes_what_narrows(
     await provider.stop()
 
 
+@pytest.mark.slow
 async def test_i05_a_start_that_cannot_have_back_what_was_confirmed_is_refused(tmp_path: Path) -> None:
     provider = Provider(tmp_path, HOSTS)
     await provider.start()
@@ -304,6 +305,7 @@ async def test_i05_a_database_of_an_earlier_release_takes_what_is_there_for_conf
     await provider.stop()
 
 
+@pytest.mark.slow
 async def test_i05_a_rollback_outlives_the_upgrade(tmp_path: Path) -> None:
     provider = Provider(tmp_path, HOSTS)
     await provider.start()
