@@ -38,7 +38,8 @@ ENV PATH=/usr/local/bin:/usr/bin:/bin \
     BRIEFCASED_HOME=/var/lib/briefcased \
     PYTHONPATH=/opt/briefcased \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    RES_OPTIONS="timeout:1 attempts:2"
 ARG BASE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -62,6 +62,7 @@ def test_it_says_what_it_is(image):
         "health",
     ]
     assert described["Config"]["Entrypoint"] == ["briefcased"]
+    assert "RES_OPTIONS=timeout:1 attempts:2" in described["Config"]["Env"]
 
 
 def test_two_builds_give_the_same_bytes(image):
