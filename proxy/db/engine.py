@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DATABASE: Final = "briefcased.db"
 """The file in the state directory."""
-NEWEST: Final = "0015"
+NEWEST: Final = "0016"
 """The revision of `proxy.db.tables`. Migrations are loaded only for a database at another: they take a while."""
 BUSY_TIMEOUT_MS: Final = 2_000
 START_TIMEOUT_S: Final = 10.0

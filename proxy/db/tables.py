@@ -75,6 +75,7 @@ agents: Final = Table(
     Column("tenant", Text, nullable=True),
     Column("groups", Text, nullable=False, server_default="[]"),
     Column("users", Text, nullable=False, server_default="[]"),
+    Column("life", Integer, nullable=False, server_default="0"),
 )
 
 agent_tokens: Final = Table(

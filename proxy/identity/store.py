@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 
 from proxy.db.engine import writing
 from proxy.db.tables import agent_tokens, agents
@@ -111,11 +111,8 @@ def add_agent(
 
 def list_agents(database: Engine) -> list[AgentRow]:
     """Every agent there ever was, by name."""
-    ends = agent_tokens.c.revoked_at_ms  # every life has a token, and all that it has end at one moment of its own
-    lived = select(agent_tokens.c.agent, func.count(ends.distinct())).where(ends.is_not(None))
     with database.connect() as connection:
         rows = connection.execute(select(agents).order_by(agents.c.name)).all()
-        lives = {row[0]: row[1] for row in connection.execute(lived.group_by(agent_tokens.c.agent))}
     return [
         AgentRow(
             r.name,
@@ -125,7 +122,7 @@ def list_agents(database: Engine) -> list[AgentRow]:
             r.tenant,
             _texts(r.groups),
             _texts(r.users),
-            lives.get(r.name, 0),
+            r.life,
         )
         for r in rows
     ]
@@ -156,11 +153,10 @@ def valid_tokens(database: Engine) -> list[TokenRow]:
 
 def revoke_agent(database: Engine, name: str, *, clock: Clock) -> bool:
     """Revoke an agent with all its tokens; False when there is none, or it was revoked before."""
-    last = select(func.max(agent_tokens.c.revoked_at_ms)).where(agent_tokens.c.agent == name)
+    now_ms = clock.wall_ms()
     with writing(database) as connection:
-        now_ms = max(clock.wall_ms(), (connection.execute(last).scalar_one() or 0) + 1)  # each life ends at another
-        open_ = agents.c.revoked_at_ms.is_(None)
-        done = connection.execute(update(agents).where(agents.c.name == name, open_).values(revoked_at_ms=now_ms))
+        there = update(agents).where(agents.c.name == name, agents.c.revoked_at_ms.is_(None))
+        done = connection.execute(there.values(revoked_at_ms=now_ms, life=agents.c.life + 1))
         theirs = (agent_tokens.c.agent == name) & agent_tokens.c.revoked_at_ms.is_(None)
         connection.execute(update(agent_tokens).where(theirs).values(revoked_at_ms=now_ms))
     return done.rowcount > 0

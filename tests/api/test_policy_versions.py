@@ -348,7 +348,8 @@ async def test_i05_the_commands_go_through_the_api_and_print_what_they_print_at_
     shown = await command(api, "policy", "diff", str(first), str(second))
     assert (shown.code, f"+{WIDER.splitlines()[-1]}" in shown.lines, f"  {CELL}" in shown.lines) == (1, True, True)
     told_json = await command(api, "policy", "diff", str(first), str(first), "--json")
-    same = {"same": True, "added": [], "removed": [], "changed": [], "compared": True, "text": [], "decisions": []}
+    same = {"same": True, "added": [], "removed": [], "changed": [], "compared": True, "text": [], "decisions": [],
+                "around": []}  # fmt: skip
     assert (told_json.code, json.loads(told_json.out)) == (0, same)
     for one, other in ((99998, first), (first, 99998)):
         absent = await command(api, "policy", "diff", str(one), str(other))

@@ -128,6 +128,7 @@ class Gate:
             generation=lambda: GENERATION,
             http=unused,
             enforcing=None,
+            roll_back=unused,
         )
 
     def fault(self, agent: Agent, source: str, account: str | None) -> str | None:

@@ -28,7 +28,7 @@ async def test_h_08_no_task_token_outlives_the_agent_that_it_was_made_for(tmp_pa
         assert found.life == life
         made.append(mint(SEED, "coder", TaskLimits(hands.wall + 86_400_000), life=found.life))
         hands.forward(1)
-        hands.wall -= 2000  # what ends at the moment at which another one has ended is still another
+        hands.wall -= 2000
         await gate.locks.refresh()
         answers = [gate.authenticator.authenticate(f"Bearer {one}", "10.0.0.1") for one in made]
         assert [isinstance(one, Agent) for one in answers] == [False] * life + [True]

@@ -186,6 +186,7 @@ class Place:
             generation=lambda: self.generation,
             http=unused,
             enforcing=self.enforcing,
+            roll_back=unused,
         )
         try:
             await api.confirm(Call(operator=by, services=services, registry=unused, body=Confirmation(version=version)))
