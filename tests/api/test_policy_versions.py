@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pytest_asyncio
 from typer.testing import CliRunner
 
 from proxy.cli import application
+from proxy.cli.up import operating_user
 from proxy.clock import SystemClock
 from proxy.db.engine import writing
 from proxy.errors import BriefcaseError
@@ -333,6 +335,9 @@ async def test_i05_the_commands_go_through_the_api_and_print_what_they_print_at_
     ended = "is in force, until the files change\n"
     assert (back.code, back.out) == (0, f"version {second + 1}, the policies of version {first}, {ended}"), back.err
     assert (await api.changes())[0]["author"] == "local"
+    made = kept.versions.one(second + 1)
+    assert made is not None
+    assert set(made.authors) == {"local", f"uid:{os.getuid()}", operating_user()}  # none of whom may confirm it
     told = [await command(api, "policy", "history", *more) for more in ((), ("--json",))]
     assert told[0].lines[-1].startswith(f"* {second + 1:>4}  ")
     assert told[0].lines[-1].endswith(rf"local        too\u{{1b}}[2Jwide (those of {first})")

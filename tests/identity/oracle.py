@@ -275,7 +275,7 @@ class Oracle:
     def log_in(self, subject: str, wanted: str, once: str) -> str:
         """The name that a login gives; `spent`, or `taken`."""
         gone = {text for text, one in self.logins.items() if one.end_ms < self.now.wall_ms - MONTH_MS}
-        if once in self.spent and self.spent[once] not in gone:
+        if self.spent.get(once) in self.logins.keys() - gone:
             return "spent"
         if subject not in self.people and wanted in self.people.values():
             return "taken"

@@ -217,6 +217,15 @@ class Machine(AgentsMachine):
         )
         return made.id
 
+    @rule(id_=grants, back_s=st.sampled_from([0, 7200]))
+    def its_time_passes(self, id_: str, back_s: int) -> None:
+        """As long as a grant lasts; meanwhile somebody sets the wall clock back."""
+        grant, now = self.oracle.grants[id_], self.oracle.now
+        left_s = max(0.0, grant.steady_end_s - now.steady_s) if grant.boot == now.boot else 60
+        self.hands.forward(left_s)
+        self.hands.wall -= back_s * 1000
+        self.look()
+
     @rule(process=PROCESS, text=passes | logins, id_=grants, key=signers)
     def second(self, process: int, text: str, id_: str, key: str) -> None:
         """Signed, where the key counts and is one's own."""

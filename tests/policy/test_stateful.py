@@ -37,19 +37,13 @@ if TYPE_CHECKING:
 
 QUICK = {"max_examples": 5, "stateful_step_count": 14}
 LONG = {"max_examples": 40, "stateful_step_count": 40}
-USUAL = frozenset({"reads", "writes", "free-reads", "not-strong", "closed"})
-CHOSEN = st.frozensets(st.sampled_from(sorted(FAMILY)), min_size=1)
+USUAL = frozenset({"reads", "writes", "free-reads", "not-strong"})
 EDITS = st.frozensets(st.sampled_from(sorted(FAMILY)), min_size=1, max_size=2)
-STAGES = st.one_of(
-    st.none(),
-    st.builds(
-        Stage,
-        CHOSEN,
-        st.sampled_from([frozenset(), frozenset({"early"}), frozenset({"early", "late"})]),
-        st.sampled_from([frozenset(), frozenset({"crew"})]),
-        st.sampled_from([False, False, True]),
-    ),
-)
+WHOM = st.sampled_from([
+    ((), (), False), ((), (), False), (("early",), (), False), (("early", "late"), (), False), ((), ("crew",), False),
+    (("early",), ("crew",), False), ((), (), True),
+])  # fmt: skip
+"""Agents, groups, or everybody."""
 OPERATORS = st.sampled_from([("bob", None), ("bob", None), ("ann", None), ("cat", "acme")])
 
 
@@ -101,9 +95,16 @@ class Machine(RuleBasedStateMachine):
         self.said = replace(self.said, chosen=self.said.chosen ^ edits or USUAL)
         self.start()
 
-    @rule(stage=STAGES)
-    def stage(self, stage: Stage | None) -> None:
+    @rule(edits=EDITS, narrows=st.booleans(), whom=WHOM)
+    def stage(self, edits: Chosen, narrows: bool, whom: tuple[tuple[str, ...], tuple[str, ...], bool]) -> None:
+        following = self.said.chosen | {"closed", "night"} if narrows else self.said.chosen ^ edits or USUAL
+        agents, groups, everybody = whom
+        stage = Stage(following, frozenset(agents), frozenset(groups), everybody)
         self.reload(replace(self.said, stage=stage))
+
+    @rule()
+    def take_the_candidate_away(self) -> None:
+        self.reload(replace(self.said, stage=None))
 
     @rule()
     @precondition(lambda self: self.said.stage is not None)

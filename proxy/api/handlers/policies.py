@@ -79,10 +79,12 @@ async def confirm(call: Call) -> Done:
 
 async def _is_back(call: Call, enforcing: Enforcing, confirmed: Version) -> bool:
     """Whether an earlier set is in force now, to which it takes no reload: that would begin with what the files say."""
-    if confirmed.restores is None or not await in_thread(enforcing.is_of_now, confirmed):
+    if confirmed.restores is None:
         return False
     wish = Wish(confirmed.restores, confirmed.author, confirmed.authors, confirmed.reason)
     try:
+        if not await in_thread(enforcing.is_of_now, confirmed):
+            return False
         await call.services.roll_back(wish)
     except BriefcaseError as error:
         _log.warning("version %d of the policies is left to a reload: %s", confirmed.number, error)

@@ -158,10 +158,10 @@ def _difference(call: Call, number: str, to: int | None) -> DifferenceView:
         raise ProblemError("not_found", "No version is in force.")
     if not enforcing.comparing.acquire(blocking=False):
         raise ProblemError("throttled", "Versions are being compared already.", retry_after_s=5)
-    generation = services.generation()
-    configuration = Configuration(generation.settings, generation.catalog.profiles)
-    agents, now_ms = _seen(services, call.operator), services.clock.wall_ms()
     try:
+        generation = services.generation()
+        configuration = Configuration(generation.settings, generation.catalog.profiles)
+        agents, now_ms = _seen(services, call.operator), services.clock.wall_ms()
         work = comparison_of(before.sources, after.sources, configuration, agents, now_ms=now_ms)
         return difference_view(asyncio.run(work))
     except ConfigError:
