@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.db.engine import open_database
+import pytest
+
+from proxy.db.engine import migrate, open_database
 from proxy.identity import store
 from proxy.identity.store import Belongs
 from proxy.identity.task_limits import TaskLimits
@@ -34,4 +36,20 @@ async def test_h_08_no_task_token_outlives_the_agent_that_it_was_made_for(tmp_pa
         assert [isinstance(one, Agent) for one in answers] == [False] * life + [True]
         assert store.revoke_agent(database, "coder", clock=hands)
         hands.wall += 1000
+    database.dispose()
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_h_08_who_was_revoked_before_lives_were_counted_is_another_too(tmp_path: Path, turns: int) -> None:
+    """H-08: over the migration that counts lives, and back to a release that does not and up again."""
+    database, hands = open_database(tmp_path / "briefcased.db"), Hands()
+    for name in ("gone", "here"):
+        store.add_agent(database, name, ("*",), clock=hands)
+    store.revoke_agent(database, "gone", clock=hands)
+    for _ in range(turns):
+        with database.connect().execution_options(immediate=True) as connection, connection.begin():
+            migrate(connection, "0015")
+            migrate(connection)
+    store.add_agent(database, "gone", (), clock=hands)
+    assert {one.name: one.life > 0 for one in store.list_agents(database)} == {"gone": True, "here": False}
     database.dispose()

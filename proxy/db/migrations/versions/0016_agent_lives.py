@@ -10,8 +10,9 @@ down_revision = "0015"
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column; whoever is revoked now has had one life at least."""
     op.add_column("agents", sa.Column("life", sa.Integer, nullable=False, server_default="0"))
+    op.execute("UPDATE agents SET life = 1 WHERE revoked_at_ms IS NOT NULL")
 
 
 def downgrade() -> None:
