@@ -180,10 +180,11 @@ def forget(connection: Connection, *, now_ms: int, until_ms: int | None = None) 
 
     What is old is told by a clock of its own, which is kept here and returned: it follows the wall clock, but goes
     forward to `until_ms` at most, and not at all without it. A wall clock that is wrong for a time, also from a start
-    on, thus makes nothing look old that would count again once it is set right.
+    on, thus makes nothing look old that would count again once it is set right. One that was behind, by years too, is
+    made up for: before the oldest that is kept there is nothing to keep.
     """
     known = connection.execute(select(budget_rates.c.next_us).where(budget_rates.c.key == _CLOCK)).scalar()
-    told_ms = _newest(connection, now_ms) if known is None else int(known) // 1000
+    told_ms = _newest(connection, now_ms) if known is None else max(int(known) // 1000, _oldest(connection))
     told_ms = min(now_ms, told_ms if until_ms is None else max(told_ms, until_ms))
     _put_rate(connection, _CLOCK, told_ms * 1000)
     bucket = budget_counters.c.bucket
@@ -197,6 +198,14 @@ def _newest(connection: Connection, now_ms: int) -> int:
     """When the last counter was begun; `now_ms` where there is none."""
     found = select(func.max(budget_counters.c.bucket)).where(budget_counters.c.bucket.between(1, now_ms))
     return int(connection.execute(found).scalar() or now_ms)
+
+
+def _oldest(connection: Connection) -> int:
+    """When the oldest of what can be forgotten was begun or is due; 0 where there is nothing."""
+    begun = select(func.min(budget_counters.c.bucket)).where(budget_counters.c.bucket > 0)
+    due = select(func.min(budget_rates.c.next_us) / 1000).where(budget_rates.c.key != _CLOCK)
+    found = (connection.execute(query).scalar() for query in (begun, due))
+    return min((int(one) for one in found if one is not None), default=0)
 
 
 def _count(connection: Connection, key: str, bucket: int, *, held: int = 0, used: int = 0) -> None:

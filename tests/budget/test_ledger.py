@@ -291,6 +291,29 @@ class TestService:
         assert book.sums() == (0, 0)
         await running.close()
 
+    async def test_p7_k_04_a_clock_that_began_in_1970_does_not_keep_counters_for_ever(self, book: Book) -> None:
+        """As of a board without a battery, until it is told the time."""
+        clock = book.clock
+        running, now_ms = Budgets(book.engine, owner="one", clock=clock), clock.wall
+        budget = {"name": "b", "limit": 9, "window": "day"}
+
+        def swept() -> None:
+            with writing(book.engine) as connection:
+                running._forget(connection, clock.wall)
+
+        for wrong in (False, True, False):
+            clock.wall = 40 * 86_400_000 if wrong else now_ms
+            assert isinstance(book.take("1", plan(budget, now_ms=clock.wall)), Reserved)
+            book.settle("1", {})
+            for _ in range(2):
+                clock.forward(60)
+                swept()
+        for _ in range(130):
+            clock.forward(86_400)
+            swept()
+        assert book.sums() == (0, 0)
+        await running.close()
+
     async def test_a_call_that_no_limit_covers_waits_for_nothing(self, tmp_path: Path) -> None:
         budgets = Budgets(open_database(tmp_path / "b.db"), owner="one", clock=SystemClock())
         assert (await budgets.reserve("1", Plan())).warnings == ()
