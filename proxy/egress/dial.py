@@ -65,7 +65,7 @@ class Dialler:
         Raises:
             Refused: `destination_forbidden_address` or `upstream_unreachable`.
         """
-        return await self._vetted(dial.authority, dial.allow_private)
+        return await self._vetted(dial.authority, dial.allow_private, dial.agent)
 
     async def connect(self, dial: Dial) -> Connection:
         """A connection that ends at the decided authority, and the address that was dialled: with `via`, the proxy's.
@@ -78,8 +78,8 @@ class Dialler:
             return await self._through(dial.via, dial.authority)
         return await self._reach(await self.vetted(dial), dial.authority.port)
 
-    async def _vetted(self, authority: Authority, allow_private: tuple[str, ...]) -> tuple[Address, ...]:
-        addresses = await self._resolver.resolve(authority.host)
+    async def _vetted(self, authority: Authority, allow_private: tuple[str, ...], agent: str) -> tuple[Address, ...]:
+        addresses = await self._resolver.resolve(authority.host, agent)
         own = self._own()
         for address in addresses:
             hairpin = any(port == authority.port and _reaches(address, host) for host, port in own)
@@ -125,7 +125,7 @@ class Dialler:
     async def _asked(self, via: UpstreamProxy, target: Authority) -> Connection:
         login = await self._login(via)
         try:
-            addresses = await self._vetted(via.authority, NAMED_BY_THE_OPERATOR)
+            addresses = await self._vetted(via.authority, NAMED_BY_THE_OPERATOR, "-")
             tls = self._trust.context(via.trust) if via.scheme == "https" else None
             reader, writer, address = await self._reach(
                 addresses, via.authority.port, tls=tls, name=via.authority.host if tls is not None else None

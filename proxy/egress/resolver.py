@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from proxy.egress.askers import Askers
 from proxy.errors import Denial, Refused
 
 if TYPE_CHECKING:
@@ -26,13 +25,16 @@ QUESTIONS: Final = 3
 AGAIN_S: Final = 1.0
 """Until a question is asked again: glibc takes five seconds to notice that a packet was lost (resolv.conf(5))."""
 THREADS: Final = 32
+EACH: Final = 8
+"""Threads for one agent's names."""
 
 
 class Resolver:
     """The system's resolver, asked for absolute names, with a short memory.
 
     It is asked in threads of its own, which a name that nobody answers holds longer than we wait: the loop's are for
-    databases and files. Questions that are repeated have others, so that they displace no first one.
+    databases and files. Questions that are repeated have others, so that they displace no first one; and no agent has
+    so many that other agents' names wait for its own (P7).
     `hosts` pins names to addresses, as `/etc/hosts` would; they are vetted like any other answer.
     """
 
@@ -41,11 +43,11 @@ class Resolver:
         self._timeout_s: Final = timeout_s
         self._hosts: Final = {name: _parsed(addresses) for name, addresses in (hosts or {}).items()}
         self._known: Final[dict[str, tuple[float, tuple[Address, ...]]]] = {}
-        self._first: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="names")
-        self._again: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="names-again")
+        self._first: Final = Askers(_addresses, threads=THREADS, each=EACH, name="names")
+        self._again: Final = Askers(_addresses, threads=THREADS, each=EACH, name="names-again")
 
-    async def resolve(self, host: str) -> tuple[Address, ...]:
-        """Every address of `host`, in the system's order of preference.
+    async def resolve(self, host: str, agent: str) -> tuple[Address, ...]:
+        """Every address of `host`, in the system's order of preference; asked for `agent`.
 
         Raises:
             Refused: `upstream_unreachable`, no answer, too late an answer, or more than `MAX_ADDRESSES`.
@@ -58,7 +60,7 @@ class Resolver:
         now_s = self._clock.monotonic_s()
         known = self._known.get(host)
         if known is None or known[0] < now_s:
-            addresses = await self._ask(host)
+            addresses, now_s = await self._ask(host, agent), self._clock.monotonic_s()
             while len(self._known) >= MAX_ENTRIES:
                 del self._known[next(iter(self._known))]
             known = (now_s + (KEEP_S if addresses else KEEP_FAILURE_S), addresses)
@@ -67,21 +69,21 @@ class Resolver:
             raise Refused(Denial("upstream_unreachable", "The provider's name could not be resolved.", by="egress"))
         return known[1]
 
-    async def _ask(self, host: str) -> tuple[Address, ...]:
+    async def _ask(self, host: str, agent: str) -> tuple[Address, ...]:
         # The dot makes the name absolute: no search domain is ever appended. A single label lives in /etc/hosts only.
         name = f"{host}." if "." in host else host
         try:
             async with asyncio.timeout(self._timeout_s):
-                return _parsed(await self._first_answer(name))
+                return _parsed(await self._first_answer(name, agent))
         except (OSError, TimeoutError, UnicodeError):
             return ()
 
-    async def _first_answer(self, name: str) -> tuple[str, ...]:
-        loop, ask = asyncio.get_running_loop(), partial(_addresses, name)
+    async def _first_answer(self, name: str, agent: str) -> tuple[str, ...]:
         asked: list[asyncio.Future[tuple[str, ...] | None]] = []
         try:
             while len(asked) < QUESTIONS:
-                asked.append(loop.run_in_executor(self._again if asked else self._first, ask))
+                askers = self._again if asked else self._first
+                asked.append(asyncio.wrap_future(askers.ask(name, agent)))
                 known = await _known(asked, AGAIN_S if len(asked) < QUESTIONS else None)
                 if known is not None:
                     return known

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import struct
 import sys
@@ -42,10 +41,10 @@ def serve(server: socket.socket) -> None:
         server.sendto(head + rest[:end] + record, asker)
 
 
-async def resolved(resolver: Resolver, host: str) -> dict[str, object]:
+async def resolved(resolver: Resolver, host: str, agent: str = "one") -> dict[str, object]:
     began_s = time.monotonic()
     try:
-        said = [str(address) for address in await resolver.resolve(host)]
+        said = [str(address) for address in await resolver.resolve(host, agent)]
     except Refused as refused:
         said = [refused.denial.slug]
     return {"said": said, "took_s": time.monotonic() - began_s}
@@ -64,12 +63,14 @@ async def main() -> dict[str, object]:
         await asyncio.sleep(0.3)
         start()
         lost = group.create_task(resolved(resolver, "lost.sample.test"))
-        never = [group.create_task(resolved(resolver, f"never-{number}.sample.test")) for number in range(100)]
+        never = [group.create_task(resolved(resolver, f"never-{number}.sample.test", "two")) for number in range(100)]
         await asyncio.sleep(0)
         threads = await threads_took_s()
+        other = group.create_task(resolved(resolver, "other.sample.test", "three"))
     return {
         "early": early.result(),
         "lost": lost.result(),
+        "other": other.result(),
         "never": [task.result() for task in never],
         "threads_took_s": threads,
     }
@@ -84,4 +85,3 @@ def start() -> None:
 if __name__ == "__main__":
     Path(sys.argv[1]).write_text("nameserver 127.0.0.1\n")
     print(json.dumps(asyncio.run(main())), flush=True)
-    os._exit(0)  # without waiting for the threads that still ask

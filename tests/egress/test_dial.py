@@ -157,7 +157,7 @@ async def test_nobody_there_is_unreachable():
 @pytest.mark.parametrize("host", ["no-such-name.invalid", "a.invalid", "nohost-here"])
 async def test_a27_a_name_that_is_not_is_unreachable(host):
     resolver = Resolver(clock=SystemClock(), timeout_s=2.0)
-    assert await refusal(resolver.resolve(host)) == "upstream_unreachable"
+    assert await refusal(resolver.resolve(host, "one")) == "upstream_unreachable"
 
 
 async def test_p7_an_answer_has_so_many_addresses_at_most():
@@ -165,7 +165,7 @@ async def test_p7_an_answer_has_so_many_addresses_at_most():
     assert len(await dialler(a_test=many[:-1]).vetted(dial())) == MAX_ADDRESSES
     resolver = Resolver(clock=SystemClock(), timeout_s=1.0)
     resolver._known["a.test"] = (float("inf"), tuple(map(ip_address, many)))
-    assert await refusal(resolver.resolve("a.test")) == "upstream_unreachable"
+    assert await refusal(resolver.resolve("a.test", "one")) == "upstream_unreachable"
 
 
 class Counting(Resolver):
@@ -173,9 +173,11 @@ class Counting(Resolver):
 
     answers: tuple[str, ...] = ("93.184.216.34",)
     asked = 0
+    lasts_s = 0.0
 
-    async def _ask(self, host):
+    async def _ask(self, host, agent):
         self.asked += 1
+        self._clock.now_s += self.lasts_s
         return tuple(map(ip_address, self.answers))
 
 
@@ -183,21 +185,29 @@ async def test_p7_answers_are_remembered_for_a_time_and_the_memory_is_bounded():
     clock = SetClock()
     resolver = Counting(clock=clock, timeout_s=1.0)
     for _ in range(3):
-        await resolver.resolve("a.test")
+        await resolver.resolve("a.test", "one")
     assert resolver.asked == 1
     clock.now_s = KEEP_S + 0.1
-    await resolver.resolve("a.test")
+    await resolver.resolve("a.test", "one")
     assert resolver.asked == 2
     for i in range(MAX_ENTRIES + 50):
-        await resolver.resolve(f"h{i}.test")
+        await resolver.resolve(f"h{i}.test", "one")
     assert len(resolver._known) == MAX_ENTRIES
     resolver.answers = ()
     for _ in range(3):
-        assert await refusal(resolver.resolve("gone.test")) == "upstream_unreachable"
+        assert await refusal(resolver.resolve("gone.test", "one")) == "upstream_unreachable"
     assert resolver.asked == 2 + MAX_ENTRIES + 50 + 1
     clock.now_s += KEEP_FAILURE_S + 0.1
     resolver.answers = ("93.184.216.34",)
-    assert len(await resolver.resolve("gone.test")) == 1
+    assert len(await resolver.resolve("gone.test", "one")) == 1
+
+
+async def test_p7_that_nobody_answers_is_remembered_too_however_long_that_took():
+    resolver = Counting(clock=SetClock(), timeout_s=1.0)
+    resolver.answers, resolver.lasts_s = (), 5.0
+    for _ in range(3):
+        assert await refusal(resolver.resolve("slow.test", "one")) == "upstream_unreachable"
+    assert resolver.asked == 1
 
 
 async def test_p2_a09_a_name_that_is_rebound_is_vetted_again():
@@ -213,7 +223,7 @@ async def test_p2_a09_a_name_that_is_rebound_is_vetted_again():
 @pytest.mark.parametrize("literal", ["93.184.216.34", "2606:2800:220:1::1"])
 async def test_a_literal_asks_nobody(literal):
     resolver = Counting(clock=SystemClock(), timeout_s=1.0)
-    assert await resolver.resolve(literal) == (ip_address(literal),)
+    assert await resolver.resolve(literal, "one") == (ip_address(literal),)
     assert resolver.asked == 0
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -21,12 +22,13 @@ ip link set lo up && touch "$2" && mount --bind "$2" /etc/resolv.conf && exec "$
 def found(tmp_path_factory):
     described = tmp_path_factory.mktemp("names") / "resolv.conf"
     command = ("unshare", "-Urnm", "sh", "-ec", STAGE, "sh", sys.executable, str(described))
+    began_s = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if "unshare failed" in done.stderr:
         pytest.skip("this machine gives no namespaces")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    return json.loads(done.stdout)
+    return {**json.loads(done.stdout), "ended_s": time.monotonic() - began_s}
 
 
 def test_a27_while_no_server_is_there_the_question_is_asked_again(found):
@@ -47,3 +49,13 @@ def test_a27_what_nobody_answers_ends_in_time(found):
 def test_n14_names_that_nobody_answers_keep_nothing_else_waiting(found):
     """N-14: the threads that databases and receipts are written in are others."""
     assert found["threads_took_s"] < 1
+
+
+def test_p7_the_names_of_one_agent_keep_no_other_agents_waiting(found):
+    assert found["other"]["said"] == ["93.184.216.34"]
+    assert found["other"]["took_s"] < 1
+
+
+def test_the_process_ends_without_waiting_for_questions_that_nobody_answers(found):
+    """The system's resolver gives up after ten seconds."""
+    assert found["ended_s"] < 9

@@ -50,9 +50,9 @@ async def test_p3_nothing_is_resolved_or_dialled_before_the_receipt_is_durable(r
     order = []
     resolve, record = resolver.resolve, rig.sidecar.receipts.record_decision
 
-    async def watched_resolve(host):
+    async def watched_resolve(host, agent):
         order.append("resolve")
-        return await resolve(host)
+        return await resolve(host, agent)
 
     async def watched_record(fields):
         order.append("recording")
