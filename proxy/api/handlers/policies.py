@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.models import Done
@@ -25,12 +26,17 @@ from proxy.trial.matrix import agent_of
 from proxy.trial.request import head_of
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from proxy.api.call import Call
     from proxy.decision import Decision, Generation
     from proxy.enforcing import Enforcing
     from proxy.policy_versions import Version
 
 _log: Final = logging.getLogger("proxy.api")
+_ENTRY: Final = re.compile(r"agents\.([a-z0-9_-]+)")
+"""Begins what is said of an agent's settings."""
+_EVERYBODYS: Final = ("policy ", "policies.")
 
 
 async def show(call: Call) -> PoliciesView:
@@ -93,9 +99,9 @@ async def _is_back(call: Call, enforcing: Enforcing, confirmed: Version) -> bool
 
 
 def _pending(version: Version, call: Call) -> PendingPolicies:
-    """Of another tenant's agents nothing is told."""
+    """To an operator of one tenant: what is said of policies, which are everybody's, and of their own agents."""
     seen = {agent.name for agent in call.services.agents() if call.operator.may_see(agent.tenant)}
-    agents = ((one, agent_of(one)) for one in version.waits)
+    whole = call.operator.tenant is None
     return PendingPolicies(
         version=version.number,
         digest=version.digest,
@@ -104,8 +110,15 @@ def _pending(version: Version, call: Call) -> PendingPolicies:
         reason=version.reason,
         restores=version.restores,
         at_ms=version.at_ms,
-        wider=[one for one, agent in agents if agent is None or agent in seen or call.operator.tenant is None],
+        wider=[one for one in version.waits if whole or _is_told(one, seen)],
     )
+
+
+def _is_told(wider: str, seen: Container[str]) -> bool:
+    """Whether this may be said to somebody who sees the agents in `seen` only."""
+    entry = _ENTRY.match(wider)
+    agent = entry[1] if entry is not None else agent_of(wider)
+    return wider.startswith(_EVERYBODYS) if agent is None else agent in seen
 
 
 async def explain(call: Call) -> Explanation:
