@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MAX_BYTES: Final = 64 * 1024
+ENDED_S: Final = 1.0
+"""For one that was killed to be gone. One that has become another user's cannot be killed, and is not waited for."""
 
 
 async def output_of(
@@ -53,12 +55,15 @@ async def output_of(
         raise SecretUnavailableError(scheme, f"{name} took longer than {timeout_s:g} s", passing=True) from None
     finally:
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
+            for kill in (partial(os.killpg, process.pid, signal.SIGKILL), process.kill):  # with all that it has started
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # it may have left its own group
+                    kill()
         # Else our end stays open with what was not read, or for as long as anybody whom it started has the other one.
         if (pipe := transport.get_pipe_transport(1)) is not None:
             pipe.close()
-        await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDED_S):
+                await process.wait()
         transport.close()
     if code != 0 or not 0 < len(output) <= max_bytes:
         raise SecretUnavailableError(scheme, f"{name} ended with {code} and {len(output)} bytes", passing=code != 0)

@@ -98,6 +98,14 @@ async def test_p7_a_command_that_hangs_is_ended(tmp_path):
     assert has_ended(int(pid.read_text()))
 
 
+async def test_p7_a_command_that_leaves_its_process_group_is_ended():
+    script = "import os, time; os.fork() and os.setpgid(0, os.getpgid(os.getppid())); time.sleep(60)"
+    started = time.monotonic()
+    told = await failure(exec_store(timeout_s=0.5), json.dumps([sys.executable, "-c", script]))
+    assert "longer than" in told
+    assert time.monotonic() - started < 5
+
+
 async def test_p7_what_a_command_has_started_ends_with_it(tmp_path):
     pid = tmp_path / "pid"
     script = f"sleep 60 & echo $! > {pid}; wait"
