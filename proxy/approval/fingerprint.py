@@ -70,7 +70,7 @@ def fingerprint(asked: Asked, *, key: bytes, volatile: frozenset[str] = VOLATILE
         {
             "version": _VERSION,
             "tenant": agent.tenant,
-            "agent": agent.name,
+            "agent": [agent.name, agent.life] if agent.life else agent.name,
             "user": agent.user.name if agent.user is not None else None,
             "task": agent.task,
             "account": asked.account,
