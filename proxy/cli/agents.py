@@ -126,7 +126,13 @@ def revoke(
         return
     with database() as engine:
         record(engine, "agent_revoke", name)
-        if not store.revoke_agent(engine, name, clock=SystemClock()):
+        done = store.revoke_agent(engine, name, clock=SystemClock())
+        if not done and config.exists():  # it may be the configuration's alone
+            from proxy.catalog.configuration import load_configuration
+
+            named = load_configuration(config).settings.agents.get(name)
+            done = store.revoke_agent(engine, name, clock=SystemClock(), named=named)
+        if not done:
             raise BriefcaseError(f"there is no agent named {name} that is not revoked")
     sys.stdout.write(f"revoked {name}\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 from sqlalchemy import insert, select, update
@@ -34,6 +34,13 @@ class AgentRow:
     groups: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     life: int = 0
+
+
+class Named(Protocol):
+    """An agent of the configuration."""
+
+    @property
+    def tenant(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +158,21 @@ def valid_tokens(database: Engine) -> list[TokenRow]:
     return [TokenRow(r.token_id, r.agent, r.digest, r.expires_at_ms) for r in rows]
 
 
-def revoke_agent(database: Engine, name: str, *, clock: Clock) -> bool:
-    """Revoke an agent with all its tokens; False when there is none, or it was revoked before."""
+def revoke_agent(database: Engine, name: str, *, clock: Clock, named: Named | None = None) -> bool:
+    """Revoke an agent with all its tokens; False when there is none, or it was revoked before.
+
+    `named`: as the configuration has it, where it does. An agent may be there without a row, and gets one.
+    """
     now_ms = clock.wall_ms()
     with writing(database) as connection:
         there = update(agents).where(agents.c.name == name, agents.c.revoked_at_ms.is_(None))
-        done = connection.execute(there.values(revoked_at_ms=now_ms, life=agents.c.life + 1))
+        done = connection.execute(there.values(revoked_at_ms=now_ms, life=agents.c.life + 1)).rowcount > 0
+        if not done and named is not None:
+            known = connection.execute(select(agents.c.name).where(agents.c.name == name)).first()
+            done = known is None
+            if done:
+                columns = {**Belongs(named.tenant).columns, "accounts": "[]", "created_at_ms": now_ms}
+                connection.execute(insert(agents).values(name=name, revoked_at_ms=now_ms, life=1, **columns))
         theirs = (agent_tokens.c.agent == name) & agent_tokens.c.revoked_at_ms.is_(None)
         connection.execute(update(agent_tokens).where(theirs).values(revoked_at_ms=now_ms))
-    return done.rowcount > 0
+    return done

@@ -323,3 +323,14 @@ async def test_o10_no_secret_is_in_any_answer(api: Api) -> None:
     assert len(whole) > 2000
     for secret in (KEY, OTHER_KEY, *api.rig.tokens.values(), *api.tokens.values()):
         assert secret not in whole
+
+
+async def test_an_agent_that_the_configuration_alone_names_is_revoked_too(tmp_path: Path) -> None:
+    described = {"tester": {"accounts": ["*"]}, "named": {"accounts": ["*"]}}
+    async with administered(tmp_path, described=described) as api:
+        assert slug(await api.call("foreign", "DELETE", "/agents/named")) == "not_found"
+        assert (await api.call("operator", "DELETE", "/agents/named")).json() == {"done": True}
+        assert slug(await api.call("operator", "DELETE", "/agents/named")) == "not_found"
+        assert slug(await api.call("operator", "DELETE", "/agents/nobody")) == "not_found"
+        listed = {one["name"]: one["revoked"] for one in (await api.call("viewer", "GET", "/agents")).json()["agents"]}
+        assert listed == {"tester": False, "named": True}

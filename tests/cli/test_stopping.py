@@ -7,6 +7,7 @@ import ssl
 import time
 
 import pytest
+import yaml
 
 from tests.answers.test_capture_crash import call
 from tests.rig.process import configured
@@ -73,3 +74,29 @@ async def test_h_08_what_the_command_line_stops_stops_within_a_second(tmp_path):
         await asyncio.sleep(1.0)
         with pytest.raises(OSError):  # a 407, then no TLS
             await call(up, trust, GET)
+
+
+@pytest.mark.slow
+async def test_h_08_an_agent_that_the_configuration_alone_names_is_stopped_too(tmp_path):
+    """H-08: nobody gave it a token of its own, so that the database does not know it."""
+    async with configured(tmp_path) as up:
+        described = yaml.safe_load(up.config.read_text())
+        described["agents"]["named"] = {"accounts": ["*"]}
+        up.config.write_text(yaml.safe_dump(described))
+        await up.start()
+        trust = ssl.create_default_context(cafile=str(up.home / "ca-bundle.pem"))
+        minted = up.command("agents", "token", "named", "--ttl", "5m", "--config", str(up.config))
+        up.token = minted.stdout.strip()
+        assert (await call(up, trust, GET)).status == 200
+        revoked = up.command("agents", "revoke", "named", "--config", str(up.config))
+        assert (revoked.returncode, revoked.stdout) == (0, "revoked named\n"), revoked.stderr
+        assert up.command("agents", "revoke", "named", "--config", str(up.config)).returncode == 1
+        await asyncio.sleep(1.0)
+        with pytest.raises(OSError):
+            await call(up, trust, GET)
+        added = up.command("agents", "add", "named")
+        await asyncio.sleep(1.0)
+        with pytest.raises(OSError):  # the task token was the other's
+            await call(up, trust, GET)
+        up.token = added.stdout.strip()
+        assert (await call(up, trust, GET)).status == 200

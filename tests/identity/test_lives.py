@@ -8,11 +8,14 @@ import pytest
 
 from proxy.db.engine import migrate, open_database
 from proxy.identity import store
+from proxy.identity.directory import Directory
+from proxy.identity.registry import AgentRegistry
 from proxy.identity.store import Belongs
 from proxy.identity.task_limits import TaskLimits
 from proxy.identity.task_tokens import mint
-from proxy.model import Agent
+from proxy.model import BY_NAME, Agent
 from proxy.operator_settings import OperatorSettings
+from proxy.settings import AgentEntry
 from tests.approval.hands import Hands
 from tests.identity.gate import SEED, Gate, World
 
@@ -52,4 +55,25 @@ def test_h_08_who_was_revoked_before_lives_were_counted_is_another_too(tmp_path:
             migrate(connection)
     store.add_agent(database, "gone", (), clock=hands)
     assert {one.name: one.life > 0 for one in store.list_agents(database)} == {"gone": True, "here": False}
+    database.dispose()
+
+
+@pytest.mark.parametrize("tenant", [None, "acme"])
+def test_h_08_an_agent_that_the_configuration_alone_names_is_revoked_too(tmp_path: Path, tenant: str | None) -> None:
+    database, hands = open_database(tmp_path / "briefcased.db"), Hands()
+    directory = Directory(agents={"coder": Agent("coder", ("*",), "-", tenant or "main")})
+    registry, named = AgentRegistry(database, clock=hands, directory=directory), AgentEntry(tenant=tenant)
+    assert registry.named("coder", BY_NAME) is not None
+    assert not store.revoke_agent(database, "coder", clock=hands)
+    assert store.revoke_agent(database, "coder", clock=hands, named=named)
+    assert not store.revoke_agent(database, "coder", clock=hands, named=named)
+    hands.forward(1)
+    assert registry.named("coder", BY_NAME) is None
+    store.add_agent(database, "coder", (), clock=hands)
+    hands.forward(1)
+    again = registry.named("coder", BY_NAME)
+    assert again is not None
+    assert (again.life, again.accounts) == (1, ("*",))
+    assert store.revoke_agent(database, "coder", clock=hands, named=named)
+    assert [one.life for one in store.list_agents(database)] == [2]
     database.dispose()

@@ -73,11 +73,12 @@ def _belongs(call: Call, new: NewAgent, row: AgentRow | None) -> Belongs | None:
 async def revoke(call: Call) -> Done:
     """Revoke an agent with all its tokens."""
     name, services = call.names["name"], call.services
-    rows = await in_thread(store.list_agents, services.database)
-    tenant = services.tenant_of(name)
-    if not call.operator.may_see(tenant) or all(row.name != name or row.revoked_at_ms is not None for row in rows):
+    rows = {row.name: row for row in await in_thread(store.list_agents, services.database)}
+    tenant, named, row = services.tenant_of(name), services.generation().settings.agents.get(name), rows.get(name)
+    there = row.revoked_at_ms is None if row is not None else named is not None
+    if not call.operator.may_see(tenant) or not there:
         raise ProblemError("not_found")
     await call.record("agent_revoke", name, tenant=tenant)
-    if not await in_thread(store.revoke_agent, services.database, name, clock=services.clock):
+    if not await in_thread(store.revoke_agent, services.database, name, clock=services.clock, named=named):
         raise ProblemError("not_found")
     return Done()
