@@ -113,6 +113,11 @@ class AgentsMachine(RuleBasedStateMachine):
     def revoke_agent(self, name: str) -> None:
         assert store.revoke_agent(self.engine, name, clock=self.hands) == self.oracle.revoke_agent(name)
 
+    @rule(target=tokens, name=AGENTS, about=ABOUT)
+    def another_of_the_name_comes(self, name: str, about: tuple[str, tuple[str, ...]] | None) -> Any:
+        self.revoke_agent(name)
+        return self.add_agent(name, ("*",), about, None)
+
     @rule(
         target=tasks, process=PROCESS, name=AGENTS, user=st.sampled_from([None, "alice", "bob"]),
         ttl_s=st.sampled_from([60, 3600, 86_400]), accounts=st.sampled_from([(), ("example/red",)]),
