@@ -113,10 +113,13 @@ class AgentsMachine(RuleBasedStateMachine):
     def revoke_agent(self, name: str) -> None:
         assert store.revoke_agent(self.engine, name, clock=self.hands) == self.oracle.revoke_agent(name)
 
-    @rule(target=tokens, name=AGENTS, about=ABOUT)
-    def another_of_the_name_comes(self, name: str, about: tuple[str, tuple[str, ...]] | None) -> Any:
+    @rule(target=tokens, name=AGENTS)
+    def another_of_the_name_comes(self, name: str) -> Any:
+        """Whoever holds a task token of the one before."""
+        self.add_agent(name, ("*",), ("acme", ()), None)
+        self.mint(0, name, None, 86_400, ())
         self.revoke_agent(name)
-        return self.add_agent(name, ("*",), about, None)
+        return self.add_agent(name, ("*",), ("acme", ()), None)
 
     @rule(
         target=tasks, process=PROCESS, name=AGENTS, user=st.sampled_from([None, "alice", "bob"]),
