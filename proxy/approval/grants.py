@@ -33,6 +33,7 @@ class Scope:
     """Which requests.
 
     Attributes:
+        life: which agent of this name, see `Agent`.
         user: whom the agent acts for; None is nobody, not anybody.
         profile_version: of the profile and the account's settings.
         origin: `https://host:port`.
@@ -50,6 +51,7 @@ class Scope:
     method: str
     origin: str
     path: str
+    life: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def scope_of(asked: Asked, path: str) -> Scope:
         method=head.method,
         origin=f"{head.scheme}://{head.authority.host}:{head.authority.port}",
         path=path,
+        life=agent.life,
     )
 
 

@@ -78,6 +78,7 @@ def neighbours() -> dict[str, Asked]:
     return {
         "tenant": asked(agent=replace(AGENT, tenant="other")),
         "agent": asked(agent=replace(AGENT, name="other")),
+        "life": asked(agent=replace(AGENT, life=1)),
         "user": asked(agent=other),
         "no user": asked(agent=replace(AGENT, user=None)),
         "account": asked(account="github/admin"),

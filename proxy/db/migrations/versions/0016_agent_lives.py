@@ -7,13 +7,16 @@ from alembic import op
 
 revision = "0016"
 down_revision = "0015"
+_TABLES = ("agents", "approval_grants")
 
 
 def upgrade() -> None:
-    """Add the column."""
-    op.add_column("agents", sa.Column("life", sa.Integer, nullable=False, server_default="0"))
+    """Add the columns."""
+    for table in _TABLES:
+        op.add_column(table, sa.Column("life", sa.Integer, nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
-    """Drop the column."""
-    op.drop_column("agents", "life")
+    """Drop the columns."""
+    for table in _TABLES:
+        op.drop_column(table, "life")
