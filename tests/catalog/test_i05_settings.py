@@ -106,7 +106,7 @@ WIDER: list[tuple[str, str, str]] = [
     ("unmatched: refuse", "unmatched: pass", "unmatched: refuse -> pass"),
     ("[mirror.test]", "[mirror.test, evil.test]", "passthrough_hosts: evil.test is new"),
     ("addresses: [10.1.0.0/16, 10.2", "addresses: [127.0.0.1, 10.2", "egress.allow_private: git.corp.test at 127.0.0.1 10.2.0.0/16 is new"),
-    ("a: coder, b: ci", "a: coder, c: ci", "identity.tokens[https://issuer.test briefcased].agent.map: c=ci is new"),
+    ("a: coder, b: ci", "a: coder, c: ci", "identity.tokens[https://issuer.test briefcased].agent: c=ci is new"),
     ("audience: briefcased", "audience: other", "identity.tokens[https://issuer.test other] is new"),
     ("approval_at: 40", "approval_at: 60", "risk.approval_at: 40 -> 60"),
     ("  refuse_at: 90\n", "", "risk.refuse_at: 90 -> none"),
@@ -185,6 +185,35 @@ def test_what_allows_less_or_has_no_say_is_not_said_and_counts_at_once(old: str,
     before, wanted = deciding(settings(TEXT)), changed(old, new)
     assert list(wider(before, deciding(wanted))) == []
     assert narrowed(wanted, before) == wanted
+
+
+MATCHED = ("agent: {map: {a: coder, b: ci}}", 'agent: {map: {a: coder, b: ci}, match: "{agent}"}')
+PERSON = (
+    "roles: [{claim: groups",
+    "user: {claim: email, map: {ada@a.test: ada, bob@a.test: bob}}, roles: [{claim: groups",
+)
+
+
+@pytest.mark.parametrize(
+    ("block", "gone", "said"),
+    [
+        (MATCHED, ", b: ci", "identity.tokens[https://issuer.test briefcased].agent: b is gone, and may be another"),
+        (PERSON, "ada@a.test: ada, ", "operators.oidc[corp].user: ada@a.test is gone, and may be another"),
+    ],
+)
+def test_who_leaves_a_map_may_be_named_otherwise_then(block: tuple[str, str], gone: str, said: str) -> None:
+    """By the pattern; and an operator who is no user that we know decides about the calls of all users."""
+    text = TEXT.replace(*block)
+    assert (text != TEXT, text.count(gone)) == (True, 1)
+    before, wanted = deciding(settings(text)), settings(text.replace(gone, ""))
+    assert list(wider(before, deciding(wanted))) == [said]
+    assert narrowed(wanted, before) == settings(text)
+
+
+def test_a_map_or_a_list_that_must_not_be_empty_is_as_it_was_where_all_of_it_waits() -> None:
+    before = deciding(settings(TEXT))
+    wanted = changed("{map: {a: coder, b: ci}}", "{map: {c: coder}}, algorithms: [ES384]")
+    assert narrowed(wanted, before) == settings(TEXT)
 
 
 def test_what_narrows_counts_where_something_else_waits() -> None:
