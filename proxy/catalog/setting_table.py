@@ -98,7 +98,7 @@ ROWS: Final[dict[str, Row]] = {
         "agents.NAME",
         {
             "accounts": GRANTS, "tenant": ANY, "groups": ANY, "users": MORE, "spiffe": UnlessGone(),
-            "hand_over": Entries(new=True), "hand_over.directory": "where its token is put", "hand_over.proxy": WHERE,
+            "hand_over": Entries(new=True), "hand_over.directory": ANY, "hand_over.proxy": WHERE,
         },
     ),
     "profiles": "profiles are compared themselves",

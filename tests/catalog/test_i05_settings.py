@@ -103,6 +103,7 @@ WIDER: list[tuple[str, str, str]] = [
     ('one.test/coder"', 'one.test/other"', "agents.coder.spiffe: changed"),
     ("ci: {accounts: [github/work]", "ci: {accounts: [github/bot]", "agents.ci.accounts: github/bot is new"),
     ("agents:\n", "agents:\n  late: {}\n", "agents.late is new"),
+    ("directory: /share", "directory: /of-coder", "agents.ci.hand_over.directory: changed"),
     ("unmatched: refuse", "unmatched: pass", "unmatched: refuse -> pass"),
     ("[mirror.test]", "[mirror.test, evil.test]", "passthrough_hosts: evil.test is new"),
     ("addresses: [10.1.0.0/16, 10.2", "addresses: [127.0.0.1, 10.2", "egress.allow_private: git.corp.test at 127.0.0.1 10.2.0.0/16 is new"),
@@ -144,7 +145,7 @@ NARROWER: list[tuple[str, str]] = [
     ('accounts: ["github/*"], tenant: acme, groups: [coders]', "accounts: [github/work], tenant: acme, groups: [coders]"),
     (', spiffe: "spiffe://one.test/coder"', ""),
     ('  ci: {accounts: [github/work], tenant: acme, hand_over: {directory: /share, proxy: "sidecar:8080"}}\n', ""),
-    ('directory: /share, proxy: "sidecar:8080"', 'directory: /other, proxy: "sidecar:8081"'),
+    ('directory: /share, proxy: "sidecar:8080"', 'directory: /share, proxy: "sidecar:8081"'),
     ("[mirror.test]", "[]"),
     ("addresses: [10.1.0.0/16, 10.2.0.0/16]", "addresses: [10.1.0.0/16]"),
     (", b: ci", ""),
@@ -237,7 +238,7 @@ def test_the_same_settings_are_the_same() -> None:
 
 def test_neither_secret_refs_nor_paths_nor_places_to_tell_are_kept() -> None:
     found = repr(deciding(settings(TEXT)))
-    for word in ("file:", "env:", "vault:", "hooks.test", "/share", ".pem", "secret-path"):
+    for word in ("file:", "env:", "vault:", "hooks.test", ".pem", "secret-path"):
         assert word not in found
     assert "app_key" in found
 

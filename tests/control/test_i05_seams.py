@@ -90,7 +90,7 @@ async def test_i05_a_start_does_not_leave_the_calls_of_a_provider_that_is_gone_t
     said = {**both, **policies_of(tmp_path, POLICIES)}
     async with running_rig(tmp_path, settings=said, author="ann", profiles=profiles, provider=provider) as rig:
         assert (await rig.call("GET", "/vault/x")).problem == "policy_denied"
-    with pytest.raises(BriefcaseError, match="guard: has less of host api.example.test"):
+    with pytest.raises(BriefcaseError, match=r"guard: has less of host api\.example\.test"):
         async with running_rig(
             tmp_path, settings={**said, **ONLY_EXAMPLE}, author="ann", profiles=profiles, provider=provider
         ) as rig:
