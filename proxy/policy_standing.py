@@ -96,8 +96,12 @@ def standing(newest: Version | None, configuration: Configuration, frame: Frame)
 
 
 def _digest_then(version: Version, own: Policies, frame: Frame) -> str:
-    """The digest of the files as it was made when `version` was kept."""
-    return digest_of(own.sources, frame if version.has_settings else frame.without_settings())
+    """The digest of the files as it was made when `version` was kept.
+
+    Of one that had to wait, settings must be a part: whoever confirms it says yes to them as well.
+    """
+    whole = version.has_settings or (version.receipt is None and bool(version.waits))
+    return digest_of(own.sources, frame if whole else frame.without_settings())
 
 
 def brought_back(earlier: Version, configuration: Configuration, frame: Frame, files_digest: str) -> Standing:

@@ -19,7 +19,7 @@ from proxy.trial.widening import difference_of
 from tests.control.conftest import POLICIES
 from tests.control.test_i05_gates import GUARDED, NAME, ONLY_EXAMPLE
 from tests.control.test_i05_gates import settings as policies_of
-from tests.control.test_i05_settings import changed
+from tests.control.test_i05_settings import changed, of_before, unmanaged
 from tests.control.test_policy_versions import WIDER, configured
 from tests.control.test_widening import place
 from tests.rig import running_rig
@@ -95,4 +95,31 @@ async def test_i05_a_start_does_not_leave_the_calls_of_a_provider_that_is_gone_t
             tmp_path, settings={**said, **ONLY_EXAMPLE}, author="ann", profiles=profiles, provider=provider
         ) as rig:
             assert (await rig.call("GET", "/vault/x")).problem == "policy_denied"
+    await provider.stop()
+
+
+async def test_i05_a_version_that_waited_through_an_upgrade_brings_no_settings_in_unseen(tmp_path: Path) -> None:
+    """Whoever confirms it has seen what its policies allow, and nothing of settings, which were not kept then."""
+    provider = Provider(tmp_path, HOSTS)
+    await provider.start()
+    async with place(tmp_path, provider=provider) as at:
+        tokens = at.tokens
+    of_before(tmp_path / "home", POLICIES)
+    async with place(tmp_path, WIDER, provider=provider) as at:
+        found = at.versions.waiting()
+        assert found is not None
+    of_before(tmp_path / "home", WIDER)
+    async with place(tmp_path, WIDER, provider=provider) as at:
+        rig, at.tokens = at.rig, tokens
+        first = at.versions.waiting()
+        assert first is not None
+        assert not [one for one in first.waits if "unmatched" in one]
+        wide = replace(changed(rig, unmatched="pass"), policies=configured(rig, at.file, WIDER).policies)
+        second = (await at.waits(wide)).version
+        assert second.number > first.number
+        assert "unmatched: refuse -> pass" in second.waits
+        assert (await at.confirm("bob", first.number)).status_code == 404
+        narrow = replace(changed(rig, unmatched="pass"), policies=configured(rig, at.file, POLICIES).policies)
+        assert (await at.waits(narrow)).version.waits == ("unmatched: refuse -> pass",)
+        assert not await unmanaged(rig)
     await provider.stop()
