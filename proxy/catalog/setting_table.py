@@ -83,7 +83,7 @@ ROWS: Final[dict[str, Row]] = {
     **_below(
         "providers.NAME.accounts.NAME",
         {
-            "secrets": Names(), "tenant": ANY, "variables": ANY, "keys": REF, "credentials": ANY, "actions": MORE,
+            "secrets": Names(), "tenant": ANY, "variables": ANY, "keys": Names(), "credentials": ANY, "actions": MORE,
             "default": SWITCH, "headers": ANY, "query": ANY,
         },
     ),

@@ -90,6 +90,7 @@ WIDER: list[tuple[str, str, str]] = [
     ("  more:\n", '  more:\n    - {at: "unix:/new.sock", agent: ci}\n', "listeners.more[unix:/new.sock] is new"),
     ("two.test: /b.pem", "three.test: /b.pem", "listeners.more[10.0.0.1:8443].tls.trust_bundles: three.test is new"),
     ('app_key: "file:/run/key"', 'oauth: "file:/x"', "providers.github.accounts.work.secrets: oauth is new"),
+    ("X-Org: acme}", 'X-Org: acme}, keys: {app: "file:/k"}', "providers.github.accounts.bot.keys: app is new"),
     ("actions: [read, write]", "actions: [read, admin]", "providers.github.accounts.work.actions: admin is new"),
     ("tenant: acme, headers", "default: true, tenant: acme, headers", "providers.github.accounts.bot.default: false -> true"),
     ("X-Org: acme", "X-Org: evil", "providers.github.accounts.bot.headers: changed"),
