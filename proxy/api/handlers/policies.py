@@ -23,8 +23,11 @@ from proxy.policy_standing import Wish
 from proxy.trial.explain import decided
 from proxy.trial.matrix import agent_of
 from proxy.trial.request import head_of
+from proxy.trial.widening import POLICY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from proxy.api.call import Call
     from proxy.decision import Decision, Generation
     from proxy.enforcing import Enforcing
@@ -93,9 +96,7 @@ async def _is_back(call: Call, enforcing: Enforcing, confirmed: Version) -> bool
 
 
 def _pending(version: Version, call: Call) -> PendingPolicies:
-    """Of another tenant's agents nothing is told."""
-    seen = {agent.name for agent in call.services.agents() if call.operator.may_see(agent.tenant)}
-    agents = ((one, agent_of(one)) for one in version.waits)
+    """Of another tenant's agents, accounts and users nothing is told."""
     return PendingPolicies(
         version=version.number,
         digest=version.digest,
@@ -104,8 +105,22 @@ def _pending(version: Version, call: Call) -> PendingPolicies:
         reason=version.reason,
         restores=version.restores,
         at_ms=version.at_ms,
-        wider=[one for one, agent in agents if agent is None or agent in seen or call.operator.tenant is None],
+        wider=list(version.waits if call.operator.tenant is None else _of_tenant(version.waits, call)),
     )
+
+
+def _of_tenant(waits: Iterable[str], call: Call) -> Iterator[str]:
+    """What an operator of one tenant may know: of their own agents' calls, and of policies, which they may read."""
+    seen = {agent.name for agent in call.services.agents() if call.operator.may_see(agent.tenant)}
+    others = False
+    for one in waits:
+        agent = agent_of(one)
+        if agent in seen or POLICY.fullmatch(one):
+            yield one
+        elif agent is None:
+            others = True
+    if others:
+        yield "settings or profiles may let more through"
 
 
 async def explain(call: Call) -> Explanation:
