@@ -19,11 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.catalog.bundle import frame_of, signer_of
 from proxy.catalog.pinning import owners
+from proxy.catalog.setting_changes import deciding
 from proxy.db.threads import in_thread
 from proxy.errors import BriefcaseError, ConfigError, Refused
 from proxy.policy import Policies, Rollout
 from proxy.policy_change import Admitted, Before, WaitingError, entry, tell
 from proxy.policy_standing import Standing, brought_back, restored, standing, vocabulary_of
+from proxy.policy_versions import digest_of
 from proxy.trial.widening import difference_of
 
 if TYPE_CHECKING:
@@ -89,9 +91,24 @@ class Enforcing:
         except WaitingError as waiting:
             if last is None:
                 raise
-            return self._instead(configuration, last, agents, waiting)
+            return self._instead(configuration, self._adopted(last, configuration), agents, waiting)
         await self.put(admitted)
         return admitted.configuration
+
+    def _adopted(self, last: Version, configuration: Configuration) -> Version:
+        """What was in force last: of a release that kept no settings, with those of this start. `BriefcaseError`."""
+        if last.frame is None or last.has_settings:
+            return last
+        self._frame = replace(last.frame, settings=deciding(configuration.settings))
+        files_digest = digest_of(last.sources, self._frame) if last.restores is None else last.files_digest
+        self._adopt(last, files_digest, self._frame)
+        return replace(last, frame=self._frame)
+
+    def _adopt(self, version: Version, files_digest: str, frame: Frame) -> None:
+        try:
+            self.versions.adopt(version.number, files_digest, frame)
+        except SQLAlchemyError as error:
+            raise BriefcaseError(f"a set of policies cannot be recorded ({type(error).__name__})") from None
 
     @staticmethod
     def _instead(
@@ -184,6 +201,8 @@ class Enforcing:
             receipt, kept = self._receipts.new_id(), None
             try:
                 version = kept = self._kept(admitted)
+                if not version.has_settings:
+                    self.versions.adopt(version.number, admitted.standing.files_digest, admitted.standing.frame)
                 await self._receipts.record_change(entry(receipt, version, admitted))
                 self.versions.enforced(version.number, receipt)
             except (SQLAlchemyError, Refused) as error:
@@ -291,10 +310,10 @@ class Enforcing:
         try:
             if admitted.signed is not None:
                 self.versions.renew(version.number, admitted.signed[1])
-            if not version.has_settings:
-                self.versions.adopt(version.number, standing.files_digest, standing.frame)
         except SQLAlchemyError as error:
             raise BriefcaseError(f"a set of policies cannot be recorded ({type(error).__name__})") from None
+        if not version.has_settings:
+            self._adopt(version, standing.files_digest, standing.frame)
 
     def _added(self, wanted: Standing, reason: str) -> int:
         configuration, wish = wanted.configuration, wanted.wish

@@ -86,8 +86,11 @@ def tells_graphql(catalog: Catalog) -> bool:
 def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key: bytes) -> Iterator[StandIn]:
     """One stand-in for every secret of every account that `agent` may use, also for those that are minted.
 
+    Another agent of the same name has others: a stand-in may be all that says whose a call is.
+
     A kind may want one for what is no secret of the account (an access key id that stands for a role).
     """
+    whose = f"{agent.name}#{agent.life}" if agent.life else agent.name
     for account in accounts:
         if not agent.may_use(account.id, account.tenant):
             continue
@@ -96,5 +99,5 @@ def stand_ins_of(agent: Agent, accounts: Iterable[BoundAccount], *, stand_in_key
         wanted = (name for kind in account.profile.credentials.values() for name in sorted(kind.stand_in_names()))
         for slot in dict.fromkeys((*account.account.secrets, *minted, *wanted)):
             shape = described[slot].stand_in
-            value = make(shape, key=stand_in_key, purpose=f"{agent.name}:{account.id}:{slot}")
+            value = make(shape, key=stand_in_key, purpose=f"{whose}:{account.id}:{slot}")
             yield StandIn(value, agent.name, account.id, slot, random_bits(shape))

@@ -16,7 +16,7 @@ from proxy.catalog.setting_rules import NotThereError
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.policy import Policies, Rollout
 from proxy.policy_versions import digest_of
-from proxy.trial.widening import profile_before
+from proxy.trial.widening import enabled_in, left, profile_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,8 +96,12 @@ def standing(newest: Version | None, configuration: Configuration, frame: Frame)
 
 
 def _digest_then(version: Version, own: Policies, frame: Frame) -> str:
-    """The digest of the files as it was made when `version` was kept."""
-    return digest_of(own.sources, frame if version.has_settings else frame.without_settings())
+    """The digest of the files as it was made when `version` was kept.
+
+    Of one that had to wait, settings must be a part: whoever confirms it says yes to them as well.
+    """
+    whole = version.has_settings or (version.receipt is None and bool(version.waits))
+    return digest_of(own.sources, frame if whole else frame.without_settings())
 
 
 def brought_back(earlier: Version, configuration: Configuration, frame: Frame, files_digest: str) -> Standing:
@@ -162,7 +166,10 @@ def _framed(configuration: Configuration, frame: Frame, message: str, agents: It
     profiles = Shelf({**own_profiles(configuration.profiles), **own})
     if found := [f"{'.'.join(map(str, place))}: {what}" for place, what in mistakes(settings, profiles)]:
         raise BriefcaseError("\n".join((message, *found)))
-    return replace(configuration, settings=settings, profiles=profiles, policies=None)
+    whole = replace(configuration, settings=settings, profiles=profiles, policies=None)
+    if found := list(left(frame, frame.profiles, enabled_in(whole), passed=settings.unmatched == "pass")):
+        raise BriefcaseError("\n".join((message, *found)))
+    return whole
 
 
 def _settled(settings: Settings, frame: Frame, message: str, agents: Iterable[Agent]) -> Settings:

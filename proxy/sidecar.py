@@ -142,7 +142,7 @@ class Sidecar:
         self._enforcing: Final = enforcing
         self._api: Final = api
         self._watch: Final = watch
-        self._agents = frozenset(agent.name for agent in parts.agents())
+        self._agents = _lives(parts.agents())
         self._turn: Final = asyncio.Lock()
         self._configuration = parts.configuration
         self.directory = Directory.of(parts.configuration.settings)
@@ -249,8 +249,7 @@ class Sidecar:
         """Give agents that are added while we run their stand-ins."""
         while True:
             await asyncio.sleep(WATCH_AGENTS_S)
-            names = frozenset(agent.name for agent in self._parts.agents())
-            if names != self._agents:
+            if _lives(self._parts.agents()) != self._agents:
                 async with self._turn:  # what is in force may change while we wait for it
                     await self._install(self._configuration, self.generation + 1)
 
@@ -266,7 +265,7 @@ class Sidecar:
         self.pipeline.generation = replace(generation, stand_ins=generation.stand_ins.plus(self._keeper.stand_ins()))
         self._memory.replace_stand_ins(self.pipeline.generation.stand_ins)
         self._configuration = configuration
-        self._agents = frozenset(agent.name for agent in agents)
+        self._agents = _lives(agents)
         self.directory = Directory.of(configuration.settings)
         if self._api is not None:
             self._api.reloaded()
@@ -277,7 +276,8 @@ class Sidecar:
         directory = Directory.of(configuration.settings)
         if self._parts.described is not None:
             return tuple(self._parts.described(directory))
-        return tuple(directory.agents.get(agent.name, agent) for agent in self._parts.agents())
+        known = ((directory.agents.get(agent.name, agent), agent.life) for agent in self._parts.agents())
+        return tuple(replace(agent, life=life) for agent, life in known)
 
     async def watch_rights(self) -> None:
         """Cut what runs for whoever was stopped, or has lost the right to it (F-14)."""
@@ -331,6 +331,10 @@ class Sidecar:
         """Numbers of now."""
         waiting = int(self.waiting is not None)
         return {"connections": self._front.connections, "generation": self.generation, "policies_waiting": waiting}
+
+
+def _lives(agents: Iterable[Agent]) -> frozenset[tuple[str, int]]:
+    return frozenset((agent.name, agent.life) for agent in agents)
 
 
 def _split(listen: str) -> tuple[str, int]:

@@ -78,6 +78,7 @@ class GrantView(Form):
     method: str
     origin: str
     path: str
+    life: int = Field(description="Of the agent: how often one of this name was revoked before.")
     for_s: int
     max_uses: int
     max_cost_microusd: int

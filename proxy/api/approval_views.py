@@ -61,6 +61,7 @@ def grant_view(grant: Grant, now: Moment) -> GrantView:
         method=scope.method,
         origin=scope.origin,
         path=scope.path,
+        life=scope.life,
         for_s=terms.for_s,
         max_uses=terms.max_uses,
         max_cost_microusd=terms.max_cost_microusd,

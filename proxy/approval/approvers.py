@@ -256,4 +256,5 @@ def _scope(approval: Approval, card: Mapping[str, object], ballot: Ballot) -> Sc
         method=str(card["method"]),
         origin=str(card["origin"]),
         path=ballot.grant.path,
+        life=int(str(card.get("agent_life", 0))),  # cards of before it was told
     )

@@ -32,6 +32,7 @@ class Card:
         domain: the registrable domain of the host, which says whose it is.
         escaped: how many characters of the request had to be spelt out: more than none deserves a second look.
         origin: scheme, host and port; with `path`, what a standing grant may be made for.
+        agent_life: how often an agent of this name was revoked before.
         body_kind: `text`, or `bytes` for what is not UTF-8.
     """
 
@@ -60,6 +61,7 @@ class Card:
     escaped: int
     profile_version: str
     policy_version: str
+    agent_life: int
 
 
 def reviewable(asked: Asked) -> bool:
@@ -103,6 +105,7 @@ def card_of(asked: Asked, title: str) -> Card:
         escaped=url.escaped + sum(n.escaped + v.escaped for n, v in headers) + (shown.escaped if shown else 0),
         profile_version=asked.profile_version,
         policy_version=asked.policy_version,
+        agent_life=asked.agent.life,
     )
 
 

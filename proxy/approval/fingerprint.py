@@ -30,7 +30,7 @@ VOLATILE: Final = frozenset(
 )
 """Headers that clients change from one attempt at the same request to the next. Source: W3C Trace Context; the OpenAI
 and Anthropic SDKs. They reach the provider as the agent sends them."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def fingerprint(asked: Asked, *, key: bytes, volatile: frozenset[str] = VOLATILE
         {
             "version": _VERSION,
             "tenant": agent.tenant,
-            "agent": [agent.name, agent.life] if agent.life else agent.name,
+            "agent": [agent.name, agent.life],
             "user": agent.user.name if agent.user is not None else None,
             "task": agent.task,
             "account": asked.account,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_S: Final = 24 * 3600
 MAX_USES: Final = 1000
+ANSWERED: Final = frozenset(("first_use", "new_destination"))
+"""Risks that whoever makes a grant has answered: it names agent, operation and host."""
 ANY: Final = "*"
 """In a path template: any one segment."""
 
@@ -31,6 +33,7 @@ class Scope:
     """Which requests.
 
     Attributes:
+        life: which agent of this name, see `Agent`.
         user: whom the agent acts for; None is nobody, not anybody.
         profile_version: of the profile and the account's settings.
         origin: `https://host:port`.
@@ -48,6 +51,7 @@ class Scope:
     method: str
     origin: str
     path: str
+    life: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +106,8 @@ class Grant:
     def covers(self, asked: Asked) -> bool:
         """Whether `asked` is one of its requests, and enough approvers stand behind it for that one.
 
-        It does not cover a call that a risk, a budget or a credential in doubt wants a person for: those are about one
-        call, and nobody has looked at this one.
+        It does not cover a call that a budget or a credential in doubt wants a person for, or of which a risk rule
+        notices more than that it is new: those are about one call, and nobody has looked at this one.
         """
         scope, terms = self.scope, self.terms
         behind = {vote.approver for vote in self.votes if asked.strength is not Strength.STRONG or vote.factor}
@@ -112,7 +116,7 @@ class Grant:
             and path_matches(scope.path, asked.head.path)
             and 0 <= asked.cost_microusd <= terms.max_cost_microusd
             and len(behind) >= asked.needs
-            and all(reason.by == "policy" for reason in asked.reasons)
+            and all(one.by == "policy" or (one.by == "risk" and one.code in ANSWERED) for one in asked.reasons)
         )
 
 
@@ -131,6 +135,7 @@ def scope_of(asked: Asked, path: str) -> Scope:
         method=head.method,
         origin=f"{head.scheme}://{head.authority.host}:{head.authority.port}",
         path=path,
+        life=agent.life,
     )
 
 

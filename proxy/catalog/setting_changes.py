@@ -1,7 +1,8 @@
 """What of the settings decides, kept as a tree of JSON, and by what of it another one allows more (I-05). Pure.
 
-A tree holds what differs from its default and has a say by `setting_table`; neither a secret ref nor a path is in it,
-so that it is the same wherever the file lies. Lists are kept as mappings, by what tells their entries apart.
+A tree holds what differs from its default and has a say by `setting_table`; no secret ref is in it, and no path but
+those that agents see as well, so that it is the same wherever the file lies. Lists are kept as mappings, by what tells
+their entries apart.
 """
 
 from __future__ import annotations

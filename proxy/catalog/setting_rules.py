@@ -126,8 +126,8 @@ class Items(Rule):
         return bool(self._new(was, now)) or (self.or_none and not now)
 
     def said(self, was: Any, now: Any) -> str:  # noqa: D102
-        new = [_shown(one) for one in self._new(was, now)]
-        return f"{', '.join(new[:TOLD])}{', …' if len(new) > TOLD else ''} is new" if new else "none is left"
+        new = self._new(was, now)
+        return _listed(new, "is new") if new else "none is left"
 
     def narrowed(self, was: Any, value: Any) -> Any:  # noqa: D102
         new = self._new(was, value)
@@ -145,6 +145,42 @@ class Fewer(Rule):
 
     def more(self, was: Any, now: Any) -> bool:  # noqa: D102
         return any(item not in now for item in was)
+
+
+@dataclass(frozen=True)
+class Claim(Rule):
+    """Whom a token names: by the map, else by the pattern. Who leaves the map may be named by the pattern then.
+
+    Attributes:
+        nobody: whom neither names may do more than whom they do.
+    """
+
+    nobody: bool = False
+
+    def more(self, was: Any, now: Any) -> bool:  # noqa: D102
+        if was is None or now is None or not _same_claim(was, now):
+            return True
+        old, new = was.get("map", {}), now.get("map", {})
+        return bool(_new(old, new)) or (self._missed(now) and bool(old.keys() - new))
+
+    def said(self, was: Any, now: Any) -> str:  # noqa: D102
+        if was is None or now is None:
+            return "is new" if was is None else "is gone"
+        if not _same_claim(was, now):
+            return "changed"
+        old, new = was.get("map", {}), now.get("map", {})
+        found = _new(old, new)
+        return _listed(found, "is new") if found else _listed(sorted(old.keys() - new), "is gone, and may be another")
+
+    def narrowed(self, was: Any, value: Any) -> Any:  # noqa: D102
+        if was is None or value is None or not _same_claim(was, value):
+            return was
+        old, new = was.get("map", {}), value.get("map", {})
+        left = {name: one for name, one in old.items() if self._missed(value) or new.get(name) == one}
+        return {**value, "map": left} if left or value.get("match") is not None else was
+
+    def _missed(self, claim: Mapping[str, Any]) -> bool:
+        return self.nobody or claim.get("match") is not None
 
 
 class Names(Items):
@@ -192,6 +228,18 @@ def addresses(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 def _number(value: Any) -> Decimal:
     return WITHOUT_END if value is None else Decimal(str(value))
+
+
+def _same_claim(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return {**one, "map": None} == {**other, "map": None}
+
+
+def _new(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in new.items() if old.get(name) != value]
+
+
+def _listed(found: list[Any], what: str) -> str:
+    return f"{', '.join(map(_shown, found[:TOLD]))}{', …' if len(found) > TOLD else ''} {what}"
 
 
 def _items(value: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.catalog.setting_rules import (
+    Claim,
     Entries,
     Fewer,
     Items,
@@ -28,6 +29,7 @@ type Row = Rule | Entries | str
 
 ANY: Final = Rule()
 MORE: Final = Items()
+SOME: Final = Items(or_none=True)
 LARGER: Final = Larger()
 SMALLER: Final = Smaller()
 GRANTS: Final = Items(covers=grants)
@@ -55,10 +57,9 @@ _DIMENSIONS: Final = (
 _MATCH: Final[dict[str, Row]] = dict.fromkeys(_DIMENSIONS, ANY)
 _THRESHOLDS: Final[dict[str, Row]] = {"approval_at": LARGER, "strong_at": LARGER, "refuse_at": LARGER}
 _ISSUED: Final[dict[str, Row]] = {
-    "jwks_url": ANY, "jwks_file": FILE, "ca_file": FILE, "algorithms": MORE, "leeway_s": LARGER,
+    "jwks_url": ANY, "jwks_file": FILE, "ca_file": FILE, "algorithms": SOME, "leeway_s": LARGER,
     "keys_max_age_s": LARGER, "keys_stale_s": LARGER,
 }  # fmt: skip
-_CLAIM: Final[dict[str, Row]] = {"claim": ANY, "map": MORE, "match": ANY}
 
 ROWS: Final[dict[str, Row]] = {
     "version": "the form of the file",
@@ -72,7 +73,7 @@ ROWS: Final[dict[str, Row]] = {
     **_below(
         "listeners.more[]",
         {
-            "at": IDENTIFIES, "kind": ANY, "agent": UnlessGone(), "uids": Items(or_none=True), "proxy_protocol": ANY,
+            "at": IDENTIFIES, "kind": ANY, "agent": UnlessGone(), "uids": SOME, "proxy_protocol": ANY,
             "tls": Entries(new=True, gone=True), "tls.certificate": "who we are", "tls.key": REF,
             "tls.trust_bundles": Names(or_none=True),
         },
@@ -82,14 +83,14 @@ ROWS: Final[dict[str, Row]] = {
     **_below(
         "providers.NAME.accounts.NAME",
         {
-            "secrets": Names(), "tenant": ANY, "variables": ANY, "keys": REF, "credentials": ANY, "actions": MORE,
+            "secrets": Names(), "tenant": ANY, "variables": ANY, "keys": Names(), "credentials": ANY, "actions": MORE,
             "default": SWITCH, "headers": ANY, "query": ANY,
         },
     ),
     "providers.NAME.ca_bundle": FILE,
     "providers.NAME.upstream_proxy": Entries(new=True, gone=True),
     **_below("providers.NAME.upstream_proxy", _UPSTREAM),
-    "tenants": Items(or_none=True),
+    "tenants": SOME,
     "users.NAME": Entries(new=True),
     **_below("users.NAME", {"accounts": GRANTS, "tenant": ANY, "groups": ANY}),
     "agents.NAME": Entries(new=True),
@@ -97,7 +98,7 @@ ROWS: Final[dict[str, Row]] = {
         "agents.NAME",
         {
             "accounts": GRANTS, "tenant": ANY, "groups": ANY, "users": MORE, "spiffe": UnlessGone(),
-            "hand_over": Entries(new=True), "hand_over.directory": "where its token is put", "hand_over.proxy": WHERE,
+            "hand_over": Entries(new=True), "hand_over.directory": ANY, "hand_over.proxy": WHERE,
         },
     ),
     "profiles": "profiles are compared themselves",
@@ -114,8 +115,7 @@ ROWS: Final[dict[str, Row]] = {
     **_below(
         "identity.tokens[]",
         {
-            "issuer": IDENTIFIES, "audience": IDENTIFIES, **_below("agent", _CLAIM),
-            "user": Entries(new=True, gone=True), **_below("user", _CLAIM), "bearer_file": REF,
+            "issuer": IDENTIFIES, "audience": IDENTIFIES, "agent": Claim(), "user": Claim(), "bearer_file": REF,
             "max_age_s": LARGER, **_ISSUED,
         },
     ),
@@ -161,7 +161,7 @@ ROWS: Final[dict[str, Row]] = {
         "operators.oidc[]",
         {
             "label": IDENTIFIES, "issuer": ANY, "client_id": ANY, "audience": ANY, "roles": ANY, "name": ANY,
-            "user": Entries(new=True, gone=True), **_below("user", _CLAIM), "device": SWITCH,
+            "user": Claim(nobody=True), "device": SWITCH,
             "scope": "what is asked for", "redirect": WHERE, "session_s": LARGER, "max_age_s": LARGER, **_ISSUED,
         },
     ),

@@ -129,6 +129,8 @@ async def _run(
     async with running(parts) as sidecar, asyncio.TaskGroup() as group:
         started.append(sidecar)
         _write_bundle(sidecar)
+        if sidecar.waiting is not None:
+            planned = hand_overs.plan(sidecar.configuration)  # to where it was, not to where it would be
         hand_overs.carry_out(planned, sidecar.configuration, sidecar)
         _announce(sidecar, None)
         _log.info("agents connect to %s; trust bundle %s", ", ".join(sidecar.endpoints), state / BUNDLE)

@@ -204,6 +204,7 @@ approval_grants: Final = Table(
     Column("revoked_by", Text, nullable=True),
     Column("approval", Text, nullable=True),
     Column("reason", Text, nullable=False),
+    Column("life", Integer, nullable=False, server_default="0"),
     Index("approval_grants_of_an_agent", "tenant", "agent"),
 )
 

@@ -7,6 +7,7 @@ profiles and settings more may be allowed, also to agents and in circumstances t
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MAX_QUESTIONS: Final = 20_000
 """A larger matrix is not compared, and that is told instead."""
+POLICY: Final = re.compile(r"policy \S+ may allow more")
+"""What is said of a policy in `Difference.wider`."""
 _AT_A_TIME: Final = 20
 
 
@@ -84,7 +87,7 @@ async def difference_of(
         enabled, passed = enabled_in(configuration), settings.unmatched == "pass"
         around = (
             *_around(frames[0], frames[1], enabled),
-            *_left(frames[0], frames[1], enabled, passed=passed),
+            *left(frames[0], frames[1].profiles, enabled, passed=passed),
             *_settled(frames[0], frames[1], agents),
         )
     accounts = bind(settings, profiles)
@@ -148,10 +151,14 @@ def _settled(before: Frame, after: Frame, agents: Iterable[Agent]) -> Iterator[s
             yield from said
 
 
-def _left(before: Frame, after: Frame, enabled: Mapping[str, Profile], *, passed: bool) -> Iterator[str]:
-    """Hosts of which an own profile has less now, where others take its calls, or (`passed`) nobody and they pass."""
-    for name in sorted(before.profiles):
-        if before.profiles[name] == after.profiles.get(name):
+def left(before: Frame, own: Mapping[str, str], enabled: Mapping[str, Profile], *, passed: bool) -> Iterator[str]:
+    """Hosts of which a profile has less now, where others take its calls, or (`passed`) nobody and they pass.
+
+    `own`: the operator's own of now, as a frame has them; of others it is the one that comes with the sidecar.
+    """
+    then = set() if before.settings is None else before.settings.get("providers", {}).keys()
+    for name in sorted(before.profiles.keys() | then):
+        if name in enabled and before.profiles.get(name) == own.get(name):
             continue
         try:
             old = profile_before(before, name)

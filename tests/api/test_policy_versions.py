@@ -19,8 +19,6 @@ from proxy.cli.up import operating_user
 from proxy.clock import SystemClock
 from proxy.db.engine import writing
 from proxy.errors import BriefcaseError
-from proxy.identity.operators import add_operator
-from proxy.model import TENANT, Role
 from proxy.policy_change import WaitingError
 from proxy.policy_versions import PolicyVersions
 from tests.api.conftest import BOTH, Api, administered, slug
@@ -232,26 +230,6 @@ async def test_j06_another_tenants_agents_are_not_told_of_and_policies_are_every
     assert CELL in mine["wider"]
     assert foreign["wider"] == ["policy all-free may allow more", "policy deletes may allow more"]
     kept.versions.withdraw(mine["version"])
-
-
-async def test_j06_settings_of_another_tenants_agents_are_not_told_of(kept: Kept) -> None:
-    """J-06: settings are told to operators of all tenants; to others, what is said of their own agents."""
-    await kept.reload(POLICIES)
-    told = (
-        "agents.tester.accounts: other/* is new", "agents.tester-2.accounts: other/* is new", "users.bob is new",
-        "tester: its earlier form cannot be read any more", "policies.observe: policies would only be observed",
-        "policies.candidate: policy a may allow more to some", "operators.local[4711].role: viewer -> admin",
-    )  # fmt: skip
-    number = await kept.waits(WIDER)
-    kept.versions.wait(number, told)
-    kept.api.tokens["insider"] = add_operator(
-        kept.api.database, "insider", Role.VIEWER, clock=SystemClock(), tenant=TENANT
-    ).token
-    by = {who: (await kept.get("/policies/pending", who))["pending"][0] for who in ("viewer", "foreign", "insider")}
-    assert by["viewer"]["wider"] == list(told)
-    assert by["foreign"]["wider"] == list(told[4:6])
-    assert by["insider"]["wider"] == [told[0], *told[4:6]]
-    kept.versions.withdraw(number)
 
 
 async def test_what_cannot_be_brought_back_is_refused_and_nothing_changes(kept: Kept) -> None:

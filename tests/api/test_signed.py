@@ -394,9 +394,6 @@ async def test_j05_a_grant_made_with_a_yes_covers_what_it_says_until_it_is_revok
 
 async def test_j05_a_grant_by_itself_is_seconded_and_never_strong(api: Api, ann: Path) -> None:
     """J-05."""
-    used = await api.pending("/release/0", HARMLESS)  # else its first use is a reason to ask a person, grant or not
-    await vote(api, "approver", used)
-    assert (await api.rig.call("POST", "/release/0", content=HARMLESS)).status == 200
     options = (
         "--agent", "tester", "--account", "example/main", "--operation", "example:write", "--method", "POST",
         "--origin", api.rig.base, "--for", "10m", "--uses", "9",

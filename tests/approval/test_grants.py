@@ -14,7 +14,7 @@ from proxy.approval.grants import MAX_S, BadTermsError, Grant, Terms, path_match
 from proxy.approval.statement import Wish
 from proxy.approval.states import State
 from proxy.approval_settings import ApprovalSettings
-from proxy.model import Strength, User
+from proxy.model import Reason, Strength, User
 from tests.approval.requests import AGENT, HEAD, asked
 from tests.approval.voting import Desk, approver, ballot
 
@@ -78,6 +78,7 @@ def neighbours() -> dict[str, Asked]:
     return {
         "tenant": asked(agent=replace(AGENT, tenant="other")),
         "agent": asked(agent=replace(AGENT, name="other")),
+        "life": asked(agent=replace(AGENT, life=1)),
         "user": asked(agent=other),
         "no user": asked(agent=replace(AGENT, user=None)),
         "account": asked(account="github/admin"),
@@ -95,6 +96,8 @@ def neighbours() -> dict[str, Asked]:
         "cost": asked(cost_microusd=1001),
         "strength": asked(strength=Strength.STRONG),
         "approvers": asked(needs=2),
+        "risk": asked(reasons=(*asked().reasons, Reason("jwt", "A token.", "risk"))),
+        "budget": asked(reasons=(*asked().reasons, Reason("first_use", "Not a risk.", "budget"))),
     }
 
 
@@ -104,6 +107,12 @@ async def test_j_05_what_it_does_not_cover_is_asked_for(database: Engine, hands:
     says = {what: await desk.says(other) for what, other in neighbours().items()}
     assert says == dict.fromkeys(neighbours(), "approval_required")
     assert await desk.says(asked(head=replace(HEAD, path="/repos/acme/other/issues"))) == "agr"
+
+
+def test_a_grant_answers_that_a_call_is_the_first_one() -> None:
+    first = tuple(Reason(code, "It is new.", "risk") for code in ("first_use", "new_destination"))
+    one = asked(reasons=(*asked().reasons, *first))
+    assert _grant(one, Terms(3600, 1, 1000)).covers(one)
 
 
 def test_j_05_of_a_thousand_neighbours_none_is_covered() -> None:

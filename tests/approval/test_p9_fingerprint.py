@@ -32,7 +32,7 @@ def agent(**changed: Any) -> Callable[[Asked], Asked]:  # any field
 
 FIELDS: dict[str, Callable[[Asked], Asked]] = {
     "agent": agent(name="coder2"),
-    "another of its name": agent(life=1),
+    "life of the agent": agent(life=1),
     "tenant": agent(tenant="other"),
     "user": agent(user=User("bob", ("*",), "acme")),
     "no user": agent(user=None),

@@ -90,6 +90,7 @@ WIDER: list[tuple[str, str, str]] = [
     ("  more:\n", '  more:\n    - {at: "unix:/new.sock", agent: ci}\n', "listeners.more[unix:/new.sock] is new"),
     ("two.test: /b.pem", "three.test: /b.pem", "listeners.more[10.0.0.1:8443].tls.trust_bundles: three.test is new"),
     ('app_key: "file:/run/key"', 'oauth: "file:/x"', "providers.github.accounts.work.secrets: oauth is new"),
+    ("X-Org: acme}", 'X-Org: acme}, keys: {app: "file:/k"}', "providers.github.accounts.bot.keys: app is new"),
     ("actions: [read, write]", "actions: [read, admin]", "providers.github.accounts.work.actions: admin is new"),
     ("tenant: acme, headers", "default: true, tenant: acme, headers", "providers.github.accounts.bot.default: false -> true"),
     ("X-Org: acme", "X-Org: evil", "providers.github.accounts.bot.headers: changed"),
@@ -103,10 +104,11 @@ WIDER: list[tuple[str, str, str]] = [
     ('one.test/coder"', 'one.test/other"', "agents.coder.spiffe: changed"),
     ("ci: {accounts: [github/work]", "ci: {accounts: [github/bot]", "agents.ci.accounts: github/bot is new"),
     ("agents:\n", "agents:\n  late: {}\n", "agents.late is new"),
+    ("directory: /share", "directory: /of-coder", "agents.ci.hand_over.directory: changed"),
     ("unmatched: refuse", "unmatched: pass", "unmatched: refuse -> pass"),
     ("[mirror.test]", "[mirror.test, evil.test]", "passthrough_hosts: evil.test is new"),
     ("addresses: [10.1.0.0/16, 10.2", "addresses: [127.0.0.1, 10.2", "egress.allow_private: git.corp.test at 127.0.0.1 10.2.0.0/16 is new"),
-    ("a: coder, b: ci", "a: coder, c: ci", "identity.tokens[https://issuer.test briefcased].agent.map: c=ci is new"),
+    ("a: coder, b: ci", "a: coder, c: ci", "identity.tokens[https://issuer.test briefcased].agent: c=ci is new"),
     ("audience: briefcased", "audience: other", "identity.tokens[https://issuer.test other] is new"),
     ("approval_at: 40", "approval_at: 60", "risk.approval_at: 40 -> 60"),
     ("  refuse_at: 90\n", "", "risk.refuse_at: 90 -> none"),
@@ -144,7 +146,7 @@ NARROWER: list[tuple[str, str]] = [
     ('accounts: ["github/*"], tenant: acme, groups: [coders]', "accounts: [github/work], tenant: acme, groups: [coders]"),
     (', spiffe: "spiffe://one.test/coder"', ""),
     ('  ci: {accounts: [github/work], tenant: acme, hand_over: {directory: /share, proxy: "sidecar:8080"}}\n', ""),
-    ('directory: /share, proxy: "sidecar:8080"', 'directory: /other, proxy: "sidecar:8081"'),
+    ('directory: /share, proxy: "sidecar:8080"', 'directory: /share, proxy: "sidecar:8081"'),
     ("[mirror.test]", "[]"),
     ("addresses: [10.1.0.0/16, 10.2.0.0/16]", "addresses: [10.1.0.0/16]"),
     (", b: ci", ""),
@@ -187,6 +189,35 @@ def test_what_allows_less_or_has_no_say_is_not_said_and_counts_at_once(old: str,
     assert narrowed(wanted, before) == wanted
 
 
+MATCHED = ("agent: {map: {a: coder, b: ci}}", 'agent: {map: {a: coder, b: ci}, match: "{agent}"}')
+PERSON = (
+    "roles: [{claim: groups",
+    "user: {claim: email, map: {ada@a.test: ada, bob@a.test: bob}}, roles: [{claim: groups",
+)
+
+
+@pytest.mark.parametrize(
+    ("block", "gone", "said"),
+    [
+        (MATCHED, ", b: ci", "identity.tokens[https://issuer.test briefcased].agent: b is gone, and may be another"),
+        (PERSON, "ada@a.test: ada, ", "operators.oidc[corp].user: ada@a.test is gone, and may be another"),
+    ],
+)
+def test_who_leaves_a_map_may_be_named_otherwise_then(block: tuple[str, str], gone: str, said: str) -> None:
+    """By the pattern; and an operator who is no user that we know decides about the calls of all users."""
+    text = TEXT.replace(*block)
+    assert (text != TEXT, text.count(gone)) == (True, 1)
+    before, wanted = deciding(settings(text)), settings(text.replace(gone, ""))
+    assert list(wider(before, deciding(wanted))) == [said]
+    assert narrowed(wanted, before) == settings(text)
+
+
+def test_a_map_or_a_list_that_must_not_be_empty_is_as_it_was_where_all_of_it_waits() -> None:
+    before = deciding(settings(TEXT))
+    wanted = changed("{map: {a: coder, b: ci}}", "{map: {c: coder}}, algorithms: [ES384]")
+    assert narrowed(wanted, before) == settings(TEXT)
+
+
 def test_what_narrows_counts_where_something_else_waits() -> None:
     before = deciding(settings(TEXT))
     text = TEXT.replace("unmatched: refuse", "unmatched: pass").replace('limit: "25.00"', 'limit: "2.50"')
@@ -208,7 +239,7 @@ def test_the_same_settings_are_the_same() -> None:
 
 def test_neither_secret_refs_nor_paths_nor_places_to_tell_are_kept() -> None:
     found = repr(deciding(settings(TEXT)))
-    for word in ("file:", "env:", "vault:", "hooks.test", "/share", ".pem", "secret-path"):
+    for word in ("file:", "env:", "vault:", "hooks.test", ".pem", "secret-path"):
         assert word not in found
     assert "app_key" in found
 

@@ -99,3 +99,28 @@ async def test_i05_an_agent_that_is_not_named_any_more_does_not_have_what_the_da
     done = up.command("reload", "--config", str(up.config))
     assert done.returncode == 0, done.stderr
     assert await status(up) == 403, "nothing was given it but by the block"
+
+
+@pytest.mark.slow
+async def test_i05_the_token_of_one_agent_is_not_put_where_another_one_reads(up):
+    """Whoever reads it is that agent: with the directories exchanged, `small` would have what `large` may use."""
+    places = {name: str(up.folder / name) for name in ("small", "large")}
+
+    def agents(small, large):
+        to = {"proxy": "127.0.0.1:8080"}
+        return {
+            "small": {"accounts": [], "hand_over": {**to, "directory": places[small]}},
+            "large": {"accounts": ["*"], "hand_over": {**to, "directory": places[large]}},
+        }
+
+    change(up, agents=agents("small", "large"), policies={"preset": "open", "widening": "confirm"})
+    await restart(up)
+    before = {name: (up.folder / name / "token").read_text() for name in places}
+    assert [await status(up, token=before[name].strip()) for name in ("small", "large")] == [403, 200]
+    change(up, agents=agents("large", "small"))
+    held = up.command("reload", "--config", str(up.config))
+    assert "agents.large.hand_over.directory: changed" in held.stderr
+    assert {name: (up.folder / name / "token").read_text() for name in places} == before
+    await restart(up)
+    assert "not confirmed" in up.command("health").stdout
+    assert {name: (up.folder / name / "token").read_text() for name in places} == before

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
 import yaml
 
+from proxy.clock import SystemClock
+from proxy.db.engine import DATABASE, open_database
 from proxy.keys.software import generate
+from proxy.policy_versions import PolicyVersions
 from tests.cli.conftest import real_key
 
 CEDAR = """\
@@ -118,6 +122,25 @@ async def test_i05_a_widening_is_shown_and_an_earlier_version_is_brought_back(up
     assert up.command("receipts", "verify").returncode == 0
     gone = up.command("policy", "rollback", "9", "--reason", "x", *named)
     assert (gone.returncode, gone.stderr) == (1, "briefcased: there is no version 9; see briefcased policy history\n")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_i05_whoever_owns_the_files_does_not_confirm_a_rollback_that_takes_them_up(up):
+    """At the machine a rollback is a reload: what else the files say would take effect with it."""
+    file = with_policies(up.config, CEDAR)
+    assert up.command("reload", "--config", str(up.config)).returncode == 0
+    await up.kill(signal.SIGTERM)
+    os.chown(up.config, 4711, -1)
+    os.chown(file, 4712, -1)
+    back = up.command("policy", "rollback", "1", "--reason", "x", "--config", str(up.config))
+    assert back.returncode == 0, back.stderr
+    database = open_database(up.home / DATABASE)
+    newest = PolicyVersions(database, SystemClock()).newest()
+    database.dispose()
+    assert newest is not None
+    assert newest.restores == 1
+    assert {"uid:0", "uid:4711", "uid:4712"} <= set(newest.authors)
 
 
 @pytest.mark.slow

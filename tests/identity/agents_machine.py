@@ -113,6 +113,14 @@ class AgentsMachine(RuleBasedStateMachine):
     def revoke_agent(self, name: str) -> None:
         assert store.revoke_agent(self.engine, name, clock=self.hands) == self.oracle.revoke_agent(name)
 
+    @rule(target=tokens, name=AGENTS)
+    def another_of_the_name_comes(self, name: str) -> Any:
+        """Whoever holds a task token of the one before."""
+        self.add_agent(name, ("*",), ("acme", ()), None)
+        self.mint(0, name, None, 86_400, ())
+        self.revoke_agent(name)
+        return self.add_agent(name, ("*",), ("acme", ()), None)
+
     @rule(
         target=tasks, process=PROCESS, name=AGENTS, user=st.sampled_from([None, "alice", "bob"]),
         ttl_s=st.sampled_from([60, 3600, 86_400]), accounts=st.sampled_from([(), ("example/red",)]),

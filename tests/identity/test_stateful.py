@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tests.identity.gate import Gate
     from tests.identity.oracle import Rules
 
-QUICK = {"max_examples": 7, "stateful_step_count": 24}
+QUICK = {"max_examples": 6, "stateful_step_count": 24}
 LONG = {"max_examples": 60, "stateful_step_count": 50}
 NAMES = st.sampled_from(["ann", "ben", "coder"])
 ROLES = st.sampled_from([Role.APPROVER, Role.ADMIN])

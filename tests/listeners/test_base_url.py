@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -94,6 +95,19 @@ async def test_p5_a_stand_in_that_could_be_guessed_says_nothing(tmp_path):
     async with running_rig(tmp_path, settings=settings(), profiles={"example": EXAMPLE, "other": weak}) as rig:
         assert (await get(rig, "/other/x", **{"x-token": rig.stand_in("other")})).status_code == 407
         assert not rig.provider.requests
+
+
+async def test_h_08_another_agent_of_the_same_name_has_other_stand_ins(rig):
+    """H-08: in base-URL mode a stand-in is all that an agent shows."""
+    old, parts, generation = rig.stand_in(), rig.sidecar._parts, rig.sidecar.generation
+    rig.sidecar._parts = replace(parts, agents=lambda: tuple(replace(one, life=1) for one in parts.agents()))
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(rig.sidecar.watch_agents())
+        while rig.sidecar.generation == generation:
+            await asyncio.sleep(0.05)
+        watching.cancel()
+    assert (await get(rig, "/example/x", authorization=f"Bearer {old}")).status_code == 407
+    assert (await get(rig, "/example/x", authorization=f"Bearer {rig.stand_in()}")).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/nothing/x", "/", "//example/x", "/unmanaged.example.test/x", "/*/x", "/EXAMPLE/x"])

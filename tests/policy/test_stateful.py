@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-QUICK = {"max_examples": 5, "stateful_step_count": 14}
+QUICK = {"max_examples": 4, "stateful_step_count": 12}
 LONG = {"max_examples": 40, "stateful_step_count": 40}
 USUAL = frozenset({"reads", "writes", "free-reads", "not-strong"})
 EDITS = st.frozensets(st.sampled_from(sorted(FAMILY)), min_size=1, max_size=2)

@@ -68,4 +68,5 @@ def _scope(call: Call, new: NewGrant) -> Scope:
         method=new.method,
         origin=new.origin,
         path=new.terms.path,
+        life=agent.life,
     )

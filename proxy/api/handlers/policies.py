@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.models import Done
@@ -24,9 +23,10 @@ from proxy.policy_standing import Wish
 from proxy.trial.explain import decided
 from proxy.trial.matrix import agent_of
 from proxy.trial.request import head_of
+from proxy.trial.widening import POLICY
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Iterable, Iterator
 
     from proxy.api.call import Call
     from proxy.decision import Decision, Generation
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from proxy.policy_versions import Version
 
 _log: Final = logging.getLogger("proxy.api")
-_ENTRY: Final = re.compile(r"agents\.([a-z0-9_-]+)")
-"""Begins what is said of an agent's settings."""
-_EVERYBODYS: Final = ("policy ", "policies.")
 
 
 async def show(call: Call) -> PoliciesView:
@@ -99,9 +96,7 @@ async def _is_back(call: Call, enforcing: Enforcing, confirmed: Version) -> bool
 
 
 def _pending(version: Version, call: Call) -> PendingPolicies:
-    """To an operator of one tenant: what is said of policies, which are everybody's, and of their own agents."""
-    seen = {agent.name for agent in call.services.agents() if call.operator.may_see(agent.tenant)}
-    whole = call.operator.tenant is None
+    """Of another tenant's agents, accounts and users nothing is told."""
     return PendingPolicies(
         version=version.number,
         digest=version.digest,
@@ -110,15 +105,22 @@ def _pending(version: Version, call: Call) -> PendingPolicies:
         reason=version.reason,
         restores=version.restores,
         at_ms=version.at_ms,
-        wider=[one for one in version.waits if whole or _is_told(one, seen)],
+        wider=list(version.waits if call.operator.tenant is None else _of_tenant(version.waits, call)),
     )
 
 
-def _is_told(wider: str, seen: Container[str]) -> bool:
-    """Whether this may be said to somebody who sees the agents in `seen` only."""
-    entry = _ENTRY.match(wider)
-    agent = entry[1] if entry is not None else agent_of(wider)
-    return wider.startswith(_EVERYBODYS) if agent is None else agent in seen
+def _of_tenant(waits: Iterable[str], call: Call) -> Iterator[str]:
+    """What an operator of one tenant may know: of their own agents' calls, and of policies, which they may read."""
+    seen = {agent.name for agent in call.services.agents() if call.operator.may_see(agent.tenant)}
+    others = False
+    for one in waits:
+        agent = agent_of(one)
+        if agent in seen or POLICY.fullmatch(one):
+            yield one
+        elif agent is None:
+            others = True
+    if others:
+        yield "settings or profiles may let more through"
 
 
 async def explain(call: Call) -> Explanation:

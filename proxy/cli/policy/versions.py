@@ -147,6 +147,7 @@ def _wanted(client: ApiClient, version: int, reason: str) -> tuple[int, bool]:
 def _back(config: Path, version: int, reason: str) -> tuple[int, bool]:
     """Its number, and whether it is in force now: a sidecar that runs here without a socket reads its files again."""
     from proxy.catalog.bundle import frame_of
+    from proxy.catalog.pinning import owners
     from proxy.cli.up import operating_user
     from proxy.policy import Policies
     from proxy.policy_standing import vocabulary_of
@@ -165,7 +166,7 @@ def _back(config: Path, version: int, reason: str) -> tuple[int, bool]:
             files_digest=digest_of(own.sources, frame),
             frame=frame.without_candidate(),
             author=operating_user(),
-            authors=(f"uid:{os.getuid()}",),
+            authors=(f"uid:{os.getuid()}", *owners(configuration.file, configuration.settings)),
             reason=reason,
             restores=version,
         )
