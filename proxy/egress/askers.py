@@ -31,7 +31,10 @@ class Askers[T]:
         self._busy: Final[Counter[str]] = Counter()
 
     def ask(self, question: str, agent: str) -> Future[T]:
-        """The answer, or what asking raises. One that is cancelled before its turn is not asked."""
+        """The answer, or what asking raises; `OSError` where no thread can be had.
+
+        One that is cancelled before its turn is not asked.
+        """
         future: Future[T] = Future()
         with self._lock:
             questions = self._waiting.setdefault(agent, deque())
@@ -40,7 +43,7 @@ class Askers[T]:
                 self._waiting[agent] = deque(one for one in questions if not one[0].cancelled())
             found = self._next()
         if found is not None:
-            threading.Thread(target=self._run, args=found, name=self._name, daemon=True).start()
+            self._start(*found)
         return future
 
     def _next(self) -> tuple[Future[T], str, str] | None:
@@ -58,6 +61,20 @@ class Askers[T]:
                     return future, question, agent
         return None
 
+    def _start(self, future: Future[T], question: str, agent: str) -> None:
+        thread = threading.Thread(target=self._run, args=(future, question, agent), name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine has no more threads
+            with self._lock:
+                self._left(agent)
+            future.set_exception(OSError(str(error)))
+
+    def _left(self, agent: str) -> None:
+        self._busy[agent] -= 1
+        if not self._busy[agent]:
+            del self._busy[agent]
+
     def _run(self, future: Future[T], question: str, agent: str) -> None:
         found: tuple[Future[T], str, str] | None = (future, question, agent)
         while found is not None:
@@ -67,7 +84,5 @@ class Askers[T]:
             except Exception as error:  # noqa: BLE001  # whoever waits is told
                 future.set_exception(error)
             with self._lock:
-                self._busy[agent] -= 1
-                if not self._busy[agent]:
-                    del self._busy[agent]
+                self._left(agent)
                 found = self._next()

@@ -67,3 +67,17 @@ def test_p7_what_is_cancelled_is_not_asked_and_not_kept(held: Held) -> None:
     with pytest.raises(OSError):
         last.result(5)
     assert held.asked == ["first", "bad"]
+
+
+def test_p7_where_the_machine_has_no_thread_left_the_place_is_kept(held: Held) -> None:
+    held.let_go.set()
+    askers = Askers(held, threads=1, each=1, name="test")
+    before = threading.stack_size(1 << 47)  # more than there are addresses
+    try:
+        futures = [askers.ask(str(n), "a") for n in range(3)]
+    finally:
+        threading.stack_size(before)
+    for one in futures:
+        with pytest.raises(OSError, match="thread"):
+            one.result(5)
+    assert askers.ask("later", "a").result(5) == "LATER"
