@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from proxy.policy_versions import Frame, Sources
     from proxy.trial.widening import Difference
 
-MAX_LINES: Final = 100_000
+MAX_LINES: Final = 10_000
 """Of both texts; longer ones are not compared line by line, and that is told instead."""
 
 
