@@ -16,7 +16,7 @@ from proxy.catalog.setting_rules import NotThereError
 from proxy.errors import BriefcaseError, ConfigError
 from proxy.policy import Policies, Rollout
 from proxy.policy_versions import digest_of
-from proxy.trial.widening import enabled_in, left, profile_before
+from proxy.trial.widening import enabled_in, left, profile_before, turned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,9 +140,13 @@ def restored(configuration: Configuration, version: Version, agents: Iterable[Ag
     words = vocabulary_of(earlier)
     try:
         rollout = staged(frame, words) if frame is not None else None
-        return replace(earlier, policies=Policies.load(version.sources, words), rollout=rollout)
+        policies = Policies.load(version.sources, words)
     except ConfigError as error:
         raise BriefcaseError(f"{message}:\n{error}") from None
+    then = None if frame is None else frame.settings
+    if found := list(turned(then, deciding(earlier.settings), policies, rollout)):
+        raise BriefcaseError("\n".join((message, *found)))
+    return replace(earlier, policies=policies, rollout=rollout)
 
 
 def without_candidate(configuration: Configuration) -> Configuration:

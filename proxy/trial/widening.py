@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from proxy.catalog.configuration import Configuration
     from proxy.model import Agent
+    from proxy.catalog.setting_changes import Tree
     from proxy.policy import Policies, Rollout
     from proxy.policy_versions import Frame
     from proxy.trial.matrix import Cell, Edits
@@ -89,6 +90,7 @@ async def difference_of(
             *_around(frames[0], frames[1], enabled),
             *left(frames[0], frames[1].profiles, enabled, passed=passed),
             *_settled(frames[0], frames[1], agents),
+            *turned(frames[0].settings, frames[1].settings, after, rollouts[1]),
         )
     accounts = bind(settings, profiles)
     asked = list(questions(accounts, agents, mode=settings.mode, now_ms=now_ms))
@@ -149,6 +151,18 @@ def _settled(before: Frame, after: Frame, agents: Iterable[Agent]) -> Iterator[s
         yield from setting_changes.wider(before.settings, after.settings)
         for said in setting_changes.unnamed(before.settings, after.settings, agents).values():
             yield from said
+
+
+def turned(before: Tree | None, after: Tree | None, policies: Policies, rollout: Rollout | None) -> Iterator[str]:
+    """Settings that by themselves only restrict, but that policies ask about: these may ask for less by them."""
+    if before is None or after is None:
+        return
+    sets = [policies, *([rollout.candidate] if rollout is not None and rollout.decides else [])]
+    if before.get("mode") != after.get("mode") and any(one.speaks_of("mode") for one in sets):
+        yield "mode: is another one, which policies ask for"
+    if any(one.speaks_of("budget_left_microusd") for one in sets):
+        new = sorted(after.get("budgets", {}).keys() - before.get("budgets", {}))
+        yield from (f"budgets[{name}] is new, and policies ask what is left" for name in new)
 
 
 def left(before: Frame, own: Mapping[str, str], enabled: Mapping[str, Profile], *, passed: bool) -> Iterator[str]:

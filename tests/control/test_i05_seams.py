@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,4 +123,40 @@ async def test_i05_a_version_that_waited_through_an_upgrade_brings_no_settings_i
         narrow = replace(changed(rig, unmatched="pass"), policies=configured(rig, at.file, POLICIES).policies)
         assert (await at.waits(narrow)).version.waits == ("unmatched: refuse -> pass",)
         assert not await unmanaged(rig)
+    await provider.stop()
+
+
+ASKING = {
+    "mode": (
+        {"mode": "staging"},
+        'context.mode == "staging"',
+        "mode: is another one, which policies ask for",
+    ),
+    "left": (
+        {"budgets": [{"name": "vast", "limit": "999999.00"}]},
+        "context has budget_left_microusd && context.budget_left_microusd > 5",
+        "budgets[vast] is new, and policies ask what is left",
+    ),
+}
+
+
+@pytest.mark.parametrize("which", sorted(ASKING))
+async def test_i05_what_only_restricts_waits_where_policies_permit_by_it(tmp_path: Path, which: str) -> None:
+    blocks, asked, said = ASKING[which]
+    cedar = (
+        '@id("all") permit (principal, action == Action::"call", resource);'
+        '@id("free") permit (principal, action in [Action::"callWithoutApproval",'
+        f' Action::"callWithoutStrongApproval"], resource) when {{ {asked} }};'
+    )
+    provider = Provider(tmp_path, HOSTS)
+    await provider.start()
+    async with place(tmp_path, cedar, provider=provider) as at:
+        assert (await at.rig.call("GET", "/x")).problem == "approval_required"
+        assert said in (await at.waits(changed(at.rig, **blocks))).version.waits
+        assert (await at.rig.call("GET", "/x")).problem == "approval_required"
+    with pytest.raises(BriefcaseError, match=re.escape(said)):
+        async with place(tmp_path, cedar, provider=provider, also=blocks) as at:
+            assert (await at.rig.call("GET", "/x")).problem == "approval_required"
+    async with place(tmp_path, cedar, provider=provider) as at:  # and with the files of then it starts
+        assert (await at.rig.call("GET", "/x")).problem == "approval_required"
     await provider.stop()
