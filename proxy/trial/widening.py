@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from proxy.catalog.configuration import Configuration
-    from proxy.model import Agent
     from proxy.catalog.setting_changes import Tree
+    from proxy.model import Agent
     from proxy.policy import Policies, Rollout
     from proxy.policy_versions import Frame
     from proxy.trial.matrix import Cell, Edits
