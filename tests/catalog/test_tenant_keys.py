@@ -52,6 +52,8 @@ KEYS = {
     "credentials/refresher.py:Refresher._unstored": ACCOUNT,
     "credentials/under_way.py:UnderWay._works": "whatever its owner says, which stands here too",
     "credentials/vc/sdjwt.py:_Unfolding.placed": ONE,
+    "egress/askers.py:Askers._busy": AGENT,
+    "egress/askers.py:Askers._waiting": AGENT,
     "egress/resolver.py:Resolver._known": ALL,
     "egress/trust.py:TrustedContexts._contexts": ALL,
     "engine/clocks.py:Clocks._streams": ONE,
