@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from proxy.api.problems import ProblemError
 from proxy.model import TENANT
 
 if TYPE_CHECKING:
@@ -81,6 +82,22 @@ class Call:
     query: BaseModel | None = None
     body: BaseModel | None = None
     since: str | None = None
+
+    def agents(self) -> tuple[Agent, ...]:
+        """Those that the operator may see."""
+        return tuple(one for one in self.services.agents() if self.operator.may_see(one.tenant))
+
+    def agent(self, name: str) -> Agent:
+        """The one of this name. Raises `ProblemError` where the operator sees none."""
+        found = next((one for one in self.agents() if one.name == name), None)
+        if found is None:
+            raise ProblemError("not_found", "There is no such agent.")
+        return found
+
+    def require_all_tenants(self) -> None:
+        """Raises `ProblemError` where an operator of one tenant would change policies."""
+        if self.operator.tenant is not None:
+            raise ProblemError("forbidden", "Policies are those of all tenants.")
 
     def asked[M: BaseModel](self, model: type[M]) -> M:
         """The query."""

@@ -119,6 +119,11 @@ class ApproverKeys:
         with self._database.connect() as connection:
             return tuple(map(_key, connection.execute(query).mappings()))
 
+    def of(self, approver: str, *, tenant: str | None) -> tuple[str, ...]:
+        """The ids of the keys of that tenant's `approver` that are not revoked."""
+        found = self.listed(approver=approver)
+        return tuple(key.id for key in found if key.revoked_at_ms is None and key.tenant == tenant)
+
     def counting(self, id_: str, approver: str, *, tenant: str | None) -> ApproverKey | None:
         """The key `id_`, if it is `approver`'s of that tenant and counts now."""
         key = self.get(id_)

@@ -107,8 +107,7 @@ class Registrar:
 
         The next of that name starts with nothing. `tenant` is the approver's own.
         """
-        found = await in_thread(self._keys.listed, approver=approver)
-        keys = [key.id for key in found if key.revoked_at_ms is None and key.tenant == tenant]
+        keys = await in_thread(self._keys.of, approver, tenant=tenant)
         for id_ in keys:
             await self.revoke(by, id_)
         said = await in_thread(self._keys.dismiss, approver, tenant=tenant, by=by.name)

@@ -113,7 +113,7 @@ async def _dismiss(config: Path, name: str, tenant: str | None) -> bool:
 
     async with shared_state(config) as state:
         keys = ApproverKeys(state.shared, state.clock)
-        mine = [one.id for one in keys.listed(approver=name) if one.tenant == tenant and one.revoked_at_ms is None]
+        mine = keys.of(name, tenant=tenant)
         for id_ in mine:
             keys.revoke(id_, by="local")
         return keys.dismiss(name, tenant=tenant, by="local") or bool(mine)

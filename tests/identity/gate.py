@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from proxy.api.call import ApiServices, Call
+from proxy.api.call import Call
 from proxy.api.handlers import operators as operators_api
 from proxy.api.handlers import sessions as sessions_api
 from proxy.api.problems import ProblemError
@@ -29,6 +29,7 @@ from proxy.settings import Settings
 from tests.approval.hands import KEY, Hands
 from tests.approval.voting import Desk
 from tests.identity.oracle import ACCOUNTS, TENANTS, USERS, WRITTEN
+from tests.rig.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,23 +113,16 @@ class Gate:
         self.rights = Rights(self.authenticator, self.locks, clock, lambda: GENERATION)
         self.operators = OperatorRegistry(engine, engine, lambda: world.operators, clock)
         self.desk = Desk(engine, clock, boot=f"boot-{world.boot}")
-        unused: Any = None
-        receipts: Any = Receipts()
-        self.services = ApiServices(
+        self.services = services(
             database=engine,
             shared=engine,
-            home=unused,
             clock=clock,
-            receipts=receipts,
+            receipts=Receipts(),
             approvals=self.desk.approvals,
             approvers=self.desk.approvers,
             registrar=self.desk.registrar,
-            slack=unused,
             agents=self.registry.agents,
             generation=lambda: GENERATION,
-            http=unused,
-            enforcing=None,
-            roll_back=unused,
         )
 
     def fault(self, agent: Agent, source: str, account: str | None) -> str | None:

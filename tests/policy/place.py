@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from proxy.api.call import ApiServices, Call
+from proxy.api.call import Call
 from proxy.api.handlers import policies as api
 from proxy.api.policy_models import Confirmation
 from proxy.api.problems import ProblemError
@@ -32,6 +32,7 @@ from proxy.risk import Circumstances
 from proxy.settings import Settings
 from tests.policy.family import text_of
 from tests.policy.oracle import AGENTS, Said
+from tests.rig.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,26 +171,16 @@ class Place:
     async def confirm(self, who: str, tenant: str | None, version: int) -> str:
         """`confirmed`, or why not."""
         by = Operator(who, Role.ADMIN, Role.ADMIN, tenant, "token:t")
-        unused: Any = None
-        receipts: Any = self.receipts
-        services = ApiServices(
-            database=unused,
-            shared=unused,
-            home=unused,
+        registry: Any = None
+        given = services(
             clock=self.hands,
-            receipts=receipts,
-            approvals=unused,
-            approvers=unused,
-            registrar=unused,
-            slack=unused,
+            receipts=self.receipts,
             agents=WHO.values,
             generation=lambda: self.generation,
-            http=unused,
             enforcing=self.enforcing,
-            roll_back=unused,
         )
         try:
-            await api.confirm(Call(operator=by, services=services, registry=unused, body=Confirmation(version=version)))
+            await api.confirm(Call(operator=by, services=given, registry=registry, body=Confirmation(version=version)))
         except ProblemError as error:
             return error.problem.slug
         return "confirmed"

@@ -48,9 +48,7 @@ async def revoke(call: Call) -> Done:
 
 
 def _scope(call: Call, new: NewGrant) -> Scope:
-    agent = next((one for one in call.services.agents() if one.name == new.agent), None)
-    if agent is None or not call.operator.may_see(agent.tenant):
-        raise ProblemError("not_found", "There is no such agent.")
+    agent = call.agent(new.agent)
     generation = call.services.generation()
     profile, _, operation = new.operation.partition(":")
     account = next((one for one in generation.accounts.get(profile, ()) if str(one.id) == new.account), None)

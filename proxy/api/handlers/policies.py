@@ -64,8 +64,7 @@ async def pending(call: Call) -> PendingView:
 async def confirm(call: Call) -> Done:
     """Let a set that allows more take effect, at once or by a reload that follows at once (I-05)."""
     asked, enforcing = call.sent(Confirmation), call.services.enforcing
-    if call.operator.tenant is not None:
-        raise ProblemError("forbidden", "Policies are those of all tenants.")
+    call.require_all_tenants()
     found = await in_thread(enforcing.pending) if enforcing is not None else None
     if enforcing is None or found is None or found.number != asked.version:
         raise ProblemError("not_found", "No such version waits.")
@@ -111,7 +110,7 @@ def _pending(version: Version, call: Call) -> PendingPolicies:
 
 def _of_tenant(waits: Iterable[str], call: Call) -> Iterator[str]:
     """What an operator of one tenant may know: of their own agents' calls, and of policies, which they may read."""
-    seen = {agent.name for agent in call.services.agents() if call.operator.may_see(agent.tenant)}
+    seen = {agent.name for agent in call.agents()}
     others = False
     for one in waits:
         agent = agent_of(one)
@@ -126,9 +125,7 @@ def _of_tenant(waits: Iterable[str], call: Call) -> Iterator[str]:
 async def explain(call: Call) -> Explanation:
     """What would be decided about a request now; nothing is sent, no approval is asked for."""
     asked, generation = call.sent(ExplainRequest), call.services.generation()
-    agent = next((one for one in call.services.agents() if one.name == asked.agent), None)
-    if agent is None or not call.operator.may_see(agent.tenant):
-        raise ProblemError("not_found", "There is no such agent.")
+    agent = call.agent(asked.agent)
     body = None if asked.body is None else asked.body.encode()
     headers = [(one.name, one.value) for one in asked.headers]
     head = head_of(generation, asked.method, asked.url, headers, body)

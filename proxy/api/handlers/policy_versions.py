@@ -35,9 +35,9 @@ from proxy.receipts import queries
 from proxy.trial.staging import stage_of
 
 if TYPE_CHECKING:
-    from proxy.api.call import ApiServices, Call
+    from proxy.api.call import Call
     from proxy.enforcing import Enforcing
-    from proxy.model import Agent, Operator
+    from proxy.model import Operator
     from proxy.policy_versions import PolicyVersions, Version
 
 _log: Final = logging.getLogger("proxy.api")
@@ -71,8 +71,7 @@ async def difference(call: Call) -> DifferenceView:
 async def rollback(call: Call) -> RollbackView:
     """Put an earlier set in force until the files change, or have it wait where it allows more (I-05)."""
     asked, operator = call.sent(RollbackRequest), call.operator
-    if operator.tenant is not None:
-        raise ProblemError("forbidden", "Policies are those of all tenants.")
+    call.require_all_tenants()
     enforcing = _enforcing(call)
     found = await in_thread(_found, enforcing, str(asked.version))
     target = f"version {found.number}"
@@ -102,7 +101,7 @@ async def rollout(call: Call) -> RolloutView:
         since_ms=asked.since_ms,
         tenant=operator.tenant,
     )
-    agents = _seen(services, operator)
+    agents = call.agents()
     stage = stage_of(candidate, agents, (one.decision for one in calls))
     return RolloutView(
         version=candidate.candidate.version,
@@ -161,7 +160,7 @@ def _difference(call: Call, number: str, to: int | None) -> DifferenceView:
     try:
         generation = services.generation()
         configuration = Configuration(generation.settings, generation.catalog.profiles)
-        agents, now_ms = _seen(services, call.operator), services.clock.wall_ms()
+        agents, now_ms = call.agents(), services.clock.wall_ms()
         work = comparison_of(before.sources, after.sources, configuration, agents, now_ms=now_ms)
         return difference_view(asyncio.run(work))
     except ConfigError:
@@ -176,7 +175,3 @@ def _problem(error: BriefcaseError) -> ProblemError:
             return ProblemError("conflict", text)
     _log.error("a rollback failed: %s", error)
     return ProblemError("unavailable", "The version could not be put in force; the log says why.", retry_after_s=5)
-
-
-def _seen(services: ApiServices, operator: Operator) -> tuple[Agent, ...]:
-    return tuple(agent for agent in services.agents() if operator.may_see(agent.tenant))

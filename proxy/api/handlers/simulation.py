@@ -42,7 +42,7 @@ async def simulate(call: Call) -> Simulation:
     calls = await in_thread(
         queries.recent, services.database, limit=asked.limit, since_ms=asked.since_ms, tenant=tenant
     )
-    agents = {one.name: one for one in services.agents() if call.operator.may_see(one.tenant)}
+    agents = {one.name: one for one in call.agents()}
     return _told(await in_thread(_replayed, generation, candidate, agents, [one.decision for one in calls]), [])
 
 
